@@ -1,0 +1,228 @@
+//! What a device is: its kind, its size, how it is attached.
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::PortCard;
+use crate::spec::{msi_control, msix_control};
+
+/// The most queues a device can have: one page of notification registers of four bytes.
+pub const MAX_QUEUES: u16 = 1024;
+/// The largest queue (2.7).
+pub const MAX_QUEUE_SIZE: u16 = 32768;
+
+/// A `[device]` table as it is written, and as a trace records it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Shape {
+    /// What it is.
+    pub kind: Kind,
+    /// How it is attached to the machine.
+    #[serde(default)]
+    pub attach: Attach,
+    /// Number of virtqueues; for port-card unused.
+    #[serde(default = "one")]
+    pub queues: u16,
+    /// Elements of each queue, a power of two.
+    #[serde(default = "default_queue_size")]
+    pub queue_size: u16,
+    /// Entries of the MSI-X table, 1 to 2048; 0: no MSI-X capability. Default: queues + 1 (port-card: 0).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub msix: Option<u16>,
+    /// Messages of the MSI capability: 1, 2, 4, 8, 16 or 32; 0: no MSI capability.
+    #[serde(default)]
+    pub msi: u16,
+    /// Whether there is an INTx pin.
+    #[serde(default = "yes")]
+    pub pin: bool,
+    /// Number of ports of a port-card.
+    #[serde(default = "four")]
+    pub ports: u16,
+    /// Size of the disk in sectors of 512 bytes.
+    #[serde(default = "default_capacity")]
+    pub capacity: u64,
+    /// A file behind the disk; memory when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<std::path::PathBuf>,
+    /// Features that are withheld, by name or bit number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
+    /// A vhost-user backend that is not ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<ForeignBackend>,
+}
+
+/// A vhost-user backend served by somebody else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForeignBackend {
+    /// The path of its socket.
+    pub socket: std::path::PathBuf,
+}
+
+/// What a device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// virtio-blk.
+    Block,
+    /// A plain PCI endpoint with a message for each of its ports.
+    PortCard,
+}
+
+/// How a device is attached to the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attach {
+    /// Our own function behind `vfio-user-pci`.
+    #[default]
+    VfioUser,
+    /// Our backend behind QEMU's own transport.
+    VhostUser,
+}
+
+fn one() -> u16 {
+    1
+}
+fn four() -> u16 {
+    4
+}
+fn yes() -> bool {
+    true
+}
+fn default_queue_size() -> u16 {
+    128
+}
+fn default_capacity() -> u64 {
+    2048
+}
+
+/// A value of a `[device]` table that can't be served. `key` names the line at fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ShapeError {
+    /// The key whose value is wrong.
+    pub key: &'static str,
+    /// What is wrong, and what was expected.
+    pub message: String,
+}
+
+impl Shape {
+    /// A device of this kind, everything else as it is when nothing is said.
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            attach: Attach::default(),
+            queues: one(),
+            queue_size: default_queue_size(),
+            msix: None,
+            msi: 0,
+            pin: true,
+            ports: four(),
+            capacity: default_capacity(),
+            file: None,
+            without: Vec::new(),
+            backend: None,
+        }
+    }
+
+    /// Entries of the MSI-X table; 0 when there is no capability.
+    pub fn table_size(&self) -> u16 {
+        self.msix.unwrap_or(match self.kind {
+            Kind::Block => self.queues.saturating_add(1),
+            Kind::PortCard => 0,
+        })
+    }
+
+    /// Checks every value against what can be served.
+    ///
+    /// # Errors
+    /// The first value that is out of range, with the range.
+    pub fn check(&self) -> Result<(), ShapeError> {
+        let fail = |key, message| Err(ShapeError { key, message });
+        if !(1..=MAX_QUEUES).contains(&self.queues) {
+            return fail(
+                "queues",
+                format!("queues = {}: expected 1 to {MAX_QUEUES}", self.queues),
+            );
+        }
+        if !self.queue_size.is_power_of_two() || self.queue_size > MAX_QUEUE_SIZE {
+            return fail(
+                "queue-size",
+                format!(
+                    "queue-size = {}: expected a power of two up to {MAX_QUEUE_SIZE} (virtio 1.3, 2.7)",
+                    self.queue_size
+                ),
+            );
+        }
+        let table = self.table_size();
+        if table > msix_control::MAX_TABLE {
+            return fail(
+                "msix",
+                format!(
+                    "msix = {table:#x}: expected 0 (no capability) or 1 to 2048 entries (PCI 3.0, 6.8.2.3)"
+                ),
+            );
+        }
+        if self.msi != 0 && (!self.msi.is_power_of_two() || self.msi > msi_control::MAX_MESSAGES) {
+            return fail(
+                "msi",
+                format!(
+                    "msi = {}: expected 0, 1, 2, 4, 8, 16 or 32 messages (PCI 3.0, 6.8.1.3)",
+                    self.msi
+                ),
+            );
+        }
+        if self.kind == Kind::PortCard && !(1..=PortCard::MAX_PORTS).contains(&self.ports) {
+            return fail(
+                "ports",
+                format!(
+                    "ports = {}: expected 1 to {}",
+                    self.ports,
+                    PortCard::MAX_PORTS
+                ),
+            );
+        }
+        if self.attach == Attach::VhostUser {
+            if self.kind != Kind::Block {
+                return fail("attach", "attach = \"vhost-user\" is for virtio devices; a port-card needs \"vfio-user\"".into());
+            }
+            if self.msi != 0 {
+                return fail(
+                    "msi",
+                    "msi: QEMU's virtio-pci has no MSI capability; use attach = \"vfio-user\""
+                        .into(),
+                );
+            }
+            if !self.pin {
+                return fail(
+                    "pin",
+                    "pin = false: QEMU's virtio-pci always has a pin; use attach = \"vfio-user\""
+                        .into(),
+                );
+            }
+        }
+        if self.capacity == 0 || self.capacity > (1 << 41) {
+            return fail(
+                "capacity",
+                format!(
+                    "capacity = {}: expected 1 to 2^41 sectors of 512 bytes",
+                    self.capacity
+                ),
+            );
+        }
+        for name in &self.without {
+            if crate::spec::feature_bit(name)
+                .or_else(|| name.parse().ok())
+                .is_none_or(|bit| bit > 127)
+            {
+                return fail(
+                    "without",
+                    format!(
+                        "`{name}` is not a feature: expected a name such as EVENT_IDX, or a bit number up to 127"
+                    ),
+                );
+            }
+        }
+        Ok(())
+    }
+}

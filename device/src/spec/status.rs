@@ -1,0 +1,73 @@
+//! The device status field.
+
+use serde::{Deserialize, Serialize};
+
+/// The device status field (2.1), bits as the specification numbers them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Status(pub u8);
+
+impl Status {
+    /// The guest has found the device.
+    pub const ACKNOWLEDGE: u8 = 1;
+    /// The guest knows how to drive the device.
+    pub const DRIVER: u8 = 2;
+    /// The driver is set up and ready.
+    pub const DRIVER_OK: u8 = 4;
+    /// Feature negotiation is complete.
+    pub const FEATURES_OK: u8 = 8;
+    /// The device has met an error from which it can't recover.
+    pub const NEEDS_RESET: u8 = 64;
+    /// The guest has given up on the device.
+    pub const FAILED: u8 = 128;
+
+    /// Each bit with its name, lowest first.
+    pub const NAMES: &'static [(u8, &'static str)] = &[
+        (Self::ACKNOWLEDGE, "ACK"),
+        (Self::DRIVER, "DRIVER"),
+        (Self::DRIVER_OK, "DRIVER_OK"),
+        (Self::FEATURES_OK, "FEATURES_OK"),
+        (Self::NEEDS_RESET, "NEEDS_RESET"),
+        (Self::FAILED, "FAILED"),
+    ];
+
+    /// Whether all of `bits` are set.
+    pub const fn has(self, bits: u8) -> bool {
+        self.0 & bits == bits
+    }
+
+    /// DRIVER_OK set, and neither NEEDS_RESET nor FAILED.
+    pub const fn is_live(self) -> bool {
+        self.has(Self::DRIVER_OK) && self.0 & (Self::NEEDS_RESET | Self::FAILED) == 0
+    }
+
+    /// The bit of that name.
+    pub fn bit_named(name: &str) -> Option<u8> {
+        let name = if name == "ACKNOWLEDGE" { "ACK" } else { name };
+        Self::NAMES
+            .iter()
+            .find(|(_, n)| *n == name)
+            .map(|(b, _)| *b)
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("0");
+        }
+        let mut rest = self.0;
+        let mut first = true;
+        for (bit, name) in Self::NAMES {
+            if rest & bit != 0 {
+                rest &= !bit;
+                write!(f, "{}{name}", if first { "" } else { "|" })?;
+                first = false;
+            }
+        }
+        if rest != 0 {
+            write!(f, "{}{rest:#x}", if first { "" } else { "|" })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,344 @@
+//! What can be derived from a trace: the state that rules, triggers and reports speak of.
+
+use std::collections::BTreeMap;
+
+use super::{Access, Effect, Event, Input, IrqKind, Op, Part, RingSample, Step, TableEntry, What};
+use crate::shape::Shape;
+use crate::spec::{CommonCfg, Field, NO_VECTOR, Status, msi_control, msix_control};
+
+/// All devices of a run, as their events tell.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// Devices by number.
+    pub devices: BTreeMap<u8, Device>,
+}
+
+impl World {
+    /// Takes the next event.
+    pub fn apply(&mut self, event: &Event) {
+        match &event.what {
+            What::Hello(hello) => {
+                self.devices
+                    .insert(hello.dev, Device::new(hello.shape.clone(), hello.features));
+            }
+            What::Step(step) => {
+                if let Some(device) = self.devices.get_mut(&step.dev) {
+                    device.apply(step);
+                }
+            }
+            What::Ring(sample) => {
+                if let Some(queue) = self
+                    .devices
+                    .get_mut(&sample.dev)
+                    .and_then(|d| d.queues.get_mut(usize::from(sample.q)))
+                {
+                    queue.ring = Some(*sample);
+                }
+            }
+            What::MsixTable { dev, entries } => {
+                if let Some(device) = self.devices.get_mut(dev) {
+                    device.table.clone_from(entries);
+                }
+            }
+            What::Fault(fired) => {
+                if let Some(device) = self.devices.get_mut(&fired.dev) {
+                    device.fired.insert(fired.id.clone(), fired.count);
+                }
+            }
+            What::Log { .. } | What::Qmp { .. } | What::Mark { .. } => {}
+        }
+    }
+}
+
+/// How a function may interrupt (4.1.5.3: only whether MSI-X is enabled matters to virtio).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// The line.
+    #[default]
+    Intx,
+    /// Messages of the MSI capability.
+    Msi,
+    /// Messages of the MSI-X table.
+    Msix,
+}
+
+impl Mode {
+    /// The name that predicates compare with.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Intx => "INTX",
+            Self::Msi => "MSI",
+            Self::Msix => "MSIX",
+        }
+    }
+}
+
+/// One queue as the driver set it up in this epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// Size last written, or 0 when the driver left the device's own.
+    pub size: u16,
+    /// Enabled.
+    pub enabled: bool,
+    /// Vector last written by the driver in this epoch, whether accepted or not.
+    pub asked: Option<u16>,
+    /// Vector that the device holds.
+    pub vector: u16,
+    /// Guest physical address of the descriptor area.
+    pub desc: u64,
+    /// Guest physical address of the driver area.
+    pub driver: u64,
+    /// Guest physical address of the device area.
+    pub device: u64,
+    /// Notifications in this epoch.
+    pub notified: u64,
+    /// Chains that the backend has fetched and not yet used, where it tells.
+    pub inflight: u32,
+    /// The last sample of its rings.
+    pub ring: Option<RingSample>,
+}
+
+impl Queue {
+    fn new() -> Self {
+        Self {
+            vector: NO_VECTOR,
+            ..Self::default()
+        }
+    }
+}
+
+/// One device as its events tell.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Its shape.
+    pub shape: Shape,
+    /// Features offered.
+    pub offered: u128,
+    /// Features that the driver wrote in this epoch.
+    pub accepted: u128,
+    /// Status that the device holds.
+    pub status: Status,
+    /// Completed resets, from 0.
+    pub epoch: u32,
+    /// A reset was written and a read of 0 not yet seen.
+    pub resetting: bool,
+    /// `queue_select`.
+    pub queue_select: u16,
+    /// Vector of the config event that the device holds.
+    pub config_vector: u16,
+    /// Vector last written for the config event in this epoch.
+    pub config_asked: Option<u16>,
+    /// One for each queue of the shape.
+    pub queues: Vec<Queue>,
+    /// The command register.
+    pub command: u16,
+    /// MSI-X message control.
+    pub msix_control: u16,
+    /// MSI message control.
+    pub msi_control: u16,
+    /// Level of the line as the outside was shown it.
+    pub pin: bool,
+    /// The MSI-X table as last read.
+    pub table: Vec<TableEntry>,
+    /// How often each fault fired, by id.
+    pub fired: BTreeMap<String, u64>,
+    /// Messages sent, for each kind and entry.
+    pub messages: BTreeMap<(u8, u16), u64>,
+    driver_feature_select: u32,
+}
+
+impl Device {
+    /// A device that nobody has touched.
+    pub fn new(shape: Shape, offered: u128) -> Self {
+        let queues = vec![Queue::new(); usize::from(shape.queues)];
+        Self {
+            shape,
+            offered,
+            accepted: 0,
+            status: Status::default(),
+            epoch: 0,
+            resetting: false,
+            queue_select: 0,
+            config_vector: NO_VECTOR,
+            config_asked: None,
+            queues,
+            command: 0,
+            msix_control: 0,
+            msi_control: 0,
+            pin: false,
+            table: Vec::new(),
+            fired: BTreeMap::new(),
+            messages: BTreeMap::new(),
+            driver_feature_select: 0,
+        }
+    }
+
+    /// How the function may interrupt now.
+    pub fn mode(&self) -> Mode {
+        if self.msix_control & msix_control::ENABLE != 0 {
+            Mode::Msix
+        } else if self.msi_control & msi_control::ENABLE != 0 {
+            Mode::Msi
+        } else {
+            Mode::Intx
+        }
+    }
+
+    /// DRIVER_OK is set, and neither NEEDS_RESET nor FAILED.
+    pub fn live(&self) -> bool {
+        self.status.is_live()
+    }
+
+    /// Chains that the backend holds in all queues.
+    pub fn inflight(&self) -> u32 {
+        self.queues.iter().map(|q| q.inflight).sum()
+    }
+
+    /// The number of messages that the operating system granted: different (address, data) pairs
+    /// in the table, of those entries that were programmed. `None` when the table was not read.
+    pub fn granted(&self) -> Option<usize> {
+        let pairs: std::collections::BTreeSet<_> = self
+            .table
+            .iter()
+            .filter(|e| e.addr != 0)
+            .map(|e| (e.addr, e.data))
+            .collect();
+        (!self.table.is_empty()).then_some(pairs.len())
+    }
+
+    /// Takes one step of this device.
+    pub fn apply(&mut self, step: &Step) {
+        match &step.heard {
+            Some(heard) => heard.iter().for_each(|input| self.hear(input, step.part)),
+            None => self.hear(&step.input, step.part),
+        }
+        if self.resetting && step.read(Field::Common(CommonCfg::DeviceStatus)) == Some(0) {
+            self.resetting = false;
+        }
+        for effect in &step.shown {
+            match effect {
+                Effect::Pin(level) => self.pin = *level,
+                Effect::Control { command, msix, msi } => {
+                    (self.command, self.msix_control, self.msi_control) = (*command, *msix, *msi);
+                }
+                Effect::Message(m) => {
+                    *self
+                        .messages
+                        .entry((kind_index(m.kind), m.entry))
+                        .or_default() += 1
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn hear(&mut self, input: &Input, part: Part) {
+        match input {
+            Input::Access(Access {
+                op: Op::Write,
+                field: Some(field),
+                val: Some(val),
+                q,
+                ..
+            }) => {
+                self.written(*field, *val, *q);
+            }
+            Input::FunctionReset => self.reset(),
+            Input::Broken => self.status.0 |= Status::NEEDS_RESET,
+            Input::Chain { queue, .. } => {
+                if let Some(q) = self.queues.get_mut(usize::from(*queue)) {
+                    q.inflight += 1;
+                }
+            }
+            Input::Complete { queue, .. } if part == Part::Backend => {
+                if let Some(q) = self.queues.get_mut(usize::from(*queue)) {
+                    q.inflight = q.inflight.saturating_sub(1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn reset(&mut self) {
+        self.status = Status::default();
+        self.epoch += 1;
+        self.accepted = 0;
+        self.config_vector = NO_VECTOR;
+        self.config_asked = None;
+        self.queue_select = 0;
+        self.queues.fill(Queue::new());
+    }
+
+    fn written(&mut self, field: Field, val: u64, q: Option<u16>) {
+        match field {
+            Field::Common(register) => self.common_written(register, val),
+            Field::Notify => {
+                if let Some(queue) = q.and_then(|q| self.queues.get_mut(usize::from(q))) {
+                    queue.notified += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn common_written(&mut self, register: CommonCfg, val: u64) {
+        let table = self.shape.table_size();
+        let accepted = |v: u64| {
+            if v < u64::from(table) {
+                v as u16
+            } else {
+                NO_VECTOR
+            }
+        };
+        match register {
+            CommonCfg::DeviceStatus if val as u8 == 0 => {
+                self.reset();
+                self.resetting = true;
+            }
+            CommonCfg::DeviceStatus => self.status.0 |= val as u8 & !Status::NEEDS_RESET,
+            CommonCfg::DriverFeatureSelect => self.driver_feature_select = val as u32,
+            CommonCfg::DriverFeature if self.driver_feature_select < 4 => {
+                let shift = 32 * self.driver_feature_select;
+                self.accepted =
+                    (self.accepted & !(0xffff_ffff << shift)) | (u128::from(val as u32) << shift);
+            }
+            CommonCfg::ConfigMsixVector => {
+                self.config_asked = Some(val as u16);
+                self.config_vector = accepted(val);
+            }
+            CommonCfg::QueueSelect => self.queue_select = val as u16,
+            _ => self.queue_written(register, val, accepted(val)),
+        }
+    }
+
+    fn queue_written(&mut self, register: CommonCfg, val: u64, accepted: u16) {
+        let Some(queue) = self.queues.get_mut(usize::from(self.queue_select)) else {
+            return;
+        };
+        let low = |old: u64| (old & !0xffff_ffff) | (val & 0xffff_ffff);
+        let high = |old: u64| (old & 0xffff_ffff) | (val << 32);
+        match register {
+            CommonCfg::QueueSize => queue.size = val as u16,
+            CommonCfg::QueueMsixVector => {
+                queue.asked = Some(val as u16);
+                queue.vector = accepted;
+            }
+            CommonCfg::QueueEnable => queue.enabled = val == 1,
+            CommonCfg::QueueDescLo => queue.desc = low(queue.desc),
+            CommonCfg::QueueDescHi => queue.desc = high(queue.desc),
+            CommonCfg::QueueDriverLo => queue.driver = low(queue.driver),
+            CommonCfg::QueueDriverHi => queue.driver = high(queue.driver),
+            CommonCfg::QueueDeviceLo => queue.device = low(queue.device),
+            CommonCfg::QueueDeviceHi => queue.device = high(queue.device),
+            _ => {}
+        }
+    }
+}
+
+fn kind_index(kind: IrqKind) -> u8 {
+    match kind {
+        IrqKind::Msix => 0,
+        IrqKind::Msi => 1,
+        IrqKind::Intx => 2,
+    }
+}
