@@ -4,6 +4,7 @@
 //! Direction of use: [`spec`] → [`trace`] → `function`, `backend` → `fault` → `port`.
 
 pub mod endpoint;
+pub mod port;
 pub mod shape;
 pub mod spec;
 pub mod trace;
