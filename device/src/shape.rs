@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::spec::PortCard;
 use crate::spec::{msi_control, msix_control};
 
-/// The most queues a device can have: one page of notification registers of four bytes.
-pub const MAX_QUEUES: u16 = 1024;
+/// The most queues a device can have: a vhost-user kick names its queue in eight bits.
+pub const MAX_QUEUES: u16 = 256;
 /// The largest queue (2.7).
 pub const MAX_QUEUE_SIZE: u16 = 32768;
 

@@ -90,3 +90,10 @@ pub fn feature_bit(name: &str) -> Option<u8> {
         .find(|f| f.name == name)
         .map(|f| f.bit)
 }
+
+/// Whether a device that offers `offered` lets a driver set FEATURES_OK with `accepted`: a subset,
+/// and VERSION_1 among it (2.2.2, 6.1).
+pub const fn features_ok(offered: u128, accepted: u128) -> bool {
+    let version_1 = 1 << virtio_config::VIRTIO_F_VERSION_1;
+    accepted & !offered == 0 && (offered & version_1 == 0 || accepted & version_1 != 0)
+}

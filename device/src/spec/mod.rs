@@ -13,7 +13,7 @@ mod status;
 
 pub use block::{BlkConfig, SECTOR_BYTES};
 pub use common_cfg::{CommonCfg, NO_VECTOR};
-pub use feature::{Feature, feature_bit, feature_name};
+pub use feature::{Feature, feature_bit, feature_name, features_ok};
 pub use field::{Field, UnknownField};
 pub use pci::*;
 pub use port_card::PortCard;

@@ -258,6 +258,9 @@ pub struct Access {
     /// The queue selected at the time, or the queue notified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub q: Option<u16>,
+    /// Made through the virtio configuration access window (4.1.4.9).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub window: bool,
 }
 
 /// Read or write.

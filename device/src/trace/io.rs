@@ -72,6 +72,7 @@ mod tests {
                     val: None,
                     field: Some(Field::Common(CommonCfg::DeviceStatus)),
                     q: None,
+                    window: false,
                 }),
                 heard: None,
                 shown: [Effect::Value(0xf)].into_iter().collect(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Access, Effect, Event, Input, IrqKind, Op, Part, RingSample, Step, TableEntry, What};
 use crate::shape::Shape;
-use crate::spec::{CommonCfg, Field, NO_VECTOR, Status, msi_control, msix_control};
+use crate::spec::{CommonCfg, Field, NO_VECTOR, Status, features_ok, msi_control, msix_control};
 
 /// All devices of a run, as their events tell.
 #[derive(Clone, Debug, Default)]
@@ -295,7 +295,13 @@ impl Device {
                 self.reset();
                 self.resetting = true;
             }
-            CommonCfg::DeviceStatus => self.status.0 |= val as u8 & !Status::NEEDS_RESET,
+            CommonCfg::DeviceStatus => {
+                let refused = !self.status.has(Status::FEATURES_OK)
+                    && !features_ok(self.offered, self.accepted);
+                let val = val as u8 & !(if refused { Status::FEATURES_OK } else { 0 });
+                self.status.0 =
+                    (val & !Status::NEEDS_RESET) | (self.status.0 & Status::NEEDS_RESET);
+            }
             CommonCfg::DriverFeatureSelect => self.driver_feature_select = val as u32,
             CommonCfg::DriverFeature if self.driver_feature_select < 4 => {
                 let shift = 32 * self.driver_feature_select;

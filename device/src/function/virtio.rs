@@ -1,0 +1,394 @@
+//! The virtio-pci registers: common configuration, ISR status, notifications, device configuration.
+
+use super::bars::BarLayout;
+use super::interrupts::Interrupts;
+use super::lanes;
+use super::pci::Pci;
+use super::queues::{Queue, accepted};
+use crate::shape::Shape;
+use crate::spec::{CommonCfg, Field, NO_VECTOR, Scope, Status, features_ok, isr};
+use crate::trace::{Access, Cause, Effect, Effects, Op, Start};
+
+/// A virtio device as its registers show it.
+#[derive(Clone, Debug)]
+pub struct Virtio {
+    // Fixed by the shape.
+    offered: u128,
+    queue_size: u16,
+    // Device configuration outlives a reset.
+    config: Vec<u8>,
+    generation: u8,
+    // Everything that a reset puts back (2.4.1).
+    driver: Driver,
+}
+
+/// What the driver has set up since the last reset.
+#[derive(Clone, Debug)]
+struct Driver {
+    status: Status,
+    device_feature_select: u32,
+    driver_feature_select: u32,
+    features: u128,
+    config_vector: u16,
+    isr: u8,
+    select: u16,
+    queues: Vec<Queue>,
+    started: bool,
+}
+
+impl Driver {
+    fn new(queues: u16, queue_size: u16) -> Self {
+        Self {
+            status: Status::default(),
+            device_feature_select: 0,
+            driver_feature_select: 0,
+            features: 0,
+            config_vector: NO_VECTOR,
+            isr: 0,
+            select: 0,
+            queues: vec![Queue::new(queue_size); usize::from(queues)],
+            started: false,
+        }
+    }
+}
+
+/// The register at an offset in BAR 0.
+pub fn field(off: u64) -> Option<Field> {
+    match off {
+        BarLayout::COMMON..BarLayout::ISR => {
+            CommonCfg::at(off - BarLayout::COMMON).map(Field::Common)
+        }
+        BarLayout::ISR => Some(Field::Isr),
+        BarLayout::DEVICE.. if off < BarLayout::DEVICE + BarLayout::DEVICE_BYTES => {
+            Some(Field::Device((off - BarLayout::DEVICE) as u16))
+        }
+        BarLayout::NOTIFY.. if off < BarLayout::NOTIFY + BarLayout::NOTIFY_BYTES => {
+            Some(Field::Notify)
+        }
+        _ => None,
+    }
+}
+
+impl Virtio {
+    pub fn new(shape: &Shape, offered: u128, config: Vec<u8>) -> Self {
+        let (queues, queue_size) = (shape.queues, shape.queue_size);
+        Self {
+            offered,
+            queue_size,
+            config,
+            generation: 0,
+            driver: Driver::new(queues, queue_size),
+        }
+    }
+
+    /// The queue that an access concerns: the selected one, or the one notified.
+    pub fn queue_of(&self, field: Field, off: u64) -> Option<u16> {
+        match field {
+            Field::Common(register) if register.scope() == Scope::queue => Some(self.driver.select),
+            Field::Notify => {
+                Some(((off - BarLayout::NOTIFY) / u64::from(BarLayout::NOTIFY_MULTIPLIER)) as u16)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the line is wanted: the logical OR of the ISR status bits (4.1.4.5.1).
+    pub fn line(&self) -> bool {
+        self.driver.isr != 0
+    }
+
+    /// Back to the state after a reset (2.4.1).
+    pub fn reset(&mut self, effects: &mut Effects) {
+        let Self {
+            offered: _,
+            queue_size,
+            config: _,
+            generation: _,
+            driver,
+        } = self;
+        if driver.started {
+            effects.push(Effect::Stop);
+        }
+        *driver = Driver::new(driver.queues.len() as u16, *queue_size);
+    }
+
+    /// An access of BAR 0.
+    pub fn access(
+        &mut self,
+        access: &Access,
+        pci: &mut Pci,
+        interrupts: &mut Interrupts,
+        effects: &mut Effects,
+    ) {
+        let Access {
+            op,
+            off,
+            width,
+            val,
+            ..
+        } = *access;
+        match (op, field(off)) {
+            (Op::Read, Some(Field::Common(_))) => {
+                effects.push(Effect::Value(lanes::read(
+                    off - BarLayout::COMMON,
+                    width,
+                    |r| self.read(r),
+                )));
+            }
+            (Op::Read, Some(Field::Isr)) => {
+                effects.push(Effect::Value(self.driver.isr.into()));
+                self.driver.isr = 0;
+                interrupts.set_line(false, pci, effects);
+            }
+            (Op::Read, Some(Field::Device(at))) => {
+                let value = (0..usize::from(width)).fold(0, |value, i| {
+                    value
+                        | u64::from(self.config.get(usize::from(at) + i).copied().unwrap_or(0))
+                            << (8 * i)
+                });
+                effects.push(Effect::Value(value));
+            }
+            (Op::Read, _) => effects.push(Effect::Value(0)),
+            (Op::Write, Some(Field::Common(_))) => {
+                let mut parts: [Option<(CommonCfg, u64, u64)>; 8] = [None; 8];
+                let mut n = 0;
+                lanes::write(
+                    off - BarLayout::COMMON,
+                    width,
+                    val.unwrap_or(0),
+                    |r, v, m| {
+                        parts[n] = Some((r, v, m));
+                        n += 1;
+                    },
+                );
+                for (register, bits, mask) in parts.into_iter().flatten() {
+                    let val = lanes::merge(self.read(register), bits, mask);
+                    self.write(register, val, pci, interrupts, effects);
+                }
+            }
+            (Op::Write, Some(Field::Notify)) => {
+                if let Some(queue) = self.queue_of(Field::Notify, off) {
+                    self.kick(queue, pci, effects);
+                }
+            }
+            (Op::Write, _) => {}
+        }
+    }
+
+    fn read(&self, register: CommonCfg) -> u64 {
+        let driver = &self.driver;
+        let word = |features: u128, select: u32| {
+            if select < 4 {
+                (features >> (32 * select)) as u32
+            } else {
+                0
+            }
+        };
+        match register {
+            CommonCfg::DeviceFeatureSelect => driver.device_feature_select.into(),
+            CommonCfg::DeviceFeature => word(self.offered, driver.device_feature_select).into(),
+            CommonCfg::DriverFeatureSelect => driver.driver_feature_select.into(),
+            CommonCfg::DriverFeature => word(driver.features, driver.driver_feature_select).into(),
+            CommonCfg::ConfigMsixVector => driver.config_vector.into(),
+            CommonCfg::NumQueues => driver.queues.len() as u64,
+            CommonCfg::DeviceStatus => driver.status.0.into(),
+            CommonCfg::ConfigGeneration => self.generation.into(),
+            CommonCfg::QueueSelect => driver.select.into(),
+            CommonCfg::QueueNotifConfigData
+            | CommonCfg::QueueReset
+            | CommonCfg::AdminQueueIndex
+            | CommonCfg::AdminQueueNum => 0,
+            CommonCfg::QueueSize
+            | CommonCfg::QueueMsixVector
+            | CommonCfg::QueueEnable
+            | CommonCfg::QueueNotifyOff
+            | CommonCfg::QueueDescLo
+            | CommonCfg::QueueDescHi
+            | CommonCfg::QueueDriverLo
+            | CommonCfg::QueueDriverHi
+            | CommonCfg::QueueDeviceLo
+            | CommonCfg::QueueDeviceHi => {
+                let index = driver.select;
+                driver
+                    .queues
+                    .get(usize::from(index))
+                    .map_or(0, |q| q.read(index, register))
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        register: CommonCfg,
+        val: u64,
+        pci: &mut Pci,
+        interrupts: &mut Interrupts,
+        effects: &mut Effects,
+    ) {
+        let driver = &mut self.driver;
+        match register {
+            CommonCfg::DeviceFeatureSelect => driver.device_feature_select = val as u32,
+            CommonCfg::DriverFeatureSelect => driver.driver_feature_select = val as u32,
+            // Frozen once agreed (2.2.2: the device may rely on it).
+            CommonCfg::DriverFeature
+                if !driver.status.has(Status::FEATURES_OK) && driver.driver_feature_select < 4 =>
+            {
+                let shift = 32 * driver.driver_feature_select;
+                driver.features =
+                    (driver.features & !(0xffff_ffff << shift)) | (u128::from(val as u32) << shift);
+            }
+            CommonCfg::ConfigMsixVector => {
+                driver.config_vector = accepted(val as u16, pci.table_size())
+            }
+            CommonCfg::DeviceStatus => self.set_status(val as u8, pci, interrupts, effects),
+            CommonCfg::QueueSelect => driver.select = val as u16,
+            CommonCfg::DriverFeature
+            | CommonCfg::DeviceFeature
+            | CommonCfg::NumQueues
+            | CommonCfg::ConfigGeneration
+            | CommonCfg::QueueNotifyOff
+            | CommonCfg::QueueNotifConfigData
+            | CommonCfg::QueueReset
+            | CommonCfg::AdminQueueIndex
+            | CommonCfg::AdminQueueNum => {}
+            CommonCfg::QueueSize
+            | CommonCfg::QueueMsixVector
+            | CommonCfg::QueueEnable
+            | CommonCfg::QueueDescLo
+            | CommonCfg::QueueDescHi
+            | CommonCfg::QueueDriverLo
+            | CommonCfg::QueueDriverHi
+            | CommonCfg::QueueDeviceLo
+            | CommonCfg::QueueDeviceHi => {
+                if let Some(queue) = driver.queues.get_mut(usize::from(driver.select)) {
+                    queue.write(register, val, self.queue_size, pci.table_size());
+                }
+            }
+        }
+    }
+
+    fn set_status(
+        &mut self,
+        val: u8,
+        pci: &mut Pci,
+        interrupts: &mut Interrupts,
+        effects: &mut Effects,
+    ) {
+        if val == 0 {
+            self.reset(effects);
+            interrupts.set_line(false, pci, effects);
+            return;
+        }
+        let driver = &mut self.driver;
+        let old = driver.status;
+        let mut new = Status((val & !Status::NEEDS_RESET) | (old.0 & Status::NEEDS_RESET));
+        if !old.has(Status::FEATURES_OK) && !features_ok(self.offered, driver.features) {
+            new.0 &= !Status::FEATURES_OK;
+        }
+        driver.status = new;
+        if new.has(Status::DRIVER_OK | Status::FEATURES_OK) && !driver.started {
+            driver.started = true;
+            let queues: Vec<_> = driver
+                .queues
+                .iter()
+                .enumerate()
+                .filter(|(_, q)| q.enabled)
+                .map(|(i, q)| q.setup(i as u16))
+                .collect();
+            effects.push(Effect::Start(Box::new(Start {
+                features: driver.features as u64,
+                queues,
+            })));
+            self.kick_all(pci, effects);
+        }
+    }
+
+    fn kick(&self, queue: u16, pci: &Pci, effects: &mut Effects) {
+        let enabled = self
+            .driver
+            .queues
+            .get(usize::from(queue))
+            .is_some_and(|q| q.enabled);
+        if enabled && self.driver.started && pci.control().bus_master() {
+            effects.push(Effect::Kick { queue });
+        }
+    }
+
+    /// Lets the backend look at every enabled queue: buffers may have been made available before
+    /// the device could look.
+    pub fn kick_all(&self, pci: &Pci, effects: &mut Effects) {
+        for queue in 0..self.driver.queues.len() as u16 {
+            self.kick(queue, pci, effects);
+        }
+    }
+
+    /// The backend used buffers and asks for an interrupt.
+    pub fn used(
+        &mut self,
+        queue: u16,
+        pci: &mut Pci,
+        interrupts: &mut Interrupts,
+        effects: &mut Effects,
+    ) {
+        let driver = &mut self.driver;
+        let Some(vector) = driver.queues.get(usize::from(queue)).map(|q| q.vector) else {
+            return;
+        };
+        if !driver.started {
+            return;
+        }
+        if pci.msix_enabled() {
+            interrupts.raise_vector(vector, Cause::Queue(queue), pci, effects);
+        } else {
+            driver.isr |= isr::QUEUE;
+            raise_line_or_msi(Cause::Queue(queue), pci, interrupts, effects);
+        }
+    }
+
+    /// Device configuration changed (4.1.5.4).
+    pub fn config_change(
+        &mut self,
+        offset: u16,
+        bytes: &[u8],
+        pci: &mut Pci,
+        interrupts: &mut Interrupts,
+        effects: &mut Effects,
+    ) {
+        for (old, new) in self.config.iter_mut().skip(usize::from(offset)).zip(bytes) {
+            *old = *new;
+        }
+        self.generation = self.generation.wrapping_add(1);
+        self.notify_config(pci, interrupts, effects);
+    }
+
+    /// The device can't go on (2.1.2).
+    pub fn broken(&mut self, pci: &mut Pci, interrupts: &mut Interrupts, effects: &mut Effects) {
+        self.driver.status.0 |= Status::NEEDS_RESET;
+        self.notify_config(pci, interrupts, effects);
+    }
+
+    fn notify_config(&mut self, pci: &mut Pci, interrupts: &mut Interrupts, effects: &mut Effects) {
+        if !self.driver.status.has(Status::DRIVER_OK) {
+            return;
+        }
+        self.driver.isr |= isr::CONFIG;
+        if pci.msix_enabled() {
+            interrupts.raise_vector(self.driver.config_vector, Cause::Config, pci, effects);
+        } else {
+            raise_line_or_msi(Cause::Config, pci, interrupts, effects);
+        }
+    }
+}
+
+fn raise_line_or_msi(
+    cause: Cause,
+    pci: &mut Pci,
+    interrupts: &mut Interrupts,
+    effects: &mut Effects,
+) {
+    if pci.msi_enabled() {
+        interrupts.raise_msi(0, cause, pci, effects);
+    } else {
+        interrupts.set_line(true, pci, effects);
+    }
+}
