@@ -1,0 +1,180 @@
+//! Fronting a vhost-user backend: ours, or somebody else's.
+
+use std::path::Path;
+
+use vhost::vhost_user::message::{VhostUserConfigFlags, VhostUserHeaderFlag, VhostUserProtocolFeatures};
+use vhost::vhost_user::{Frontend, VhostUserFrontend};
+use vhost::{VhostBackend, VringConfigData};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use super::memory::Memory;
+use crate::trace::Start;
+
+/// `VHOST_USER_F_PROTOCOL_FEATURES`: a bit of the transport, not of the device.
+const PROTOCOL_FEATURES: u64 = 1 << 30;
+/// `VHOST_F_LOG_ALL`: likewise.
+const LOG_ALL: u64 = 1 << 26;
+/// The most bytes of device configuration that one message carries (vhost-user, GET_CONFIG).
+const CONFIG_BYTES: u32 = 256;
+
+/// The backend can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("vhost-user: {doing} failed")]
+pub struct FrontendError {
+    /// What was asked of the backend.
+    pub doing: &'static str,
+    /// Why.
+    #[source]
+    pub source: vhost::Error,
+}
+
+fn doing<T>(doing: &'static str, result: vhost::Result<T>) -> Result<T, FrontendError> {
+    result.map_err(|source| FrontendError { doing, source })
+}
+
+/// A connection to a backend.
+pub struct Fronted {
+    frontend: Frontend,
+    transport_features: u64,
+    rings: Vec<Ring>,
+    running: Vec<u16>,
+    memory_sent: Option<u64>,
+}
+
+struct Ring {
+    kick: EventFd,
+    call: EventFd,
+}
+
+/// What a backend said of itself.
+pub struct Offer {
+    /// Feature bits of the device.
+    pub features: u64,
+    /// Device configuration, as far as the backend gives any.
+    pub config: Vec<u8>,
+}
+
+impl Fronted {
+    /// Connects, and negotiates the protocol.
+    ///
+    /// # Errors
+    /// When the backend is not there or refuses a message.
+    pub fn connect(socket: &Path, queues: u16, config_bytes: u32) -> Result<(Self, Offer), FrontendError> {
+        let mut frontend = doing("the connection", Frontend::connect(socket, queues.into()))?;
+        doing("SET_OWNER", frontend.set_owner())?;
+        let features = doing("GET_FEATURES", frontend.get_features())?;
+        let mut config = Vec::new();
+        if features & PROTOCOL_FEATURES != 0 {
+            let offered = doing("GET_PROTOCOL_FEATURES", frontend.get_protocol_features())?;
+            let wanted = VhostUserProtocolFeatures::CONFIG | VhostUserProtocolFeatures::MQ | VhostUserProtocolFeatures::REPLY_ACK;
+            let agreed = offered & wanted;
+            doing("SET_PROTOCOL_FEATURES", frontend.set_protocol_features(agreed))?;
+            if agreed.contains(VhostUserProtocolFeatures::CONFIG) {
+                config = read_config(&mut frontend, config_bytes.min(CONFIG_BYTES))?;
+            }
+            if agreed.contains(VhostUserProtocolFeatures::REPLY_ACK) {
+                frontend.set_hdr_flags(VhostUserHeaderFlag::NEED_REPLY);
+            }
+        }
+        let io = |source| FrontendError { doing: "making an eventfd", source: vhost::Error::VhostOpen(source) };
+        let rings = (0..queues)
+            .map(|_| {
+                Ok(Ring { kick: EventFd::new(EFD_NONBLOCK).map_err(io)?, call: EventFd::new(EFD_NONBLOCK).map_err(io)? })
+            })
+            .collect::<Result<Vec<_>, FrontendError>>()?;
+        let transport_features = features & PROTOCOL_FEATURES;
+        let offer = Offer { features: features & !(PROTOCOL_FEATURES | LOG_ALL), config };
+        Ok((Self { frontend, transport_features, rings, running: Vec::new(), memory_sent: None }, offer))
+    }
+
+    /// The eventfds with which the backend asks for interrupts, by queue.
+    pub fn calls(&self) -> impl Iterator<Item = &EventFd> {
+        self.rings.iter().map(|r| &r.call)
+    }
+
+    /// Whether the backend has asked for an interrupt of the queue since the last time.
+    pub fn take_call(&self, queue: u16) -> bool {
+        self.rings.get(usize::from(queue)).is_some_and(|r| r.call.read().is_ok())
+    }
+
+    /// Starts the queues (the driver has set DRIVER_OK).
+    ///
+    /// # Errors
+    /// When the backend refuses a message: an address outside memory, for example.
+    pub fn start(&mut self, start: &Start, memory: &Memory) -> Result<(), FrontendError> {
+        doing("SET_FEATURES", self.frontend.set_features(start.features | self.transport_features))?;
+        self.send_memory(memory)?;
+        for queue in &start.queues {
+            let index = usize::from(queue.index);
+            let Some(ring) = self.rings.get(index) else { continue };
+            doing("SET_VRING_NUM", self.frontend.set_vring_num(index, queue.size))?;
+            doing("SET_VRING_BASE", self.frontend.set_vring_base(index, 0))?;
+            let addresses = VringConfigData {
+                queue_max_size: queue.size,
+                queue_size: queue.size,
+                flags: 0,
+                desc_table_addr: queue.desc,
+                used_ring_addr: queue.device,
+                avail_ring_addr: queue.driver,
+                log_addr: None,
+            };
+            doing("SET_VRING_ADDR", self.frontend.set_vring_addr(index, &addresses))?;
+            doing("SET_VRING_CALL", self.frontend.set_vring_call(index, &ring.call))?;
+            doing("SET_VRING_KICK", self.frontend.set_vring_kick(index, &ring.kick))?;
+            self.running.push(queue.index);
+            if self.transport_features & PROTOCOL_FEATURES != 0 {
+                doing("SET_VRING_ENABLE", self.frontend.set_vring_enable(index, true))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the memory table if it has changed since it was last sent.
+    ///
+    /// # Errors
+    /// When the backend refuses it.
+    pub fn send_memory(&mut self, memory: &Memory) -> Result<(), FrontendError> {
+        if self.memory_sent != Some(memory.changes()) {
+            doing("SET_MEM_TABLE", self.frontend.set_mem_table(&memory.regions()).map(drop))?;
+            self.memory_sent = Some(memory.changes());
+        }
+        Ok(())
+    }
+
+    /// Whether queues run.
+    pub fn is_running(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    /// Stops the queues: when it returns, the backend uses no buffer any more.
+    ///
+    /// # Errors
+    /// The first refusal; the other queues are stopped all the same.
+    pub fn stop(&mut self) -> Result<(), FrontendError> {
+        let mut first = Ok(());
+        for queue in std::mem::take(&mut self.running) {
+            let stopped = doing("GET_VRING_BASE", self.frontend.get_vring_base(usize::from(queue)));
+            first = first.and(stopped.map(drop));
+            if let Some(ring) = self.rings.get(usize::from(queue)) {
+                // What was asked for before the reset is void after it.
+                let _ = ring.kick.read();
+                let _ = ring.call.read();
+            }
+        }
+        first
+    }
+
+    /// Passes a notification on.
+    pub fn kick(&self, queue: u16) {
+        if let Some(ring) = self.rings.get(usize::from(queue)) {
+            // A full counter is a kick that is still to be read.
+            let _ = ring.kick.write(1);
+        }
+    }
+}
+
+fn read_config(frontend: &mut Frontend, bytes: u32) -> Result<Vec<u8>, FrontendError> {
+    let buffer = vec![0; bytes as usize];
+    let (_, payload) = doing("GET_CONFIG", frontend.get_config(0, bytes, VhostUserConfigFlags::empty(), &buffer))?;
+    Ok(payload)
+}
