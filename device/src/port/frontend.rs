@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use vhost::vhost_user::message::{VhostUserConfigFlags, VhostUserHeaderFlag, VhostUserProtocolFeatures};
+use vhost::vhost_user::message::{
+    VhostUserConfigFlags, VhostUserHeaderFlag, VhostUserProtocolFeatures,
+};
 use vhost::vhost_user::{Frontend, VhostUserFrontend};
 use vhost::{VhostBackend, VringConfigData};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -25,11 +27,14 @@ pub struct FrontendError {
     pub doing: &'static str,
     /// Why.
     #[source]
-    pub source: vhost::Error,
+    pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 fn doing<T>(doing: &'static str, result: vhost::Result<T>) -> Result<T, FrontendError> {
-    result.map_err(|source| FrontendError { doing, source })
+    result.map_err(|source| FrontendError {
+        doing,
+        source: source.into(),
+    })
 }
 
 /// A connection to a backend.
@@ -59,16 +64,25 @@ impl Fronted {
     ///
     /// # Errors
     /// When the backend is not there or refuses a message.
-    pub fn connect(socket: &Path, queues: u16, config_bytes: u32) -> Result<(Self, Offer), FrontendError> {
+    pub fn connect(
+        socket: &Path,
+        queues: u16,
+        config_bytes: u32,
+    ) -> Result<(Self, Offer), FrontendError> {
         let mut frontend = doing("the connection", Frontend::connect(socket, queues.into()))?;
         doing("SET_OWNER", frontend.set_owner())?;
         let features = doing("GET_FEATURES", frontend.get_features())?;
         let mut config = Vec::new();
         if features & PROTOCOL_FEATURES != 0 {
             let offered = doing("GET_PROTOCOL_FEATURES", frontend.get_protocol_features())?;
-            let wanted = VhostUserProtocolFeatures::CONFIG | VhostUserProtocolFeatures::MQ | VhostUserProtocolFeatures::REPLY_ACK;
+            let wanted = VhostUserProtocolFeatures::CONFIG
+                | VhostUserProtocolFeatures::MQ
+                | VhostUserProtocolFeatures::REPLY_ACK;
             let agreed = offered & wanted;
-            doing("SET_PROTOCOL_FEATURES", frontend.set_protocol_features(agreed))?;
+            doing(
+                "SET_PROTOCOL_FEATURES",
+                frontend.set_protocol_features(agreed),
+            )?;
             if agreed.contains(VhostUserProtocolFeatures::CONFIG) {
                 config = read_config(&mut frontend, config_bytes.min(CONFIG_BYTES))?;
             }
@@ -76,15 +90,33 @@ impl Fronted {
                 frontend.set_hdr_flags(VhostUserHeaderFlag::NEED_REPLY);
             }
         }
-        let io = |source| FrontendError { doing: "making an eventfd", source: vhost::Error::VhostOpen(source) };
+        let io = |source: std::io::Error| FrontendError {
+            doing: "making an eventfd",
+            source: source.into(),
+        };
         let rings = (0..queues)
             .map(|_| {
-                Ok(Ring { kick: EventFd::new(EFD_NONBLOCK).map_err(io)?, call: EventFd::new(EFD_NONBLOCK).map_err(io)? })
+                Ok(Ring {
+                    kick: EventFd::new(EFD_NONBLOCK).map_err(io)?,
+                    call: EventFd::new(EFD_NONBLOCK).map_err(io)?,
+                })
             })
             .collect::<Result<Vec<_>, FrontendError>>()?;
         let transport_features = features & PROTOCOL_FEATURES;
-        let offer = Offer { features: features & !(PROTOCOL_FEATURES | LOG_ALL), config };
-        Ok((Self { frontend, transport_features, rings, running: Vec::new(), memory_sent: None }, offer))
+        let offer = Offer {
+            features: features & !(PROTOCOL_FEATURES | LOG_ALL),
+            config,
+        };
+        Ok((
+            Self {
+                frontend,
+                transport_features,
+                rings,
+                running: Vec::new(),
+                memory_sent: None,
+            },
+            offer,
+        ))
     }
 
     /// The eventfds with which the backend asks for interrupts, by queue.
@@ -94,7 +126,9 @@ impl Fronted {
 
     /// Whether the backend has asked for an interrupt of the queue since the last time.
     pub fn take_call(&self, queue: u16) -> bool {
-        self.rings.get(usize::from(queue)).is_some_and(|r| r.call.read().is_ok())
+        self.rings
+            .get(usize::from(queue))
+            .is_some_and(|r| r.call.read().is_ok())
     }
 
     /// Starts the queues (the driver has set DRIVER_OK).
@@ -102,12 +136,21 @@ impl Fronted {
     /// # Errors
     /// When the backend refuses a message: an address outside memory, for example.
     pub fn start(&mut self, start: &Start, memory: &Memory) -> Result<(), FrontendError> {
-        doing("SET_FEATURES", self.frontend.set_features(start.features | self.transport_features))?;
+        doing(
+            "SET_FEATURES",
+            self.frontend
+                .set_features(start.features | self.transport_features),
+        )?;
         self.send_memory(memory)?;
         for queue in &start.queues {
             let index = usize::from(queue.index);
-            let Some(ring) = self.rings.get(index) else { continue };
-            doing("SET_VRING_NUM", self.frontend.set_vring_num(index, queue.size))?;
+            let Some(ring) = self.rings.get(index) else {
+                continue;
+            };
+            doing(
+                "SET_VRING_NUM",
+                self.frontend.set_vring_num(index, queue.size),
+            )?;
             doing("SET_VRING_BASE", self.frontend.set_vring_base(index, 0))?;
             let addresses = VringConfigData {
                 queue_max_size: queue.size,
@@ -118,12 +161,24 @@ impl Fronted {
                 avail_ring_addr: queue.driver,
                 log_addr: None,
             };
-            doing("SET_VRING_ADDR", self.frontend.set_vring_addr(index, &addresses))?;
-            doing("SET_VRING_CALL", self.frontend.set_vring_call(index, &ring.call))?;
-            doing("SET_VRING_KICK", self.frontend.set_vring_kick(index, &ring.kick))?;
+            doing(
+                "SET_VRING_ADDR",
+                self.frontend.set_vring_addr(index, &addresses),
+            )?;
+            doing(
+                "SET_VRING_CALL",
+                self.frontend.set_vring_call(index, &ring.call),
+            )?;
+            doing(
+                "SET_VRING_KICK",
+                self.frontend.set_vring_kick(index, &ring.kick),
+            )?;
             self.running.push(queue.index);
             if self.transport_features & PROTOCOL_FEATURES != 0 {
-                doing("SET_VRING_ENABLE", self.frontend.set_vring_enable(index, true))?;
+                doing(
+                    "SET_VRING_ENABLE",
+                    self.frontend.set_vring_enable(index, true),
+                )?;
             }
         }
         Ok(())
@@ -135,7 +190,10 @@ impl Fronted {
     /// When the backend refuses it.
     pub fn send_memory(&mut self, memory: &Memory) -> Result<(), FrontendError> {
         if self.memory_sent != Some(memory.changes()) {
-            doing("SET_MEM_TABLE", self.frontend.set_mem_table(&memory.regions()).map(drop))?;
+            doing(
+                "SET_MEM_TABLE",
+                self.frontend.set_mem_table(&memory.regions()).map(drop),
+            )?;
             self.memory_sent = Some(memory.changes());
         }
         Ok(())
@@ -153,7 +211,10 @@ impl Fronted {
     pub fn stop(&mut self) -> Result<(), FrontendError> {
         let mut first = Ok(());
         for queue in std::mem::take(&mut self.running) {
-            let stopped = doing("GET_VRING_BASE", self.frontend.get_vring_base(usize::from(queue)));
+            let stopped = doing(
+                "GET_VRING_BASE",
+                self.frontend.get_vring_base(usize::from(queue)),
+            );
             first = first.and(stopped.map(drop));
             if let Some(ring) = self.rings.get(usize::from(queue)) {
                 // What was asked for before the reset is void after it.
@@ -175,6 +236,9 @@ impl Fronted {
 
 fn read_config(frontend: &mut Frontend, bytes: u32) -> Result<Vec<u8>, FrontendError> {
     let buffer = vec![0; bytes as usize];
-    let (_, payload) = doing("GET_CONFIG", frontend.get_config(0, bytes, VhostUserConfigFlags::empty(), &buffer))?;
+    let (_, payload) = doing(
+        "GET_CONFIG",
+        frontend.get_config(0, bytes, VhostUserConfigFlags::empty(), &buffer),
+    )?;
     Ok(payload)
 }

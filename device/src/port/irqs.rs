@@ -4,8 +4,9 @@ use std::fs::File;
 use std::os::fd::{FromRawFd, IntoRawFd};
 
 use vfio_bindings::bindings::vfio::{
-    VFIO_IRQ_SET_ACTION_MASK, VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_IRQ_SET_ACTION_UNMASK, VFIO_IRQ_SET_DATA_EVENTFD,
-    VFIO_IRQ_SET_DATA_NONE, VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX,
+    VFIO_IRQ_SET_ACTION_MASK, VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_IRQ_SET_ACTION_UNMASK,
+    VFIO_IRQ_SET_DATA_EVENTFD, VFIO_IRQ_SET_DATA_NONE, VFIO_PCI_INTX_IRQ_INDEX,
+    VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX,
 };
 use vmm_sys_util::eventfd::EventFd;
 
@@ -23,7 +24,12 @@ impl Irqs {
     /// Nothing is wired.
     pub fn new(table: u16, msi: u16) -> Self {
         let none = |n: u16| (0..n).map(|_| None).collect();
-        Self { msix: none(table), msi: none(msi), intx: None, level: false }
+        Self {
+            msix: none(table),
+            msi: none(msi),
+            intx: None,
+            level: false,
+        }
     }
 
     /// Nothing is wired again: the VMM is gone.
@@ -33,7 +39,11 @@ impl Irqs {
 
     /// Sends a message, if it is wired.
     pub fn send(&self, message: Message) {
-        let fds = if message.kind == IrqKind::Msi { &self.msi } else { &self.msix };
+        let fds = if message.kind == IrqKind::Msi {
+            &self.msi
+        } else {
+            &self.msix
+        };
         if let Some(Some(fd)) = fds.get(usize::from(message.entry)) {
             signal(fd);
         }
@@ -49,8 +59,16 @@ impl Irqs {
     }
 
     /// `VFIO_USER_DEVICE_SET_IRQS`. Returns what the function is to hear of it.
-    pub fn set(&mut self, index: u32, flags: u32, start: u32, count: u32, files: Vec<File>) -> Vec<Input> {
-        let action = flags & (VFIO_IRQ_SET_ACTION_MASK | VFIO_IRQ_SET_ACTION_UNMASK | VFIO_IRQ_SET_ACTION_TRIGGER);
+    pub fn set(
+        &mut self,
+        index: u32,
+        flags: u32,
+        start: u32,
+        count: u32,
+        files: Vec<File>,
+    ) -> Vec<Input> {
+        let action = flags
+            & (VFIO_IRQ_SET_ACTION_MASK | VFIO_IRQ_SET_ACTION_UNMASK | VFIO_IRQ_SET_ACTION_TRIGGER);
         match index {
             VFIO_PCI_INTX_IRQ_INDEX => self.set_intx(action, flags, files),
             VFIO_PCI_MSI_IRQ_INDEX if action == VFIO_IRQ_SET_ACTION_TRIGGER => {
@@ -64,7 +82,14 @@ impl Irqs {
     }
 
     fn set_intx(&mut self, action: u32, flags: u32, files: Vec<File>) -> Vec<Input> {
-        let changed = |wired| vec![Input::Irqs { kind: IrqKind::Intx, start: 0, count: 1, wired }];
+        let changed = |wired| {
+            vec![Input::Irqs {
+                kind: IrqKind::Intx,
+                start: 0,
+                count: 1,
+                wired,
+            }]
+        };
         match action {
             VFIO_IRQ_SET_ACTION_TRIGGER if flags & VFIO_IRQ_SET_DATA_EVENTFD != 0 => {
                 self.intx = files.into_iter().next().map(eventfd);
@@ -88,11 +113,23 @@ impl Irqs {
     }
 }
 
-fn wire(fds: &mut [Option<EventFd>], kind: IrqKind, flags: u32, start: u32, count: u32, files: Vec<File>) -> Vec<Input> {
+fn wire(
+    fds: &mut [Option<EventFd>],
+    kind: IrqKind,
+    flags: u32,
+    start: u32,
+    count: u32,
+    files: Vec<File>,
+) -> Vec<Input> {
     let len = fds.len() as u32;
     if flags & VFIO_IRQ_SET_DATA_NONE != 0 && count == 0 {
         fds.fill_with(|| None);
-        return vec![Input::Irqs { kind, start: 0, count: len as u16, wired: false }];
+        return vec![Input::Irqs {
+            kind,
+            start: 0,
+            count: len as u16,
+            wired: false,
+        }];
     }
     let (start, count) = (start.min(len), count.min(len.saturating_sub(start)));
     let given = (files.len() as u32).min(count);
@@ -100,11 +137,19 @@ fn wire(fds: &mut [Option<EventFd>], kind: IrqKind, flags: u32, start: u32, coun
     for fd in fds.iter_mut().skip(start as usize).take(count as usize) {
         *fd = files.next().map(eventfd);
     }
-    let part = |start: u32, count: u32, wired| Input::Irqs { kind, start: start as u16, count: count as u16, wired };
-    [part(start, given, true), part(start + given, count - given, false)]
-        .into_iter()
-        .filter(|i| !matches!(i, Input::Irqs { count: 0, .. }))
-        .collect()
+    let part = |start: u32, count: u32, wired| Input::Irqs {
+        kind,
+        start: start as u16,
+        count: count as u16,
+        wired,
+    };
+    [
+        part(start, given, true),
+        part(start + given, count - given, false),
+    ]
+    .into_iter()
+    .filter(|i| !matches!(i, Input::Irqs { count: 0, .. }))
+    .collect()
 }
 
 fn eventfd(file: File) -> EventFd {
@@ -139,9 +184,21 @@ mod tests {
         let mut irqs = Irqs::new(4, 0);
         let (fd, file) = pair();
         let heard = irqs.set(VFIO_PCI_MSIX_IRQ_INDEX, EVENTFD, 2, 1, vec![file]);
-        assert_eq!(heard, [Input::Irqs { kind: IrqKind::Msix, start: 2, count: 1, wired: true }]);
+        assert_eq!(
+            heard,
+            [Input::Irqs {
+                kind: IrqKind::Msix,
+                start: 2,
+                count: 1,
+                wired: true
+            }]
+        );
         for entry in [0, 2, 3, 9] {
-            irqs.send(Message { kind: IrqKind::Msix, entry, cause: Cause::Queue(0) });
+            irqs.send(Message {
+                kind: IrqKind::Msix,
+                entry,
+                cause: Cause::Queue(0),
+            });
         }
         assert_eq!(fd.read().unwrap(), 1);
     }
@@ -166,9 +223,26 @@ mod tests {
     fn wiring_beyond_the_table_is_cut_off() {
         let mut irqs = Irqs::new(2, 0);
         let (_fd, file) = pair();
-        assert_eq!(irqs.set(VFIO_PCI_MSIX_IRQ_INDEX, EVENTFD, u32::MAX, u32::MAX, vec![file]), []);
+        assert_eq!(
+            irqs.set(
+                VFIO_PCI_MSIX_IRQ_INDEX,
+                EVENTFD,
+                u32::MAX,
+                u32::MAX,
+                vec![file]
+            ),
+            []
+        );
         let (_fd, file) = pair();
         let heard = irqs.set(VFIO_PCI_MSIX_IRQ_INDEX, EVENTFD, 1, 50, vec![file]);
-        assert_eq!(heard, [Input::Irqs { kind: IrqKind::Msix, start: 1, count: 1, wired: true }]);
+        assert_eq!(
+            heard,
+            [Input::Irqs {
+                kind: IrqKind::Msix,
+                start: 1,
+                count: 1,
+                wired: true
+            }]
+        );
     }
 }

@@ -7,9 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use vhost::VhostUserMemoryRegionInfo;
-use vm_memory::{
-    Bytes, FileOffset, GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestRegionMmap, MmapRegion,
-};
+use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
 use crate::trace::{QueueSetup, RingSample};
 
@@ -66,15 +64,32 @@ impl Memory {
     ///
     /// # Errors
     /// When the range is empty or the descriptor can't be mapped; nothing has changed then.
-    pub fn map(&mut self, address: u64, size: u64, file: File, offset: u64) -> Result<(), MapError> {
-        let bytes = usize::try_from(size).ok().filter(|s| *s != 0 && address.checked_add(size).is_some());
+    pub fn map(
+        &mut self,
+        address: u64,
+        size: u64,
+        file: File,
+        offset: u64,
+    ) -> Result<(), MapError> {
+        let bytes = usize::try_from(size)
+            .ok()
+            .filter(|s| *s != 0 && address.checked_add(size).is_some());
         let bytes = bytes.ok_or(MapError::Range { address, size })?;
-        let fail = |source: Box<dyn std::error::Error + Send + Sync>| MapError::Mmap { address, source };
+        let fail =
+            |source: Box<dyn std::error::Error + Send + Sync>| MapError::Mmap { address, source };
         let meta = file.metadata().map_err(|e| fail(e.into()))?;
         let file = Arc::new(file);
-        let region = MmapRegion::from_file(FileOffset::from_arc(Arc::clone(&file), offset), bytes).map_err(|e| fail(e.into()))?;
-        let region = GuestRegionMmap::new(region, GuestAddress(address)).ok_or(MapError::Range { address, size })?;
-        let map = Map { size, offset, identity: (meta.dev(), meta.ino()), file, region: Arc::new(region) };
+        let region = MmapRegion::from_file(FileOffset::from_arc(Arc::clone(&file), offset), bytes)
+            .map_err(|e| fail(e.into()))?;
+        let region = GuestRegionMmap::new(region, GuestAddress(address))
+            .ok_or(MapError::Range { address, size })?;
+        let map = Map {
+            size,
+            offset,
+            identity: (meta.dev(), meta.ino()),
+            file,
+            region: Arc::new(region),
+        };
         self.maps.insert(address, map);
         self.rebuild();
         Ok(())
@@ -83,7 +98,8 @@ impl Memory {
     /// Forgets every map inside a range.
     pub fn unmap(&mut self, address: u64, size: u64) {
         let end = address.saturating_add(size);
-        self.maps.retain(|at, map| !(*at >= address && at.saturating_add(map.size) <= end));
+        self.maps
+            .retain(|at, map| !(*at >= address && at.saturating_add(map.size) <= end));
         self.rebuild();
     }
 
@@ -165,9 +181,17 @@ mod tests {
         let file = memory_file(0x4000);
         let mut memory = Memory::default();
         memory.map(0, 0x1000, file.try_clone().unwrap(), 0).unwrap();
-        memory.map(0x1000, 0x2000, file.try_clone().unwrap(), 0x1000).unwrap();
-        memory.map(0x8000, 0x1000, file.try_clone().unwrap(), 0x3000).unwrap();
-        let regions: Vec<_> = memory.regions().iter().map(|r| (r.guest_phys_addr, r.memory_size)).collect();
+        memory
+            .map(0x1000, 0x2000, file.try_clone().unwrap(), 0x1000)
+            .unwrap();
+        memory
+            .map(0x8000, 0x1000, file.try_clone().unwrap(), 0x3000)
+            .unwrap();
+        let regions: Vec<_> = memory
+            .regions()
+            .iter()
+            .map(|r| (r.guest_phys_addr, r.memory_size))
+            .collect();
         assert_eq!(regions, [(0, 0x3000), (0x8000, 0x1000)]);
         memory.unmap(0x1000, 0x2000);
         assert_eq!(memory.regions().len(), 2);
@@ -177,7 +201,14 @@ mod tests {
     fn a_ring_outside_memory_has_no_sample() {
         let mut memory = Memory::default();
         memory.map(0, 0x1000, memory_file(0x1000), 0).unwrap();
-        let queue = |driver| QueueSetup { index: 0, size: 16, desc: 0, driver, device: 0x800, vector: 0 };
+        let queue = |driver| QueueSetup {
+            index: 0,
+            size: 16,
+            desc: 0,
+            driver,
+            device: 0x800,
+            vector: 0,
+        };
         assert!(memory.sample(0, &queue(0x400)).is_some());
         assert!(memory.sample(0, &queue(0xff0)).is_none());
         assert!(memory.sample(0, &queue(u64::MAX - 1)).is_none());
@@ -186,7 +217,13 @@ mod tests {
     #[test]
     fn an_empty_or_wrapping_map_is_refused() {
         let mut memory = Memory::default();
-        assert!(matches!(memory.map(0, 0, memory_file(0x1000), 0), Err(MapError::Range { .. })));
-        assert!(matches!(memory.map(u64::MAX, 0x1000, memory_file(0x1000), 0), Err(MapError::Range { .. })));
+        assert!(matches!(
+            memory.map(0, 0, memory_file(0x1000), 0),
+            Err(MapError::Range { .. })
+        ));
+        assert!(matches!(
+            memory.map(u64::MAX, 0x1000, memory_file(0x1000), 0),
+            Err(MapError::Range { .. })
+        ));
     }
 }

@@ -1,0 +1,199 @@
+//! One function with everything that its effects reach: the state that a port's threads share.
+
+use std::sync::Arc;
+
+use vmm_sys_util::eventfd::EventFd;
+
+use super::frontend::{Fronted, FrontendError};
+use super::irqs::Irqs;
+use super::journal::Journal;
+use super::memory::Memory;
+use crate::endpoint::{Endpoint, Nanos};
+use crate::fault::{Injector, Outcome};
+use crate::function::Function;
+use crate::spec::{CommonCfg, Field};
+use crate::trace::{Effect, Input, Op, Part, QueueSetup, Step, What};
+
+/// Steps that one input may lead to, such as an error of the backend that breaks the device.
+const MAX_FOLLOW_UPS: usize = 4;
+
+/// The function, its faults, and all that it acts on.
+pub struct Core {
+    pub dev: u8,
+    pub journal: Arc<Journal>,
+    pub injector: Injector<Function>,
+    pub irqs: Irqs,
+    pub memory: Memory,
+    pub backend: Option<Fronted>,
+    /// Wakes the thread that waits for deadlines.
+    pub wake: EventFd,
+    running: Vec<QueueSetup>,
+    waited_for: Option<Nanos>,
+}
+
+impl Core {
+    pub fn new(
+        dev: u8,
+        journal: Arc<Journal>,
+        injector: Injector<Function>,
+        irqs: Irqs,
+        backend: Option<Fronted>,
+        wake: EventFd,
+    ) -> Self {
+        Self {
+            dev,
+            journal,
+            injector,
+            irqs,
+            memory: Memory::default(),
+            backend,
+            wake,
+            running: Vec::new(),
+            waited_for: None,
+        }
+    }
+
+    /// Takes one input, makes what comes of it happen, and records it. Returns the value read.
+    pub fn drive(&mut self, input: Input) -> Option<u64> {
+        let mut value = None;
+        let mut next = Some(input);
+        for _ in 0..MAX_FOLLOW_UPS {
+            let Some(input) = next.take() else { break };
+            self.sample(&input);
+            let Outcome {
+                fired,
+                heard,
+                shown,
+                meant,
+            } = self.injector.step(self.journal.now(), &input);
+            // Recorded first: what an interrupt leads to comes after the interrupt.
+            let part = part_of(&input);
+            let effects = shown.clone();
+            let step = Step {
+                dev: self.dev,
+                part,
+                input,
+                heard,
+                shown,
+                meant,
+            };
+            self.journal
+                .record_all(fired.into_iter().map(What::Fault).chain([What::Step(step)]));
+            for effect in effects {
+                match effect {
+                    Effect::Value(v) => value = value.or(Some(v)),
+                    other => {
+                        if let Err(error) = self.perform(other) {
+                            tracing_error(self.dev, &error);
+                            next = Some(Input::Broken);
+                        }
+                    }
+                }
+            }
+        }
+        let deadline = self.injector.deadline();
+        if deadline != self.waited_for {
+            self.waited_for = deadline;
+            // Full means that the thread is awake already.
+            let _ = self.wake.write(1);
+        }
+        value
+    }
+
+    fn perform(&mut self, effect: Effect) -> Result<(), FrontendError> {
+        match effect {
+            Effect::Message(message) => self.irqs.send(message),
+            Effect::Pin(level) => self.irqs.set_line(level),
+            Effect::Start(start) => {
+                self.running.clone_from(&start.queues);
+                if let Some(backend) = &mut self.backend {
+                    backend.start(&start, &self.memory)?;
+                }
+            }
+            Effect::Stop => {
+                self.running.clear();
+                if let Some(backend) = &mut self.backend {
+                    backend.stop()?;
+                }
+            }
+            Effect::Kick { queue } => {
+                if let Some(backend) = &self.backend {
+                    backend.kick(queue);
+                }
+            }
+            Effect::Value(_)
+            | Effect::Pended(_)
+            | Effect::Unmapped { .. }
+            | Effect::Complete { .. }
+            | Effect::Call { .. }
+            | Effect::ConfigChanged
+            | Effect::Control { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Records the rings that an input is about.
+    fn sample(&mut self, input: &Input) {
+        let (one, all) = match input {
+            Input::Access(a) if a.op == Op::Write && a.field == Some(Field::Notify) => (a.q, false),
+            Input::Access(a)
+                if a.op == Op::Write && a.field == Some(Field::Common(CommonCfg::DeviceStatus)) =>
+            {
+                (None, a.val == Some(0))
+            }
+            Input::Used { queue } => (Some(*queue), false),
+            _ => return,
+        };
+        let wanted = self.running.iter().filter(|q| all || one == Some(q.index));
+        let samples: Vec<_> = wanted
+            .filter_map(|q| self.memory.sample(self.dev, q))
+            .map(What::Ring)
+            .collect();
+        if !samples.is_empty() {
+            self.journal.record_all(samples);
+        }
+    }
+
+    /// The guest's memory changed: a running backend has to follow.
+    pub fn memory_changed(&mut self) {
+        let memory = &self.memory;
+        if let Some(backend) = self.backend.as_mut().filter(|b| b.is_running())
+            && let Err(error) = backend.send_memory(memory)
+        {
+            tracing_error(self.dev, &error);
+            self.drive(Input::Broken);
+        }
+    }
+
+    /// The VMM has gone: back to power-on, with nothing of the guest left.
+    pub fn disconnected(&mut self) {
+        self.drive(Input::FunctionReset);
+        self.irqs.unwire();
+        self.memory.clear();
+    }
+
+    /// Names an access.
+    pub fn access(
+        &self,
+        op: Op,
+        space: crate::trace::Space,
+        off: u64,
+        width: u8,
+        val: Option<u64>,
+    ) -> Input {
+        Input::Access(self.injector.inner().name(op, space, off, width, val))
+    }
+}
+
+fn part_of(input: &Input) -> Part {
+    match input {
+        Input::Chain { .. } | Input::Complete { .. } | Input::Kick { .. } | Input::Vhost { .. } => {
+            Part::Backend
+        }
+        _ => Part::Function,
+    }
+}
+
+fn tracing_error(dev: u8, error: &FrontendError) {
+    log::warn!("dev{dev}: {error}: {}", error.source);
+}
