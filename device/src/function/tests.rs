@@ -1,1 +1,587 @@
-//! x
+//! The function as a driver meets it, and under any input.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::spec::{
+    CommonCfg, NO_VECTOR, PciHeader, Status, command, isr, msi_control, msix_control,
+};
+use crate::trace::{Cause, IrqKind, Message};
+
+const FEATURES: u128 = 1 << 32 | 1 << 29 | 1 << 9;
+
+/// A driver's hands on a function.
+struct Bench {
+    function: Function,
+}
+
+impl Bench {
+    fn block(queues: u16, msix: u16) -> Self {
+        let shape = Shape {
+            queues,
+            msix: Some(msix),
+            ..Shape::new(Kind::Block)
+        };
+        let mut bench = Self {
+            function: Function::new(&shape, FEATURES, vec![0; 0x3c]),
+        };
+        bench.config_write(
+            PciHeader::Command.offset(),
+            2,
+            u64::from(command::MEMORY | command::BUS_MASTER),
+        );
+        bench.step(&Input::Irqs {
+            kind: IrqKind::Msix,
+            start: 0,
+            count: msix,
+            wired: true,
+        });
+        bench
+    }
+
+    fn ports(ports: u16, msi: u16) -> Self {
+        let shape = Shape {
+            ports,
+            msi,
+            ..Shape::new(Kind::PortCard)
+        };
+        let mut bench = Self {
+            function: Function::new(&shape, 0, Vec::new()),
+        };
+        bench.config_write(
+            PciHeader::Command.offset(),
+            2,
+            u64::from(command::MEMORY | command::BUS_MASTER),
+        );
+        bench
+    }
+
+    fn step(&mut self, input: &Input) -> Effects {
+        self.function.step(0, input)
+    }
+
+    fn access(&mut self, op: Op, space: Space, off: u64, width: u8, val: Option<u64>) -> Effects {
+        let access = self.function.name(op, space, off, width, val);
+        self.step(&Input::Access(access))
+    }
+
+    fn config_write(&mut self, off: u64, width: u8, val: u64) -> Effects {
+        self.access(Op::Write, Space::Config, off, width, Some(val))
+    }
+
+    fn read(&mut self, space: Space, off: u64, width: u8) -> u64 {
+        match self.access(Op::Read, space, off, width, None).first() {
+            Some(Effect::Value(v)) => *v,
+            other => panic!("a read was answered with {other:?}"),
+        }
+    }
+
+    fn wr(&mut self, r: CommonCfg, val: u64) -> Effects {
+        self.access(
+            Op::Write,
+            Space::Bar0,
+            BarLayout::COMMON + r.offset(),
+            r.width(),
+            Some(val),
+        )
+    }
+
+    fn rd(&mut self, r: CommonCfg) -> u64 {
+        self.read(Space::Bar0, BarLayout::COMMON + r.offset(), r.width())
+    }
+
+    /// The offset of a capability in configuration space.
+    fn capability(&mut self, id: u8, nth: usize) -> Option<u64> {
+        let mut at = self.read(Space::Config, PciHeader::CapabilitiesPointer.offset(), 1);
+        let mut found = 0;
+        while at != 0 {
+            if self.read(Space::Config, at, 1) == u64::from(id) {
+                if found == nth {
+                    return Some(at);
+                }
+                found += 1;
+            }
+            at = self.read(Space::Config, at + 1, 1);
+        }
+        None
+    }
+
+    fn enable_msix(&mut self) -> Effects {
+        let at = self.capability(crate::spec::cap_id::MSIX, 0).unwrap();
+        self.config_write(at + 2, 2, msix_control::ENABLE.into())
+    }
+
+    /// Brings the device to DRIVER_OK with one queue, mapped to `vector`.
+    fn bring_up(&mut self, vector: u16) -> Effects {
+        self.wr(CommonCfg::DeviceStatus, 0);
+        for status in [1, 3] {
+            self.wr(CommonCfg::DeviceStatus, status);
+        }
+        self.wr(CommonCfg::DriverFeatureSelect, 1);
+        self.wr(CommonCfg::DriverFeature, 1);
+        self.wr(CommonCfg::DeviceStatus, 0xb);
+        self.wr(CommonCfg::QueueSelect, 0);
+        self.wr(CommonCfg::QueueMsixVector, vector.into());
+        self.wr(CommonCfg::QueueDescLo, 0x1000);
+        self.wr(CommonCfg::QueueDriverLo, 0x2000);
+        self.wr(CommonCfg::QueueDeviceLo, 0x3000);
+        self.wr(CommonCfg::QueueEnable, 1);
+        self.wr(CommonCfg::DeviceStatus, 0xf)
+    }
+}
+
+fn message(entry: u16, cause: Cause) -> Effect {
+    Effect::Message(Message {
+        kind: IrqKind::Msix,
+        entry,
+        cause,
+    })
+}
+
+#[test]
+fn a_driver_that_follows_the_steps_starts_its_queue_and_gets_its_message() {
+    let mut bench = Bench::block(2, 3);
+    bench.enable_msix();
+    let effects = bench.bring_up(1);
+    let Some(Effect::Start(start)) = effects.first() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(start.features, 1 << 32);
+    assert_eq!(
+        start
+            .queues
+            .iter()
+            .map(|q| (q.index, q.vector, q.desc))
+            .collect::<Vec<_>>(),
+        [(0, 1, 0x1000)]
+    );
+    assert_eq!(
+        bench.step(&Input::Used { queue: 0 }).as_slice(),
+        [message(1, Cause::Queue(0))]
+    );
+}
+
+#[test]
+fn a_vector_beyond_the_table_reads_back_as_no_vector() {
+    let mut bench = Bench::block(1, 2);
+    for (written, held) in [
+        (0, 0),
+        (1, 1),
+        (2, NO_VECTOR),
+        (0x93, NO_VECTOR),
+        (NO_VECTOR, NO_VECTOR),
+    ] {
+        bench.wr(CommonCfg::ConfigMsixVector, written.into());
+        assert_eq!(
+            bench.rd(CommonCfg::ConfigMsixVector),
+            u64::from(held),
+            "config {written:#x}"
+        );
+        bench.wr(CommonCfg::QueueMsixVector, written.into());
+        assert_eq!(
+            bench.rd(CommonCfg::QueueMsixVector),
+            u64::from(held),
+            "queue {written:#x}"
+        );
+    }
+}
+
+#[test]
+fn a_reset_takes_everything_back_but_the_configuration() {
+    let mut bench = Bench::block(1, 2);
+    bench.enable_msix();
+    bench.bring_up(1);
+    let generation = bench.rd(CommonCfg::ConfigGeneration);
+    assert_eq!(
+        bench.wr(CommonCfg::DeviceStatus, 0).as_slice(),
+        [Effect::Stop]
+    );
+    for r in CommonCfg::ALL {
+        let expected = match r {
+            CommonCfg::NumQueues => 1,
+            CommonCfg::QueueSize => 128,
+            CommonCfg::DeviceFeature => (FEATURES as u32).into(),
+            CommonCfg::ConfigGeneration => generation,
+            r => r.reset(),
+        };
+        assert_eq!(bench.rd(*r), expected, "{}", r.name());
+    }
+}
+
+#[test]
+fn features_that_were_not_offered_are_not_agreed_to() {
+    let mut bench = Bench::block(1, 2);
+    bench.wr(CommonCfg::DriverFeatureSelect, 0);
+    bench.wr(CommonCfg::DriverFeature, 1 << 25);
+    bench.wr(CommonCfg::DriverFeatureSelect, 1);
+    bench.wr(CommonCfg::DriverFeature, 1);
+    bench.wr(CommonCfg::DeviceStatus, 0xb);
+    assert_eq!(bench.rd(CommonCfg::DeviceStatus), 0x3);
+    assert!(
+        bench.wr(CommonCfg::DeviceStatus, 0x7).is_empty(),
+        "DRIVER_OK without FEATURES_OK starts nothing"
+    );
+}
+
+#[test]
+fn without_msix_the_line_is_up_until_the_isr_status_is_read() {
+    let mut bench = Bench::block(1, 2);
+    bench.bring_up(NO_VECTOR);
+    assert_eq!(
+        bench.step(&Input::Used { queue: 0 }).as_slice(),
+        [Effect::Pin(true)]
+    );
+    assert!(
+        bench
+            .step(&Input::Config {
+                offset: 0,
+                bytes: vec![1]
+            })
+            .is_empty(),
+        "the line is up already"
+    );
+    let effects = bench.access(Op::Read, Space::Bar0, BarLayout::ISR, 1, None);
+    assert_eq!(
+        effects.as_slice(),
+        [
+            Effect::Value(u64::from(isr::QUEUE | isr::CONFIG)),
+            Effect::Pin(false)
+        ]
+    );
+    assert_eq!(bench.read(Space::Bar0, BarLayout::ISR, 1), 0);
+}
+
+#[test]
+fn the_interrupt_disable_bit_keeps_the_line_down_and_gives_it_back() {
+    let mut bench = Bench::block(1, 0);
+    bench.bring_up(NO_VECTOR);
+    let on = u64::from(command::MEMORY | command::BUS_MASTER);
+    bench.config_write(
+        PciHeader::Command.offset(),
+        2,
+        on | u64::from(command::INTX_DISABLE),
+    );
+    assert!(bench.step(&Input::Used { queue: 0 }).is_empty());
+    let status = bench.read(Space::Config, PciHeader::PciStatus.offset(), 2);
+    assert_eq!(
+        status & 8,
+        8,
+        "Interrupt Status does not depend on the disable bit"
+    );
+    let effects = bench.config_write(PciHeader::Command.offset(), 2, on);
+    assert!(effects.contains(&Effect::Pin(true)), "{effects:?}");
+}
+
+#[test]
+fn a_message_under_the_function_mask_pends_and_is_sent_when_it_is_lifted() {
+    let mut bench = Bench::block(1, 2);
+    bench.enable_msix();
+    bench.bring_up(1);
+    let at = bench.capability(crate::spec::cap_id::MSIX, 0).unwrap();
+    bench.config_write(
+        at + 2,
+        2,
+        (msix_control::ENABLE | msix_control::FUNCTION_MASK).into(),
+    );
+    let pended = bench.step(&Input::Used { queue: 0 });
+    assert!(
+        matches!(pended.as_slice(), [Effect::Pended(_)]),
+        "{pended:?}"
+    );
+    assert_eq!(bench.read(Space::Bar2, BarLayout::PBA, 8), 0b10);
+    let effects = bench.enable_msix();
+    assert!(
+        effects.contains(&message(1, Cause::Queue(0))),
+        "{effects:?}"
+    );
+    assert_eq!(bench.read(Space::Bar2, BarLayout::PBA, 8), 0);
+}
+
+#[test]
+fn message_control_is_taken_at_any_width_and_offset() {
+    for (off, width, val) in [(2, 2, 0x8000), (0, 4, 0x8000_0000), (3, 1, 0x80)] {
+        let mut bench = Bench::block(1, 2);
+        let at = bench.capability(crate::spec::cap_id::MSIX, 0).unwrap();
+        let effects = bench.config_write(at + off, width, val);
+        assert!(
+            effects.iter().any(
+                |e| matches!(e, Effect::Control { msix, .. } if msix & msix_control::ENABLE != 0)
+            ),
+            "{width} bytes at +{off}: {effects:?}"
+        );
+    }
+}
+
+#[test]
+fn needs_reset_stays_until_the_reset() {
+    let mut bench = Bench::block(1, 2);
+    bench.enable_msix();
+    bench.wr(CommonCfg::ConfigMsixVector, 0);
+    bench.bring_up(1);
+    bench.wr(CommonCfg::ConfigMsixVector, 0);
+    assert_eq!(
+        bench.step(&Input::Broken).as_slice(),
+        [message(0, Cause::Config)]
+    );
+    bench.wr(CommonCfg::DeviceStatus, 0xf);
+    assert_eq!(bench.rd(CommonCfg::DeviceStatus), 0x4f);
+    bench.wr(CommonCfg::DeviceStatus, 0);
+    assert_eq!(bench.rd(CommonCfg::DeviceStatus), 0);
+}
+
+#[test]
+fn the_configuration_access_window_reaches_the_same_registers() {
+    let mut bench = Bench::block(1, 2);
+    let window = bench.capability(crate::spec::cap_id::VENDOR, 4).unwrap();
+    bench.config_write(window + 8, 4, CommonCfg::DeviceStatus.offset());
+    bench.config_write(window + 12, 4, 1);
+    let access = bench
+        .function
+        .name(Op::Write, Space::Config, window + 16, 4, Some(0xffff_ff01));
+    assert_eq!(
+        (access.field, access.width, access.val, access.window),
+        (
+            Some(Field::Common(CommonCfg::DeviceStatus)),
+            1,
+            Some(1),
+            true
+        )
+    );
+    bench.step(&Input::Access(access));
+    assert_eq!(
+        bench.rd(CommonCfg::DeviceStatus),
+        u64::from(Status::ACKNOWLEDGE)
+    );
+    assert_eq!(
+        bench.read(Space::Config, window + 16, 4),
+        u64::from(Status::ACKNOWLEDGE)
+    );
+}
+
+#[test]
+fn a_function_level_reset_goes_back_to_power_on() {
+    let mut bench = Bench::block(1, 2);
+    bench.enable_msix();
+    bench.bring_up(1);
+    let express = bench.capability(crate::spec::cap_id::EXPRESS, 0).unwrap();
+    let effects = bench.config_write(express + 8, 2, 0x8000);
+    assert!(effects.contains(&Effect::Stop), "{effects:?}");
+    assert!(
+        effects.contains(&Effect::Control {
+            command: 0,
+            msix: 1,
+            msi: 0
+        }),
+        "{effects:?}"
+    );
+    assert_eq!(bench.read(Space::Config, express + 8, 2), 0);
+}
+
+#[test]
+fn nobody_answers_in_d3_or_without_memory_space() {
+    let mut bench = Bench::block(1, 2);
+    let power = bench
+        .capability(crate::spec::cap_id::POWER_MANAGEMENT, 0)
+        .unwrap();
+    bench.config_write(power + 4, 2, 3);
+    assert_eq!(bench.rd(CommonCfg::DeviceStatus), 0xff);
+    bench.config_write(power + 4, 2, 0);
+    assert_eq!(bench.rd(CommonCfg::DeviceStatus), 0);
+    bench.config_write(PciHeader::Command.offset(), 2, 0);
+    assert_eq!(bench.rd(CommonCfg::NumQueues), 0xffff);
+}
+
+#[test]
+fn queues_are_not_run_without_bus_mastering_and_are_looked_at_when_it_comes() {
+    let mut bench = Bench::block(1, 2);
+    bench.config_write(PciHeader::Command.offset(), 2, command::MEMORY.into());
+    let effects = bench.bring_up(NO_VECTOR);
+    assert!(
+        !effects.iter().any(|e| matches!(e, Effect::Kick { .. })),
+        "{effects:?}"
+    );
+    let effects = bench.config_write(
+        PciHeader::Command.offset(),
+        2,
+        u64::from(command::MEMORY | command::BUS_MASTER),
+    );
+    assert!(effects.contains(&Effect::Kick { queue: 0 }), "{effects:?}");
+}
+
+#[test]
+fn each_port_sends_its_own_message_and_shares_when_fewer_were_allocated() {
+    let sent = |allocated_log2: u16| -> Vec<u16> {
+        let mut bench = Bench::ports(4, 4);
+        let msi = bench.capability(crate::spec::cap_id::MSI, 0).unwrap();
+        bench.config_write(
+            msi + 2,
+            2,
+            u64::from(msi_control::ENABLE | allocated_log2 << msi_control::ENABLED_SHIFT),
+        );
+        bench.access(Op::Write, Space::Bar0, 0x8, 4, Some(0xf));
+        let effects = bench.access(Op::Write, Space::Bar0, 0x10, 4, Some(0xf));
+        effects
+            .iter()
+            .filter_map(|e| match e {
+                Effect::Message(m) => Some(m.entry),
+                _ => None,
+            })
+            .collect()
+    };
+    assert_eq!(sent(2), [0, 1, 2, 3]);
+    assert_eq!(sent(1), [0, 1, 0, 1]);
+    assert_eq!(sent(0), [0, 0, 0, 0]);
+    assert_eq!(
+        sent(7),
+        [0, 1, 2, 3],
+        "more than it asked for is what it asked for"
+    );
+}
+
+#[test]
+fn a_port_without_messages_holds_the_line_until_its_status_is_cleared() {
+    let mut bench = Bench::ports(4, 0);
+    bench.access(Op::Write, Space::Bar0, 0x8, 4, Some(0xf));
+    assert_eq!(
+        bench
+            .access(Op::Write, Space::Bar0, 0x10, 4, Some(0x6))
+            .as_slice(),
+        [Effect::Pin(true)]
+    );
+    assert_eq!(bench.read(Space::Bar0, 0xc, 4), 0x6);
+    assert!(
+        bench
+            .access(Op::Write, Space::Bar0, 0xc, 4, Some(0x2))
+            .is_empty()
+    );
+    assert_eq!(
+        bench
+            .access(Op::Write, Space::Bar0, 0xc, 4, Some(0x4))
+            .as_slice(),
+        [Effect::Pin(false)]
+    );
+    assert_eq!(bench.read(Space::Bar0, 0x104, 4), 1);
+}
+
+fn any_space() -> impl Strategy<Value = Space> {
+    prop_oneof![3 => Just(Space::Config), 6 => Just(Space::Bar0), 2 => Just(Space::Bar2), 1 => Just(Space::Bar5)]
+}
+
+fn any_offset() -> impl Strategy<Value = u64> {
+    prop_oneof![8 => 0u64..0x110, 3 => 0x0ff8u64..0x1008, 3 => 0x2000u64..0x2108, 3 => 0x2ff8u64..0x3410, 1 => 0x7ff8u64..0x8110, 1 => any::<u64>()]
+}
+
+fn any_value() -> impl Strategy<Value = u64> {
+    prop_oneof![4 => 0u64..16, 2 => Just(0xffff), 2 => Just(0x8000), 1 => any::<u64>()]
+}
+
+/// What can reach a function: accesses as they are named, and everything else.
+#[derive(Clone, Debug)]
+enum Doing {
+    Access(Op, Space, u64, u8, u64),
+    Other(Input),
+}
+
+fn any_doing() -> impl Strategy<Value = Doing> {
+    let width = prop_oneof![Just(1u8), Just(2), Just(4), Just(8), any::<u8>()];
+    let access = (
+        prop_oneof![Just(Op::Read), Just(Op::Write)],
+        any_space(),
+        any_offset(),
+        width,
+        any_value(),
+    )
+        .prop_map(|(op, space, off, width, val)| Doing::Access(op, space, off, width, val));
+    let kind = prop_oneof![Just(IrqKind::Msix), Just(IrqKind::Msi), Just(IrqKind::Intx)];
+    let other = prop_oneof![
+        (0u16..300).prop_map(|queue| Input::Used { queue }),
+        (kind, any::<u16>(), any::<u16>(), any::<bool>()).prop_map(
+            |(kind, start, count, wired)| Input::Irqs {
+                kind,
+                start,
+                count,
+                wired
+            }
+        ),
+        (any::<u16>(), proptest::collection::vec(any::<u8>(), 0..8))
+            .prop_map(|(offset, bytes)| Input::Config { offset, bytes }),
+        Just(Input::FunctionReset),
+        Just(Input::Broken),
+        Just(Input::Time),
+    ];
+    prop_oneof![8 => access, 1 => other.prop_map(Doing::Other)]
+}
+
+fn any_shape() -> impl Strategy<Value = Shape> {
+    let msi = prop_oneof![Just(0u16), Just(1), Just(8), Just(32)];
+    (
+        prop_oneof![Just(Kind::Block), Just(Kind::PortCard)],
+        1u16..9,
+        0u16..20,
+        msi,
+        any::<bool>(),
+        1u16..32,
+    )
+        .prop_map(|(kind, queues, msix, msi, pin, ports)| Shape {
+            queues,
+            msix: Some(msix),
+            msi,
+            pin,
+            ports,
+            ..Shape::new(kind)
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_input_makes_a_function_panic_or_break_a_rule_of_devices(
+        shape in any_shape(),
+        doings in proptest::collection::vec(any_doing(), 1..200),
+    ) {
+        prop_assert!(shape.check().is_ok());
+        let mut function = Function::new(&shape, FEATURES, vec![7; 0x3c]);
+        let (mut pin, mut control) = (false, None);
+        for doing in doings {
+            let input = match doing {
+                Doing::Access(op, space, off, width, val) => {
+                    Input::Access(function.name(op, space, off, width, (op == Op::Write).then_some(val)))
+                }
+                Doing::Other(input) => input,
+            };
+            let effects = function.step(0, &input);
+            let reads = matches!(&input, Input::Access(a) if a.op == Op::Read);
+            let values = effects.iter().filter(|e| matches!(e, Effect::Value(_))).count();
+            if reads {
+                prop_assert_eq!(values, 1, "every read has one answer: {:?} {:?}", input, effects);
+            }
+            for effect in &effects {
+                match effect {
+                    Effect::Control { command, msix, msi } => control = Some((*command, *msix, *msi)),
+                    Effect::Pin(level) => {
+                        prop_assert_ne!(*level, pin, "the line changes when it is told to");
+                        pin = *level;
+                        prop_assert!(!pin || shape.pin, "no line without a pin");
+                    }
+                    Effect::Message(m) => {
+                        let (command, msix, msi) = control.unwrap_or_default();
+                        prop_assert!(command & command::BUS_MASTER != 0, "messages need bus mastering");
+                        match m.kind {
+                            IrqKind::Msix => {
+                                prop_assert!(m.entry < shape.table_size());
+                                prop_assert_eq!(msix & (msix_control::ENABLE | msix_control::FUNCTION_MASK), msix_control::ENABLE);
+                            }
+                            _ => prop_assert!(m.entry < shape.msi && msi & msi_control::ENABLE != 0),
+                        }
+                    }
+                    Effect::Start(start) => prop_assert!(start.queues.iter().all(|q| q.index < shape.queues)),
+                    Effect::Kick { queue } => prop_assert!(*queue < shape.queues),
+                    _ => {}
+                }
+            }
+            let (_, msix, _) = control.unwrap_or_default();
+            prop_assert!(!(pin && msix & msix_control::ENABLE != 0), "the line is silent while MSI-X is enabled");
+        }
+    }
+}
