@@ -3,6 +3,7 @@
 //!
 //! Direction of use: [`spec`] → [`trace`] → [`function`], `backend` → [`fault`] → [`port`].
 
+pub mod backend;
 pub mod endpoint;
 pub mod fault;
 pub mod function;

@@ -1,0 +1,43 @@
+//! The correct virtio device: split rings, and the block device's requests.
+//!
+//! Nothing here knows of sockets, threads or clocks. Guest memory and the disk are borrowed for one
+//! request at a time, and whatever a driver puts into a ring is an answer or a broken queue, never
+//! an error of ours.
+
+mod block;
+mod chain;
+mod config;
+mod request;
+mod ring;
+mod signaller;
+mod storage;
+
+#[cfg(test)]
+mod guest;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+pub use block::{Block, Done};
+pub use chain::{Chain, NoStatus};
+pub use config::{CONFIG_BYTES, Configuration, device_features};
+pub use request::{Command, Request};
+pub use ring::{BrokenRing, needs_interrupt, peek, settle};
+pub use signaller::Signaller;
+pub use storage::Storage;
+
+use crate::trace::Input;
+
+/// Hears what the backend does: chains fetched and used, notifications, vhost-user messages.
+///
+/// It is called from the backend's threads, with none of its locks held.
+pub trait Observer: Send + Sync {
+    /// Something happened, or (for `Complete`) is about to.
+    fn observe(&self, input: Input);
+
+    /// Whether the observer itself raises the interrupt of a queue when it hears `Used`.
+    fn raises_interrupts(&self) -> bool {
+        false
+    }
+}

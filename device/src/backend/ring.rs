@@ -1,0 +1,102 @@
+//! The device's side of a split ring (2.7), on `virtio-queue`.
+
+use std::sync::atomic::Ordering;
+
+use virtio_bindings::virtio_ring::VRING_AVAIL_F_NO_INTERRUPT;
+use virtio_queue::{Queue, QueueOwnedT, QueueT};
+use vm_memory::{Bytes, GuestAddress, GuestMemory};
+
+use super::chain::{Chain, NoStatus};
+
+/// The driver left the ring in a state from which the device can't go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenRing {
+    /// A part of the ring is not in the guest's memory.
+    #[error("the ring is not in the guest's memory")]
+    Unmapped,
+    /// The available index moved by more than the queue's size.
+    #[error("the available index jumped")]
+    Index,
+    /// An available entry names a descriptor beyond the table.
+    #[error("descriptor {0} is beyond the table")]
+    Head(u16),
+    /// A chain that can't be completed.
+    #[error("chain {head} can't be completed")]
+    Chain {
+        /// Its first descriptor.
+        head: u16,
+        /// Why.
+        source: NoStatus,
+    },
+}
+
+impl From<virtio_queue::Error> for BrokenRing {
+    fn from(error: virtio_queue::Error) -> Self {
+        match error {
+            virtio_queue::Error::InvalidAvailRingIndex => Self::Index,
+            _ => Self::Unmapped,
+        }
+    }
+}
+
+/// Reads the next available chain into `chain`. It stays available until [`settle`].
+///
+/// Returns whether there is one.
+///
+/// # Errors
+/// The ring is broken.
+pub fn peek<M: GuestMemory>(
+    queue: &mut Queue,
+    memory: &M,
+    chain: &mut Chain,
+) -> Result<bool, BrokenRing> {
+    let size = queue.size();
+    let next = queue.next_avail();
+    let Some(found) = queue.iter(memory)?.next() else {
+        // The iterator ends alike when it can't read the entry.
+        return if queue.avail_idx(memory, Ordering::Relaxed)?.0 == next {
+            Ok(false)
+        } else {
+            Err(BrokenRing::Unmapped)
+        };
+    };
+    queue.go_to_previous_position();
+    let head = found.head_index();
+    if head >= size {
+        return Err(BrokenRing::Head(head));
+    }
+    chain
+        .fetch(found, size)
+        .map_err(|source| BrokenRing::Chain { head, source })?;
+    Ok(true)
+}
+
+/// Makes the chain that [`peek`] read used.
+///
+/// # Errors
+/// The used ring is not in the guest's memory.
+pub fn settle<M: GuestMemory>(
+    queue: &mut Queue,
+    memory: &M,
+    head: u16,
+    len: u32,
+) -> Result<(), BrokenRing> {
+    queue.set_next_avail(queue.next_avail().wrapping_add(1));
+    Ok(queue.add_used(memory, head, len)?)
+}
+
+/// Whether the driver wants an interrupt for what was used since it was asked last (2.7.7.2).
+///
+/// # Errors
+/// The available ring is not in the guest's memory.
+pub fn needs_interrupt<M: GuestMemory>(queue: &mut Queue, memory: &M) -> Result<bool, BrokenRing> {
+    // Also passes the barrier between the used index and the driver's wish.
+    let wanted = queue.needs_notification(memory)?;
+    if queue.event_idx_enabled() {
+        return Ok(wanted);
+    }
+    let flags: u16 = memory
+        .load(GuestAddress(queue.avail_ring()), Ordering::Relaxed)
+        .map_err(|_| BrokenRing::Unmapped)?;
+    Ok(u16::from_le(flags) & VRING_AVAIL_F_NO_INTERRUPT as u16 == 0)
+}
