@@ -1,1 +1,6 @@
-//! x
+//! Misfire's harness: it boots a guest in QEMU with a misbehaving device attached, watches both
+//! sides, and says which rules the driver under test kept and which it broke.
+//!
+//! Direction of use: [`scenario`] is pure.
+
+pub mod scenario;

@@ -1,0 +1,232 @@
+//! From what was written to what it means.
+
+use std::path::{Path, PathBuf};
+
+use misfire_device::shape::Shape;
+
+use super::document::{At, Document};
+use super::expect::{Expectations, GUESTS};
+use super::file::ScenarioFile;
+use super::guest::GuestParameters;
+use super::problem::{Problem, suggest};
+use super::step::Step;
+
+/// The most devices of one scenario.
+const MAX_DEVICES: usize = 8;
+
+/// One scenario, all of whose values are valid.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// `family/name`, or `family/name@variant`.
+    pub name: String,
+    /// What happens, in one sentence.
+    pub title: String,
+    /// Where the failure was described.
+    pub source: Vec<String>,
+    /// The file it comes from.
+    pub path: PathBuf,
+    /// The devices, in the order of their slots.
+    pub devices: Vec<DeviceUnderTest>,
+    /// What the reference guest is told.
+    pub guest: GuestParameters,
+    /// What is done, in order.
+    pub steps: Vec<Step>,
+    /// What must come out.
+    pub expect: Expectations,
+}
+
+/// A device, and what goes wrong with it.
+#[derive(Clone, Debug)]
+pub struct DeviceUnderTest {
+    /// What it is.
+    pub shape: Shape,
+}
+
+impl Scenario {
+    /// `family` of `family/name@variant`.
+    pub fn family(&self) -> &str {
+        self.name.split_once('/').map_or("", |(family, _)| family)
+    }
+
+    /// Where its snapshot lies: `<family>/snapshots/<name>.snap` beside the file.
+    pub fn snapshot(&self) -> PathBuf {
+        let stem = self.name.rsplit('/').next().unwrap_or(&self.name);
+        self.path
+            .with_file_name("snapshots")
+            .join(format!("{stem}.snap"))
+    }
+}
+
+/// The names that a scenario may use and that other parts define.
+#[derive(Clone, Debug, Default)]
+pub struct Vocabulary {
+    /// Ids of the rules.
+    pub rules: Vec<String>,
+}
+
+/// Lists that may be written as a single value.
+const LISTS: &[&[&str]] = &[
+    &["device"],
+    &["source"],
+    &["guest", "mistake"],
+    &["guest", "device", "mistake"],
+];
+const EXPECT_LISTS: &[&str] = &["interrupts", "broken", "warn", "held", "log", "says"];
+
+/// Reads the scenarios of one file: the one it is, and one for each variant.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn read(
+    path: &Path,
+    name: &str,
+    text: &str,
+    words: &Vocabulary,
+) -> Result<Vec<Scenario>, Vec<Problem>> {
+    let mut document = Document::parse(path, text).map_err(|p| vec![p])?;
+    let variants = document.take_variants().map_err(|p| vec![p])?;
+    let mut scenarios = vec![scenario(&document, name.to_owned(), words)?];
+    let mut problems = Vec::new();
+    for (index, variant) in variants.iter().enumerate() {
+        if variants[..index].iter().any(|v| v.name == variant.name) {
+            let message = format!("two scenarios are called `{name}@{}`", variant.name);
+            problems.push(document.source.problem(Some(variant.at.clone()), message));
+            continue;
+        }
+        let full = format!("{name}@{}", variant.name);
+        let merged = document.with(variant).map_err(|p| vec![p]);
+        match merged.and_then(|d| scenario(&d, full, words)) {
+            Ok(scenario) => scenarios.push(scenario),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() {
+        Ok(scenarios)
+    } else {
+        Err(problems)
+    }
+}
+
+fn scenario(
+    document: &Document<'_>,
+    name: String,
+    words: &Vocabulary,
+) -> Result<Scenario, Vec<Problem>> {
+    let mut lists: Vec<Vec<&str>> = LISTS.iter().map(|l| l.to_vec()).collect();
+    for key in EXPECT_LISTS {
+        lists.push(vec!["expect", key]);
+        lists.push(vec!["expect", "known", "*", key]);
+        lists.extend(GUESTS.iter().map(|guest| vec!["expect", guest, key]));
+    }
+    let lists: Vec<&[&str]> = lists.iter().map(Vec::as_slice).collect();
+    let file: ScenarioFile = document.read(&lists).map_err(|p| vec![p])?;
+
+    let mut check = Checker {
+        document,
+        words,
+        problems: Vec::new(),
+    };
+    if file.title.trim().is_empty() {
+        check.fail(
+            &["title".into()],
+            "the title is empty: expected what happens, in one sentence",
+            None,
+        );
+    }
+    let devices = check.devices(&file);
+    let guest = check.guest(&file.guest, file.device.len());
+    let steps = check.steps(&file);
+    let expect = check.expectations(&file.expect, file.device.len());
+    if !check.problems.is_empty() {
+        return Err(check.problems);
+    }
+    Ok(Scenario {
+        name,
+        title: file.title,
+        source: file.source,
+        path: document.source.path.clone(),
+        devices,
+        guest,
+        steps,
+        expect,
+    })
+}
+
+/// Collects everything that is wrong with one scenario.
+pub(super) struct Checker<'a> {
+    document: &'a Document<'a>,
+    pub(super) words: &'a Vocabulary,
+    problems: Vec<Problem>,
+}
+
+impl Checker<'_> {
+    pub(super) fn fail(
+        &mut self,
+        path: &[At<'_>],
+        message: impl Into<String>,
+        help: Option<String>,
+    ) {
+        self.problems
+            .push(self.document.problem(path, message).with_help(help));
+    }
+
+    /// Refuses `word` unless it is known, and says which name is near.
+    pub(super) fn known(
+        &mut self,
+        path: &[At<'_>],
+        what: &str,
+        word: &str,
+        known: &[&str],
+    ) -> bool {
+        let found = known.contains(&word);
+        if !found {
+            let help = suggest(word, known.iter().copied());
+            self.fail(path, format!("unknown {what} `{word}`"), Some(help));
+        }
+        found
+    }
+
+    fn devices(&mut self, file: &ScenarioFile) -> Vec<DeviceUnderTest> {
+        if file.device.is_empty() {
+            self.fail(&["device".into()], "a scenario needs a [device]", None);
+        }
+        if file.device.len() > MAX_DEVICES {
+            let message = format!(
+                "{} devices: the machine has slots for {MAX_DEVICES}",
+                file.device.len()
+            );
+            self.fail(&["device".into()], message, None);
+        }
+        for (index, shape) in file.device.iter().enumerate() {
+            if let Err(error) = shape.check() {
+                self.fail(
+                    &["device".into(), index.into(), error.key.into()],
+                    error.message,
+                    None,
+                );
+            }
+        }
+        file.device
+            .iter()
+            .map(|shape| DeviceUnderTest {
+                shape: shape.clone(),
+            })
+            .collect()
+    }
+
+    fn steps(&mut self, file: &ScenarioFile) -> Vec<Step> {
+        if file.step.is_empty() {
+            return vec![Step::ready()];
+        }
+        let mut steps = Vec::new();
+        for (index, step) in file.step.iter().enumerate() {
+            match Step::try_from_file(step, file.device.len()) {
+                Ok(step) => steps.push(step),
+                Err((key, message, help)) => {
+                    self.fail(&["step".into(), index.into(), key.into()], message, help);
+                }
+            }
+        }
+        steps
+    }
+}

@@ -1,0 +1,302 @@
+//! What must come out of a scenario.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::check::Checker;
+use super::document::At;
+use super::file::ExpectFile;
+
+/// Names of an enum's values, for reading and for printing.
+macro_rules! words {
+    ($(#[$doc:meta])* pub enum $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant,)+ }
+
+        impl $name {
+            /// Every value, as it is written.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
+            /// The value that is written so.
+            pub fn named(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+
+            /// How it is written.
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.word())
+            }
+        }
+    };
+}
+
+words! {
+    /// What the driver did, the best first.
+    pub enum Outcome {
+        /// It started, with a vector for every event.
+        Started = "started",
+        /// It works with fewer vectors, with the line, or by polling.
+        Degraded = "degraded",
+        /// It failed to start, and said so.
+        Refused = "refused",
+        /// The guest is alive, but the device is dead to it.
+        Wedged = "wedged",
+        /// Bugcheck or panic.
+        Crashed = "crashed",
+    }
+}
+
+words! {
+    /// How a driver is told.
+    pub enum Interrupts {
+        /// An MSI-X vector for each queue, and one for configuration.
+        Msix = "msix",
+        /// MSI-X, but several events on one vector.
+        MsixShared = "msix-shared",
+        /// Messages of the MSI capability.
+        Msi = "msi",
+        /// The line.
+        Intx = "intx",
+        /// Not at all: the driver looks.
+        Polled = "polled",
+        /// The driver does not run.
+        None = "none",
+    }
+}
+
+words! {
+    /// How the loads of a scenario ended.
+    pub enum Io {
+        /// Each of them completed, with the right data.
+        Complete = "complete",
+        /// At least one did not.
+        Failed = "failed",
+        /// There was none.
+        None = "none",
+    }
+}
+
+/// Kinds of guest that an expectation can be given for.
+pub(super) const GUESTS: &[&str] = &["reference", "nt", "linux", "firmware", "windows"];
+
+/// What must come out, for one guest.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Expect {
+    /// What the driver does.
+    pub outcome: Option<Outcome>,
+    /// How it is told; one for each device, or one for all.
+    pub interrupts: Vec<Interrupts>,
+    /// How the loads end.
+    pub io: Option<Io>,
+    /// The code of the bugcheck or panic, as a number.
+    pub bugcheck: Option<u64>,
+    /// MUST rules that must come out broken.
+    pub broken: Vec<String>,
+    /// SHOULD rules that must come out broken.
+    pub warn: Vec<String>,
+    /// Rules that must have been tried, and held.
+    pub held: Vec<String>,
+    /// Regular expressions, each of which must match a line of the driver's log.
+    pub log: Vec<String>,
+    /// Texts that the findings must contain.
+    pub says: Vec<String>,
+}
+
+/// A predicted deviation of one driver revision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// `driver@revision`.
+    pub driver: String,
+    /// What comes out of it.
+    pub expect: Expect,
+}
+
+/// What is expected of each guest.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Expectations {
+    /// For guests that nothing else is said of.
+    pub base: Expect,
+    /// By kind of guest.
+    pub guests: BTreeMap<&'static str, Expect>,
+    /// Predicted deviations.
+    pub known: Vec<Known>,
+}
+
+impl Expectations {
+    /// What is expected of a guest of this kind.
+    pub fn of(&self, guest: &str) -> &Expect {
+        self.guests.get(guest).unwrap_or(&self.base)
+    }
+
+    /// What is predicted of this driver, `name@revision`.
+    pub fn known(&self, driver: &str) -> Option<&Expect> {
+        self.known
+            .iter()
+            .find(|k| k.driver == driver)
+            .map(|k| &k.expect)
+    }
+}
+
+impl ExpectFile {
+    fn for_guest(&self, guest: &str) -> Option<&ExpectFile> {
+        match guest {
+            "reference" => self.reference.as_deref(),
+            "nt" => self.nt.as_deref(),
+            "linux" => self.linux.as_deref(),
+            "firmware" => self.firmware.as_deref(),
+            "windows" => self.windows.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+impl Checker<'_> {
+    pub(super) fn expectations(&mut self, file: &ExpectFile, devices: usize) -> Expectations {
+        let base = self.expect(&["expect".into()], file, devices, &Expect::default());
+        let mut guests = BTreeMap::new();
+        for guest in GUESTS {
+            if let Some(over) = file.for_guest(guest) {
+                let expect = self.nested(&["expect".into(), (*guest).into()], over, devices, &base);
+                guests.insert(*guest, expect);
+            }
+        }
+        let mut known = Vec::new();
+        for (driver, over) in &file.known {
+            let path = ["expect".into(), "known".into(), driver.as_str().into()];
+            if !driver
+                .split_once('@')
+                .is_some_and(|(d, r)| !d.is_empty() && !r.is_empty())
+            {
+                self.fail(
+                    &path,
+                    format!("`{driver}`: expected \"driver@revision\""),
+                    None,
+                );
+            }
+            let expect = self.nested(&path, over, devices, &base);
+            known.push(Known {
+                driver: driver.clone(),
+                expect,
+            });
+        }
+        Expectations {
+            base,
+            guests,
+            known,
+        }
+    }
+
+    fn nested(
+        &mut self,
+        path: &[At<'_>],
+        file: &ExpectFile,
+        devices: usize,
+        base: &Expect,
+    ) -> Expect {
+        let inner = GUESTS.iter().copied().find(|g| file.for_guest(g).is_some());
+        if let Some(key) = inner.or((!file.known.is_empty()).then_some("known")) {
+            let at: Vec<At<'_>> = path.iter().copied().chain([key.into()]).collect();
+            self.fail(
+                &at,
+                format!("`{key}` can't stand inside another expectation"),
+                None,
+            );
+        }
+        self.expect(path, file, devices, base)
+    }
+
+    fn expect(
+        &mut self,
+        path: &[At<'_>],
+        file: &ExpectFile,
+        devices: usize,
+        base: &Expect,
+    ) -> Expect {
+        let mut expect = base.clone();
+        let at = |key: &'static str| -> Vec<At<'_>> {
+            path.iter().copied().chain([key.into()]).collect()
+        };
+        if let Some(word) = &file.outcome {
+            self.known(&at("outcome"), "outcome", word, Outcome::WORDS);
+            expect.outcome = Outcome::named(word);
+        }
+        if let Some(words) = &file.interrupts {
+            if words.len() != 1 && words.len() != devices {
+                let message = format!(
+                    "interrupts has {} entries: expected one, or one for each of the {devices} devices",
+                    words.len()
+                );
+                self.fail(&at("interrupts"), message, None);
+            }
+            for word in words {
+                self.known(
+                    &at("interrupts"),
+                    "kind of interrupt",
+                    word,
+                    Interrupts::WORDS,
+                );
+            }
+            expect.interrupts = words.iter().filter_map(|w| Interrupts::named(w)).collect();
+        }
+        if let Some(word) = &file.io {
+            self.known(&at("io"), "end of the loads", word, Io::WORDS);
+            expect.io = Io::named(word);
+        }
+        if let Some(code) = &file.bugcheck {
+            let number = code
+                .split_whitespace()
+                .next()
+                .and_then(|c| c.strip_prefix("0x"));
+            expect.bugcheck = number.and_then(|n| u64::from_str_radix(n, 16).ok());
+            if expect.bugcheck.is_none() {
+                self.fail(
+                    &at("bugcheck"),
+                    format!("`{code}`: expected a code such as \"0xD1\""),
+                    None,
+                );
+            }
+        }
+        let rules: Vec<&str> = self.words.rules.iter().map(String::as_str).collect();
+        for (key, from, to) in [
+            ("broken", &file.broken, &mut expect.broken),
+            ("warn", &file.warn, &mut expect.warn),
+            ("held", &file.held, &mut expect.held),
+        ] {
+            let Some(ids) = from else { continue };
+            for (index, id) in ids.iter().enumerate() {
+                let mut place = at(key);
+                place.push(index.into());
+                self.known(&place, "rule", id, &rules);
+            }
+            to.clone_from(ids);
+        }
+        if let Some(patterns) = &file.log {
+            for (index, pattern) in patterns.iter().enumerate() {
+                if let Err(error) = regex_lite::Regex::new(pattern) {
+                    let mut place = at("log");
+                    place.push(index.into());
+                    self.fail(&place, format!("not a regular expression: {error}"), None);
+                }
+            }
+            expect.log.clone_from(patterns);
+        }
+        if let Some(texts) = &file.says {
+            expect.says.clone_from(texts);
+        }
+        expect
+    }
+}

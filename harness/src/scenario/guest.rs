@@ -1,0 +1,235 @@
+//! What the reference guest is told: policies of its Windows, the driver's mistakes, its workload.
+
+use std::fmt::Write as _;
+
+use super::check::Checker;
+use super::document::At;
+use super::file::GuestFile;
+
+/// A mistake that the reference driver can make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Its name in scenarios.
+    pub name: &'static str,
+    /// What the driver does wrong.
+    pub text: &'static str,
+}
+
+const fn mistake(name: &'static str, text: &'static str) -> Mistake {
+    Mistake { name, text }
+}
+
+/// Every mistake by name.
+pub const MISTAKES: &[Mistake] = &[
+    mistake(
+        "no-read-back",
+        "does not read a vector back after writing it",
+    ),
+    mistake(
+        "apic-vector-as-index",
+        "writes the APIC vector where the table index belongs",
+    ),
+    mistake(
+        "program-once",
+        "does not program the vectors again after a reset",
+    ),
+    mistake(
+        "count-from-translated",
+        "takes the message count from the translated descriptor",
+    ),
+    mistake(
+        "assume-all-messages",
+        "assumes that all the messages it asked for were granted",
+    ),
+    mistake(
+        "one-object-per-port-from-one-descriptor",
+        "creates an interrupt object for each port from a descriptor of one message",
+    ),
+    mistake(
+        "intx-isr-not-read",
+        "does not read the ISR byte in its line interrupt handler",
+    ),
+    mistake("no-intx-fallback", "does not fall back to the line"),
+    mistake(
+        "no-shared-vector-fallback",
+        "does not fall back to one shared vector",
+    ),
+    mistake(
+        "no-features-ok-check",
+        "does not read the status after setting FEATURES_OK",
+    ),
+    mistake("no-reset-wait", "does not wait for a reset to complete"),
+    mistake(
+        "queue-vector-after-enable",
+        "writes a queue's vector after enabling the queue",
+    ),
+    mistake(
+        "notify-before-driver-ok",
+        "notifies a queue before DRIVER_OK",
+    ),
+    mistake(
+        "isr-equality-test",
+        "handles an ISR value of 1, but not 2 and 3",
+    ),
+    mistake("ignores-needs-reset", "does not react to NEEDS_RESET"),
+    mistake(
+        "config-vector-unchecked",
+        "does not check the config vector it got",
+    ),
+];
+
+/// Parameters of the reference guest; what is `None` is left to the guest's default.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GuestParameters {
+    /// Parameters for every device.
+    pub all: Parameters,
+    /// Parameters of one device, by position.
+    pub devices: Vec<Parameters>,
+}
+
+/// One set of parameters.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parameters {
+    /// `win7`, `win8` or `win10`.
+    pub os: Option<String>,
+    /// The INF's MSISupported.
+    pub msi_supported: Option<bool>,
+    /// The INF's MessageNumberLimit.
+    pub message_limit: Option<u32>,
+    /// `all`, `one` or `none`.
+    pub grant: Option<String>,
+    /// `prepare` or `add`.
+    pub style: Option<String>,
+    /// Names out of [`MISTAKES`].
+    pub mistakes: Vec<String>,
+    /// The driver's time limit for a request, in milliseconds.
+    pub timeout_ms: Option<u32>,
+    /// The most queues that the driver uses.
+    pub queues: Option<u16>,
+    /// Requests in flight for each queue.
+    pub depth: Option<u16>,
+}
+
+impl GuestParameters {
+    /// The kernel's command line: `key=value` pairs, `dev<N>.key=value` for one device.
+    ///
+    /// ```
+    /// use misfire::scenario::GuestParameters;
+    /// let mut guest = GuestParameters::default();
+    /// guest.all.mistakes = vec!["no-read-back".into(), "program-once".into()];
+    /// guest.devices.resize_with(2, Default::default);
+    /// guest.devices[1].grant = Some("one".into());
+    /// assert_eq!(guest.command_line(), "mistake=no-read-back,program-once dev1.grant=one");
+    /// ```
+    pub fn command_line(&self) -> String {
+        let mut line = String::new();
+        self.all.write(&mut line, "");
+        for (n, device) in self.devices.iter().enumerate() {
+            device.write(&mut line, &format!("dev{n}."));
+        }
+        line
+    }
+
+    /// Whether the driver makes a mistake on purpose: such a scenario is for the reference guest only.
+    pub fn has_mistake(&self) -> bool {
+        std::iter::once(&self.all)
+            .chain(&self.devices)
+            .any(|p| !p.mistakes.is_empty())
+    }
+}
+
+impl Parameters {
+    fn write(&self, line: &mut String, prefix: &str) {
+        let pairs = [
+            ("os", self.os.clone()),
+            (
+                "msi_supported",
+                self.msi_supported.map(|v| u8::from(v).to_string()),
+            ),
+            ("message_limit", self.message_limit.map(|v| v.to_string())),
+            ("grant", self.grant.clone()),
+            ("style", self.style.clone()),
+            (
+                "mistake",
+                (!self.mistakes.is_empty()).then(|| self.mistakes.join(",")),
+            ),
+            ("timeout_ms", self.timeout_ms.map(|v| v.to_string())),
+            ("queues", self.queues.map(|v| v.to_string())),
+            ("depth", self.depth.map(|v| v.to_string())),
+        ];
+        for (key, value) in pairs {
+            if let Some(value) = value {
+                let space = if line.is_empty() { "" } else { " " };
+                let _ = write!(line, "{space}{prefix}{key}={value}");
+            }
+        }
+    }
+}
+
+impl Checker<'_> {
+    pub(super) fn guest(&mut self, file: &GuestFile, devices: usize) -> GuestParameters {
+        let all = self.parameters(&["guest".into()], file);
+        if file.device.len() > devices {
+            let message = format!(
+                "parameters for {} devices: this scenario has {devices}",
+                file.device.len()
+            );
+            self.fail(&["guest".into(), "device".into()], message, None);
+        }
+        let mut each = Vec::new();
+        for (index, entry) in file.device.iter().enumerate() {
+            let path = ["guest".into(), "device".into(), index.into()];
+            if !entry.device.is_empty() {
+                self.fail(
+                    &path,
+                    "parameters of one device can't hold those of others",
+                    None,
+                );
+            }
+            each.push(self.parameters(&path, entry));
+        }
+        GuestParameters { all, devices: each }
+    }
+
+    fn parameters(&mut self, path: &[At<'_>], file: &GuestFile) -> Parameters {
+        let at = |key: &'static str| -> Vec<At<'_>> {
+            path.iter().copied().chain([key.into()]).collect()
+        };
+        for (key, value, known) in [
+            ("os", &file.os, &["win7", "win8", "win10"][..]),
+            ("grant", &file.grant, &["all", "one", "none"]),
+            ("style", &file.style, &["prepare", "add"]),
+        ] {
+            if let Some(value) = value {
+                self.known(&at(key), key, value, known);
+            }
+        }
+        let names: Vec<&str> = MISTAKES.iter().map(|m| m.name).collect();
+        for (index, name) in file.mistake.iter().enumerate() {
+            let mut place = at("mistake");
+            place.push(index.into());
+            self.known(&place, "mistake", name, &names);
+        }
+        for (key, value) in [
+            ("message-limit", file.message_limit),
+            ("timeout-ms", file.timeout_ms),
+            ("queues", file.queues.map(u32::from)),
+            ("depth", file.depth.map(u32::from)),
+        ] {
+            if value == Some(0) {
+                self.fail(&at(key), format!("{key} = 0: expected at least 1"), None);
+            }
+        }
+        Parameters {
+            os: file.os.clone(),
+            msi_supported: file.msi_supported,
+            message_limit: file.message_limit,
+            grant: file.grant.clone(),
+            style: file.style.clone(),
+            mistakes: file.mistake.clone(),
+            timeout_ms: file.timeout_ms,
+            queues: file.queues,
+            depth: file.depth,
+        }
+    }
+}

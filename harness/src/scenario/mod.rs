@@ -1,0 +1,24 @@
+//! The scenario file: what it may hold, what it means, and where they are found.
+//!
+//! Reading has two stages. A [`file::ScenarioFile`] is what was written; a [`Scenario`] is what it
+//! means, and all its values are valid. A file gives one scenario, and one more for each
+//! `[[variant]]`. Whatever is wrong is a [`Problem`], which names the file, the line and what was
+//! expected.
+
+mod check;
+mod document;
+mod expect;
+pub mod file;
+mod guest;
+mod library;
+mod problem;
+mod schema;
+mod step;
+
+pub use check::{DeviceUnderTest, Scenario, Vocabulary, read};
+pub use expect::{Expect, Expectations, Interrupts, Io, Known, Outcome};
+pub use guest::{GuestParameters, MISTAKES, Mistake, Parameters};
+pub use library::{Library, Partition, PartitionError, find_root};
+pub use problem::{Problem, Problems, nearest};
+pub use schema::schema;
+pub use step::{Action, Load, Ports, Step, Wait, parse_duration};

@@ -1,0 +1,96 @@
+//! What a scenario file says when something is wrong with it: each message as a person sees it.
+
+use std::path::Path;
+
+use misfire::scenario::{Vocabulary, read};
+
+/// What is printed for `text` as the file `vectors/refused.toml`.
+fn refused(text: &str) -> String {
+    let words = Vocabulary {
+        rules: ["VIO-MSIX-001", "VIO-MSIX-002", "VIO-ISR-001"]
+            .map(Into::into)
+            .into(),
+    };
+    let problems = read(
+        Path::new("vectors/refused.toml"),
+        "vectors/refused",
+        text,
+        &words,
+    )
+    .expect_err("this file must be refused");
+    let handler = miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::none());
+    let mut out = String::new();
+    for problem in problems {
+        handler.render_report(&mut out, &problem).unwrap();
+    }
+    out
+}
+
+/// A scenario with `device` lines and whatever else.
+fn with(device: &str, rest: &str) -> String {
+    format!("title = \"t\"\n[device]\nkind = \"block\"\n{device}\n{rest}\n")
+}
+
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $name:ident: $text:expr;)+) => {
+        $($(#[$doc])* #[test] fn $name() {
+            insta::with_settings!({ omit_expression => true }, {
+                insta::assert_snapshot!(stringify!($name), refused(&$text));
+            });
+        })+
+    };
+}
+
+refusals! {
+    an_unknown_key_is_refused_with_the_nearest_known_name: with("quues = 2", "");
+    an_unknown_table_is_refused: with("", "[expct]\noutcome = \"started\"");
+    an_unknown_key_of_a_step_is_refused: with("", "[[step]]\nload = \"read\"\nblock = 3");
+    a_wrong_type_is_refused: with("queues = \"two\"", "");
+    broken_toml_is_refused: with("queues = ", "");
+    a_title_is_needed: "[device]\nkind = \"block\"\n";
+    a_device_is_needed: "title = \"t\"\n";
+    an_unknown_kind_is_refused: "title = \"t\"\n[device]\nkind = \"blok\"\n";
+    a_table_of_0x801_entries_is_refused: with("msix = 0x801", "");
+    a_port_card_behind_qemus_transport_is_refused: "title = \"t\"\n[[device]]\nkind = \"block\"\n[[device]]\nkind = \"port-card\"\nattach = \"vhost-user\"\n";
+    an_unknown_rule_is_refused: with("", "[expect]\nbroken = [\"VIO-MSIX-001\", \"VIO-MSX-002\"]");
+    an_unknown_outcome_is_refused: with("", "[expect]\noutcome = \"works\"");
+    an_unknown_mistake_is_refused: with("", "[guest]\nmistake = \"no-readback\"");
+    an_unknown_step_is_refused: with("", "[[step]]\nload = \"raed\"");
+    a_step_with_two_verbs_is_refused: with("", "[[step]]\nwait = \"live\"\nload = \"read\"");
+    two_variants_of_one_name_are_refused: with("", "[[variant]]\nname = \"a\"\n[[variant]]\nname = \"a\"");
+    a_variant_needs_a_name: with("", "[[variant]]\ntitle = \"x\"");
+    a_variants_own_error_points_into_the_variant: with("", "[[variant]]\nname = \"big\"\n[variant.device]\nmsix = 4096");
+    a_bad_regular_expression_is_refused: with("", "[expect]\nlog = \"(\"");
+    an_expectation_inside_another_is_refused: with("", "[expect.linux.windows]\noutcome = \"started\"");
+    a_known_deviation_names_driver_and_revision: with("", "[expect.known.viostor]\noutcome = \"refused\"");
+}
+
+#[test]
+fn a_variant_changes_what_it_names_and_keeps_the_rest() {
+    let text = with(
+        "queues = 2",
+        "[guest]\nos = \"win7\"\n[expect]\noutcome = \"started\"\nheld = \"VIO-MSIX-002\"\n\
+         [[variant]]\nname = \"mistaken\"\nguest.mistake = \"no-read-back\"\n\
+         expect = { held = [], broken = \"VIO-MSIX-002\" }\ndevice.msix = 5\n",
+    );
+    let words = Vocabulary {
+        rules: vec!["VIO-MSIX-002".into()],
+    };
+    let read = read(Path::new("v/x.toml"), "v/x", &text, &words).unwrap();
+    let [base, variant] = read.as_slice() else {
+        panic!("{read:?}")
+    };
+    assert_eq!(
+        (base.name.as_str(), variant.name.as_str()),
+        ("v/x", "v/x@mistaken")
+    );
+    assert_eq!(variant.devices[0].shape.queues, 2);
+    assert_eq!(variant.devices[0].shape.msix, Some(5));
+    assert_eq!(base.devices[0].shape.msix, None);
+    assert_eq!(variant.guest.command_line(), "os=win7 mistake=no-read-back");
+    assert_eq!(base.guest.command_line(), "os=win7");
+    let expect = variant.expect.of("reference");
+    assert_eq!(expect.broken, ["VIO-MSIX-002"]);
+    assert!(expect.held.is_empty());
+    assert_eq!(expect.outcome, base.expect.of("reference").outcome);
+}
