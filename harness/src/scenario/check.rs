@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use misfire_device::fault::{Fault, FaultFile};
 use misfire_device::shape::Shape;
+
+use toml::Spanned;
 
 use super::document::{At, Document};
 use super::expect::{Expectations, GUESTS};
@@ -40,6 +43,8 @@ pub struct Scenario {
 pub struct DeviceUnderTest {
     /// What it is.
     pub shape: Shape,
+    /// What goes wrong with it, each with an id of its own.
+    pub faults: Vec<Fault>,
 }
 
 impl Scenario {
@@ -206,12 +211,60 @@ impl Checker<'_> {
                 );
             }
         }
-        file.device
+        let mut devices: Vec<DeviceUnderTest> = file
+            .device
             .iter()
             .map(|shape| DeviceUnderTest {
                 shape: shape.clone(),
+                faults: Vec::new(),
             })
-            .collect()
+            .collect();
+        self.faults(&file.fault, &mut devices);
+        devices
+    }
+
+    fn faults(&mut self, files: &[FaultFile], devices: &mut [DeviceUnderTest]) {
+        let mut ids: Vec<String> = Vec::new();
+        for (index, file) in files.iter().enumerate() {
+            let mut file = file.clone();
+            let number = file
+                .device
+                .as_ref()
+                .map_or(0, |d| usize::from(*d.get_ref()));
+            let Some(device) = devices.get_mut(number) else {
+                let path = ["fault".into(), index.into(), "device".into()];
+                self.fail(
+                    &path,
+                    format!(
+                        "device = {number}: this scenario has {}, counted from 0",
+                        devices.len()
+                    ),
+                    None,
+                );
+                continue;
+            };
+            match &file.id {
+                Some(id) if ids.contains(id.get_ref()) => {
+                    let message = format!("two faults have the id `{}`", id.get_ref());
+                    self.fail(&["fault".into(), index.into(), "id".into()], message, None);
+                }
+                Some(id) => ids.push(id.get_ref().clone()),
+                None => {
+                    let id = free_id(file.verb.get_ref(), &ids);
+                    file.id = Some(Spanned::new(file.verb.span(), id.clone()));
+                    ids.push(id);
+                }
+            }
+            match Fault::check(&file, &device.shape) {
+                Ok(fault) => device.faults.push(fault),
+                Err(error) => {
+                    let path = ["fault".into(), index.into()];
+                    let span = error.span.unwrap_or_else(|| self.document.span(&path));
+                    let problem = self.document.source.problem(Some(span), error.message);
+                    self.problems.push(problem.with_help(error.help));
+                }
+            }
+        }
     }
 
     fn steps(&mut self, file: &ScenarioFile) -> Vec<Step> {
@@ -229,4 +282,12 @@ impl Checker<'_> {
         }
         steps
     }
+}
+
+/// The verb, or the verb and a number if another fault is called so.
+fn free_id(verb: &str, taken: &[String]) -> String {
+    std::iter::once(verb.to_owned())
+        .chain((2..).map(|n| format!("{verb}-{n}")))
+        .find(|id| !taken.contains(id))
+        .unwrap_or_default()
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use misfire_device::fault::FaultFile;
 use misfire_device::shape::Shape;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -27,7 +28,7 @@ pub struct ScenarioFile {
     /// What goes wrong.
     #[serde(default)]
     #[schemars(schema_with = "schema::faults")]
-    pub fault: Vec<FaultEntry>,
+    pub fault: Vec<FaultFile>,
     /// What the reference guest is told.
     #[serde(default)]
     pub guest: GuestFile,
@@ -43,9 +44,6 @@ pub struct ScenarioFile {
     #[schemars(schema_with = "schema::variants")]
     pub variant: Vec<toml::Table>,
 }
-
-/// A `[[fault]]` table.
-pub type FaultEntry = toml::Table;
 
 /// Parameters of the reference guest, for all devices or for one.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]

@@ -1,0 +1,357 @@
+//! The steady text of a run, which snapshots hold.
+//!
+//! The same scenario gives the same text every time. Each source keeps its own order: the driver's
+//! log, and for each device the accesses that set it up. What may come in any order (notifications,
+//! interrupts, reads of the ISR byte) is listed once, sorted, without a count. Times are left out;
+//! addresses and interrupt vectors get stable names; repeats are folded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use misfire_device::shape::Attach;
+use misfire_device::spec::{CommonCfg, Field, NO_VECTOR, PortCard, Status};
+use misfire_device::trace::{
+    Access, Effect, Event, Fired, Hello, Input, Op, Part, Step, TableEntry, What,
+};
+use regex_lite::{Captures, Regex};
+
+/// The transcript of a run.
+pub fn transcript(events: &[Event]) -> String {
+    let mut names = Names::learn(events);
+    let mut out = String::new();
+    steps(&mut out, events);
+    log(&mut out, events, &mut names);
+    for event in events {
+        if let What::Hello(hello) = &event.what {
+            device(&mut out, hello, events, &mut names);
+        }
+    }
+    out
+}
+
+fn steps(out: &mut String, events: &[Event]) {
+    let marks: Vec<String> = events
+        .iter()
+        .filter_map(|event| match &event.what {
+            What::Mark {
+                step: Some(step),
+                phase,
+                text,
+            } if phase != "begin" => Some(format!("{step} {text}: {phase}")),
+            _ => None,
+        })
+        .collect();
+    section(out, "steps", marks);
+}
+
+fn log(out: &mut String, events: &[Event], names: &mut Names) {
+    let lines: Vec<&str> = events
+        .iter()
+        .filter_map(|event| match &event.what {
+            What::Log { line } => Some(line.as_str()),
+            _ => None,
+        })
+        .collect();
+    let start = lines
+        .iter()
+        .position(|l| l.starts_with(GUEST_STARTS))
+        .unwrap_or(0);
+    section(
+        out,
+        "driver log",
+        lines[start..].iter().map(|line| names.line(line)).collect(),
+    );
+}
+
+/// What a guest of ours prints first; the firmware's output comes before it.
+const GUEST_STARTS: &str = "MISFIRE: guest";
+
+fn device(out: &mut String, hello: &Hello, events: &[Event], names: &mut Names) {
+    let dev = hello.dev;
+    let mut setup = Vec::new();
+    let mut live = BTreeSet::new();
+    let mut interrupts = BTreeSet::new();
+    let mut messages = Vec::new();
+    let mut faults = BTreeSet::new();
+    let mut table = None;
+    let seen = &events[driver_starts(events, dev)..];
+    for event in seen {
+        match &event.what {
+            What::Step(step) if step.dev == dev => {
+                interrupts.extend(step.shown.iter().filter_map(interrupt));
+                match &step.input {
+                    Input::Access(access) => {
+                        let line = names.access(step, access, hello);
+                        if in_any_order(access) {
+                            live.insert(line);
+                        } else {
+                            setup.push(line);
+                        }
+                    }
+                    Input::FunctionReset => setup.push("function reset".into()),
+                    Input::Vhost { message, .. }
+                        if step.part == Part::Backend
+                            && hello.shape.attach == Attach::VhostUser =>
+                    {
+                        messages.push(message.clone());
+                    }
+                    _ => {}
+                }
+            }
+            What::Fault(fired) if fired.dev == dev => {
+                faults.insert(fault(fired));
+            }
+            What::MsixTable { dev: of, entries } if *of == dev => table = Some(entries),
+            _ => {}
+        }
+    }
+    section(out, &format!("device {dev}: set up"), setup);
+    section(
+        out,
+        &format!("device {dev}: vhost-user messages"),
+        sorted(messages),
+    );
+    section(
+        out,
+        &format!("device {dev}: in any order"),
+        live.into_iter().collect(),
+    );
+    section(
+        out,
+        &format!("device {dev}: interrupts"),
+        interrupts.into_iter().collect(),
+    );
+    section(
+        out,
+        &format!("device {dev}: MSI-X table"),
+        table.map_or_else(Vec::new, |t| table_lines(t)),
+    );
+    section(
+        out,
+        &format!("device {dev}: faults"),
+        faults.into_iter().collect(),
+    );
+}
+
+fn sorted(lines: Vec<String>) -> Vec<String> {
+    lines
+        .into_iter()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
+}
+
+/// Writes a section, each run of equal lines once. A section without lines is left out.
+fn section(out: &mut String, title: &str, mut lines: Vec<String>) {
+    lines.dedup();
+    if lines.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "{}## {title}", if out.is_empty() { "" } else { "\n" });
+    for line in lines {
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+}
+
+/// Where the driver's part of a device's events begins: after the firmware's last access.
+fn driver_starts(events: &[Event], dev: u8) -> usize {
+    let _ = dev;
+    let _ = events;
+    0
+}
+
+/// Accesses that interrupt handlers and threads make at the same time.
+fn in_any_order(access: &Access) -> bool {
+    match access.field {
+        Some(Field::Notify | Field::Isr | Field::PortEvents(_)) => true,
+        Some(Field::Port(register)) => matches!(register, PortCard::IntStatus | PortCard::Doorbell),
+        _ => false,
+    }
+}
+
+fn interrupt(effect: &Effect) -> Option<String> {
+    match effect {
+        Effect::Message(m) => Some(format!(
+            "{} {} for {}",
+            format!("{:?}", m.kind).to_lowercase(),
+            m.entry,
+            m.cause
+        )),
+        Effect::Unmapped { cause } => Some(format!("none for {cause}: it has no vector")),
+        Effect::Pin(true) => Some("intx asserted".into()),
+        _ => None,
+    }
+}
+
+fn fault(fired: &Fired) -> String {
+    format!(
+        "{} ({}, {}) on {}",
+        fired.id,
+        fired.fault,
+        format!("{:?}", fired.class).to_lowercase(),
+        fired.object
+    )
+}
+
+/// Which entries share a message, and how many messages there are.
+fn table_lines(entries: &[TableEntry]) -> Vec<String> {
+    let mut owners: BTreeMap<(u64, u32), Vec<usize>> = BTreeMap::new();
+    let mut empty = 0;
+    for (n, entry) in entries.iter().enumerate() {
+        if entry.addr == 0 {
+            empty += 1;
+        } else {
+            owners.entry((entry.addr, entry.data)).or_default().push(n);
+        }
+    }
+    let mut groups: Vec<Vec<usize>> = owners.into_values().collect();
+    groups.sort();
+    let mut lines: Vec<String> = groups
+        .iter()
+        .enumerate()
+        .map(|(message, group)| format!("message {message}: entry {}", ranges(group)))
+        .collect();
+    if empty > 0 {
+        lines.push(format!("{empty} entries not programmed"));
+    }
+    lines
+}
+
+/// `0, 2-7` of 0, 2, 3, … 7.
+fn ranges(numbers: &[usize]) -> String {
+    let mut parts: Vec<(usize, usize)> = Vec::new();
+    for n in numbers {
+        match parts.last_mut() {
+            Some((_, end)) if *end + 1 == *n => *end = *n,
+            _ => parts.push((*n, *n)),
+        }
+    }
+    let parts: Vec<String> = parts
+        .iter()
+        .map(|(a, b)| {
+            if a == b {
+                a.to_string()
+            } else {
+                format!("{a}-{b}")
+            }
+        })
+        .collect();
+    parts.join(", ")
+}
+
+/// Stable names for what differs from machine to machine.
+#[derive(Default)]
+struct Names {
+    vectors: Vec<u64>,
+    addresses: Vec<u64>,
+}
+
+static VECTOR: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?i)(\bvect(?:or)?(?:=|\(| ))(0x[0-9a-f]+)").ok());
+static ADDRESS: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"\b0x([0-9a-fA-F]{9,16})\b").ok());
+static COUNTERS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"=\d+").ok());
+
+impl Names {
+    /// Vectors get their names in the order of the log, so that the device's side can use them too.
+    fn learn(events: &[Event]) -> Self {
+        let mut names = Self::default();
+        for event in events {
+            if let What::Log { line } = &event.what {
+                names.line(line);
+            }
+        }
+        names
+    }
+
+    fn line(&mut self, line: &str) -> String {
+        if line.starts_with("CNT:") {
+            return replace(&COUNTERS, line, |_| "=*".into());
+        }
+        let line = replace(&VECTOR, line, |found| match number(&found[2]) {
+            Some(v) => format!("{}{}", &found[1], named("vec", &mut self.vectors, v)),
+            None => found[0].to_owned(),
+        });
+        replace(&ADDRESS, &line, |found| match number(&found[0]) {
+            Some(0) | None => found[0].to_owned(),
+            Some(a) => named("addr", &mut self.addresses, a),
+        })
+    }
+
+    fn access(&mut self, step: &Step, access: &Access, hello: &Hello) -> String {
+        let value = step.access().map_or(0, |(_, v)| v);
+        let op = match access.op {
+            Op::Read => "rd",
+            Op::Write => "wr",
+        };
+        let place = match access.field {
+            Some(field) => field.to_string(),
+            None => format!("{:?}+{:#x}", access.space, access.off).to_lowercase(),
+        };
+        let queue = access.q.map_or_else(String::new, |q| format!("[q{q}]"));
+        let wide = match access.field.and_then(Field::width) {
+            Some(width) if width == access.width => String::new(),
+            _ => format!(" ({} bytes)", access.width),
+        };
+        let changed = if step.heard.is_some() || step.meant.is_some() {
+            " (fault)"
+        } else {
+            ""
+        };
+        format!(
+            "{op} {place}{queue}{wide} = {}{changed}",
+            self.value(access, value, hello)
+        )
+    }
+
+    fn value(&mut self, access: &Access, value: u64, hello: &Hello) -> String {
+        use CommonCfg as Common;
+        match access.field {
+            Some(Field::Common(Common::DeviceStatus)) if access.width == 1 => {
+                Status(value as u8).to_string()
+            }
+            Some(Field::Common(
+                Common::QueueDescLo
+                | Common::QueueDescHi
+                | Common::QueueDriverLo
+                | Common::QueueDriverHi
+                | Common::QueueDeviceLo
+                | Common::QueueDeviceHi,
+            )) if value != 0 => named("addr", &mut self.addresses, value),
+            Some(Field::Common(Common::ConfigMsixVector | Common::QueueMsixVector)) => {
+                let beyond =
+                    value >= u64::from(hello.shape.table_size()) && value != u64::from(NO_VECTOR);
+                match self.vectors.iter().position(|v| *v == value) {
+                    Some(n) if beyond => format!("vec{}", n + 1),
+                    _ => format!("{value:#x}"),
+                }
+            }
+            Some(Field::Msi) if value != 0 => named("addr", &mut self.addresses, value),
+            _ => format!("{value:#x}"),
+        }
+    }
+}
+
+fn number(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.trim_start_matches("0x"), 16).ok()
+}
+
+fn named(prefix: &str, known: &mut Vec<u64>, value: u64) -> String {
+    let n = known.iter().position(|v| *v == value).unwrap_or_else(|| {
+        known.push(value);
+        known.len() - 1
+    });
+    format!("{prefix}{}", n + 1)
+}
+
+fn replace(
+    regex: &LazyLock<Option<Regex>>,
+    text: &str,
+    with: impl FnMut(&Captures<'_>) -> String,
+) -> String {
+    match regex.as_ref() {
+        Some(regex) => regex.replace_all(text, with).into_owned(),
+        None => text.to_owned(),
+    }
+}
