@@ -74,13 +74,13 @@ impl Problem {
 
 /// Everything that is wrong with what was read. Nothing was started.
 #[derive(Clone, Debug, thiserror::Error, Diagnostic)]
-#[error("{} in the scenarios", count(.0.len()))]
+#[error("{}", count(.0.len()))]
 pub struct Problems(#[related] pub Vec<Problem>);
 
 fn count(n: usize) -> String {
     match n {
-        1 => "1 problem".into(),
-        n => format!("{n} problems"),
+        1 => "1 problem, and nothing was started".into(),
+        n => format!("{n} problems, and nothing was started"),
     }
 }
 
