@@ -3,6 +3,7 @@
 //!
 //! Direction of use: [`scenario`], [`transcript`] and [`snapshot`] know nothing of machines.
 
+pub mod log;
 pub mod scenario;
 pub mod snapshot;
 pub mod transcript;
