@@ -1,0 +1,94 @@
+//! The mistakes a driver can be told to make. Each is asked for in exactly one place, and changes
+//! nothing but what its name says.
+
+macro_rules! mistakes {
+    ($($(#[$about:meta])* $mistake:ident = $name:literal)*) => {
+        /// One mistake.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mistake {
+            $($(#[$about])* $mistake,)*
+        }
+
+        impl Mistake {
+            /// All of them with their names.
+            pub const ALL: &[(Self, &str)] = &[$((Self::$mistake, $name),)*];
+        }
+    };
+}
+
+mistakes! {
+    /// Vectors are written and not read back.
+    NoReadBack = "no-read-back"
+    /// The processor's vector is written where the message number belongs.
+    ApicVectorAsIndex = "apic-vector-as-index"
+    /// Vectors are written once and not again after a reset.
+    ProgramOnce = "program-once"
+    /// The message count is read from the translated descriptor.
+    CountFromTranslated = "count-from-translated"
+    /// The driver acts as if every message it could use had been granted.
+    AssumeAllMessages = "assume-all-messages"
+    /// An interrupt object for each port or queue, all from the first descriptor.
+    OneObjectPerPort = "one-object-per-port-from-one-descriptor"
+    /// The ISR of a line does not read the device's interrupt status.
+    IntxIsrNotRead = "intx-isr-not-read"
+    /// A line is not accepted.
+    NoIntxFallback = "no-intx-fallback"
+    /// Too few messages for all are not shared.
+    NoSharedVectorFallback = "no-shared-vector-fallback"
+    /// The status is not read again after FEATURES_OK.
+    NoFeaturesOkCheck = "no-features-ok-check"
+    /// The end of a reset is not waited for.
+    NoResetWait = "no-reset-wait"
+    /// Queues are enabled before their vectors are written.
+    QueueVectorAfterEnable = "queue-vector-after-enable"
+    /// Queues are notified before DRIVER_OK.
+    NotifyBeforeDriverOk = "notify-before-driver-ok"
+    /// The ISR status is compared with 1 instead of looking at each bit.
+    IsrEqualityTest = "isr-equality-test"
+    /// DEVICE_NEEDS_RESET is not acted upon.
+    IgnoresNeedsReset = "ignores-needs-reset"
+    /// The configuration vector is not read back, the queues' are.
+    ConfigVectorUnchecked = "config-vector-unchecked"
+}
+
+/// A set of mistakes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mistakes(u32);
+
+impl Mistakes {
+    /// Reads `a,b,c`.
+    ///
+    /// # Errors
+    /// The name that is not a mistake.
+    pub fn parse(names: &str) -> Result<Self, &str> {
+        names.split(',').try_fold(Self::default(), |set, name| {
+            let known = Mistake::ALL.iter().find(|(_, known)| *known == name);
+            let (mistake, _) = known.ok_or(name)?;
+            Ok(Self(set.0 | 1 << *mistake as u32))
+        })
+    }
+
+    /// Whether the driver makes this mistake.
+    pub fn has(self, mistake: Mistake) -> bool {
+        self.0 & 1 << mistake as u32 != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_is_read_by_its_name_and_alone() {
+        for (mistake, name) in Mistake::ALL {
+            let set = Mistakes::parse(name).unwrap();
+            let made = Mistake::ALL.iter().filter(|(other, _)| set.has(*other));
+            assert!(made.map(|(other, _)| other).eq([mistake]), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_mistake_is_named() {
+        assert_eq!(Mistakes::parse("no-read-back,nonsense"), Err("nonsense"));
+    }
+}

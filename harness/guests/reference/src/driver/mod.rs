@@ -1,0 +1,181 @@
+//! The drivers under the model: a virtio block driver and one for the port-card.
+//!
+//! They are correct unless told otherwise; see `mistake`.
+
+pub mod args;
+pub mod mistake;
+pub mod port_card;
+pub mod virtio;
+
+use crate::nt::pnp::{Driver, WdfDevice};
+use crate::nt::resources::Requirement;
+use crate::nt::status::NtStatus;
+use alloc::string::String;
+use alloc::vec::Vec;
+use args::Args;
+use mistake::Mistakes;
+
+/// Where interrupt objects are created.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Style {
+    /// In `EvtDevicePrepareHardware`, one for each message that was granted.
+    #[default]
+    Prepare,
+    /// In `EvtDriverDeviceAdd`, one for each message that could be.
+    Add,
+}
+
+/// What the scenario tells a driver.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Where it creates its interrupts.
+    pub style: Style,
+    /// What it does wrong.
+    pub mistakes: Mistakes,
+    /// Time limit of one request, and of a reset, in milliseconds.
+    pub timeout_ms: u64,
+    /// Queues to use at most.
+    pub queues: u16,
+    /// Requests in flight on a queue.
+    pub depth: u16,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            style: Style::default(),
+            mistakes: Mistakes::default(),
+            timeout_ms: 2000,
+            queues: 16,
+            depth: 1,
+        }
+    }
+}
+
+/// How a command ended.
+pub struct Outcome {
+    /// `None`: well. Otherwise one word.
+    pub reason: Option<&'static str>,
+    /// `key=value`, separated by spaces.
+    pub fields: String,
+}
+
+impl Outcome {
+    /// It went well.
+    pub fn ok(fields: String) -> Self {
+        Self {
+            reason: None,
+            fields,
+        }
+    }
+
+    /// It did not, for this reason.
+    pub fn failed(reason: &'static str, fields: String) -> Self {
+        Self {
+            reason: Some(reason),
+            fields,
+        }
+    }
+}
+
+/// How the device runs: what `MISFIRE: dev N started` says.
+pub struct Running {
+    /// `msix`, `msix-shared`, `msi`, `intx`.
+    pub mode: &'static str,
+    /// Distinct messages in use.
+    pub used: usize,
+    /// Queues, or ports.
+    pub queues: usize,
+}
+
+/// What a driver does for the console.
+pub trait Workload: Driver {
+    /// How it runs.
+    fn running(&self, device: &WdfDevice) -> Running;
+
+    /// Begins a load.
+    ///
+    /// # Errors
+    /// A word for what is wrong with the arguments.
+    fn begin(&mut self, device: &mut WdfDevice, args: &Args) -> Result<(), &'static str>;
+
+    /// Goes on with the load; the outcome when it is over.
+    fn poll(&mut self, device: &mut WdfDevice) -> Option<Outcome>;
+
+    /// When `poll` wants to be called again at the latest, in microseconds since boot.
+    fn deadline(&self) -> u64;
+
+    /// `key=value` for the `state` command.
+    fn state(&mut self, device: &WdfDevice) -> String;
+
+    /// A configuration change that nobody has asked about yet: `key=value`.
+    fn take_change(&mut self) -> Option<String>;
+}
+
+/// The drivers of this kernel.
+pub enum AnyDriver {
+    /// virtio block.
+    Block(alloc::boxed::Box<virtio::Block>),
+    /// Port-card.
+    Ports(alloc::boxed::Box<port_card::PortCard>),
+}
+
+macro_rules! either {
+    ($self:ident, $driver:ident => $call:expr) => {
+        match $self {
+            Self::Block($driver) => $call,
+            Self::Ports($driver) => $call,
+        }
+    };
+}
+
+impl Driver for AnyDriver {
+    fn device_add(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {
+        either!(self, driver => driver.device_add(device))
+    }
+    fn filter_requirements(&mut self, requirements: &mut Vec<Requirement>) {
+        either!(self, driver => driver.filter_requirements(requirements))
+    }
+    fn prepare_hardware(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {
+        either!(self, driver => driver.prepare_hardware(device))
+    }
+    fn d0_entry(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {
+        either!(self, driver => driver.d0_entry(device))
+    }
+    fn interrupts_enabled(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {
+        either!(self, driver => driver.interrupts_enabled(device))
+    }
+    fn d0_exit(&mut self, device: &mut WdfDevice) {
+        either!(self, driver => driver.d0_exit(device))
+    }
+    fn release_hardware(&mut self, device: &mut WdfDevice) {
+        either!(self, driver => driver.release_hardware(device))
+    }
+    fn dpc(&mut self, device: &mut WdfDevice, handle: usize) {
+        either!(self, driver => driver.dpc(device, handle))
+    }
+    fn work(&mut self, device: &mut WdfDevice) {
+        either!(self, driver => driver.work(device))
+    }
+}
+
+impl Workload for AnyDriver {
+    fn running(&self, device: &WdfDevice) -> Running {
+        either!(self, driver => driver.running(device))
+    }
+    fn begin(&mut self, device: &mut WdfDevice, args: &Args) -> Result<(), &'static str> {
+        either!(self, driver => driver.begin(device, args))
+    }
+    fn poll(&mut self, device: &mut WdfDevice) -> Option<Outcome> {
+        either!(self, driver => driver.poll(device))
+    }
+    fn deadline(&self) -> u64 {
+        either!(self, driver => driver.deadline())
+    }
+    fn state(&mut self, device: &WdfDevice) -> String {
+        either!(self, driver => driver.state(device))
+    }
+    fn take_change(&mut self) -> Option<String> {
+        either!(self, driver => driver.take_change())
+    }
+}

@@ -1,0 +1,71 @@
+//! The block driver's ISR.
+
+use super::spec::isr;
+use crate::driver::mistake::{Mistake, Mistakes};
+use crate::hal::Local;
+use crate::hal::mmio::Mmio;
+use crate::nt::dispatch::{Claim, InterruptService};
+
+/// What the ISR needs, apart from the driver's other state, which it may interrupt anywhere.
+pub struct Isr {
+    state: Local<State>,
+    mistakes: Mistakes,
+}
+
+struct State {
+    /// The ISR status register, where it has to be read: without MSI-X.
+    register: Option<Mmio>,
+    /// Bits read and not yet taken by the DPC.
+    latched: u8,
+}
+
+impl Isr {
+    /// An ISR that reads nothing yet.
+    pub fn new(mistakes: Mistakes) -> Self {
+        Self {
+            state: Local::new(State {
+                register: None,
+                latched: 0,
+            }),
+            mistakes,
+        }
+    }
+
+    /// Which register to read; `None` with MSI-X, where the message says it all.
+    pub fn read_from(&self, register: Option<Mmio>) {
+        self.state.with(|state| {
+            *state = State {
+                register,
+                latched: 0,
+            }
+        });
+    }
+
+    /// The bits that have been read since the last call.
+    pub fn take(&self) -> u8 {
+        self.state.with(|state| core::mem::take(&mut state.latched))
+    }
+}
+
+impl InterruptService for Isr {
+    fn isr(&self, _message: u32) -> Claim {
+        self.state.with(|state| {
+            let Some(register) = state.register else {
+                return Claim::QueueDpc;
+            };
+            if self.mistakes.has(Mistake::IntxIsrNotRead) {
+                state.latched = isr::QUEUE | isr::CONFIG;
+                return Claim::QueueDpc;
+            }
+            let status: u8 = register.read(0);
+            if status == 0 {
+                return Claim::NotMine;
+            }
+            if self.mistakes.has(Mistake::IsrEqualityTest) && status != isr::QUEUE {
+                return Claim::Mine;
+            }
+            state.latched |= status & (isr::QUEUE | isr::CONFIG);
+            Claim::QueueDpc
+        })
+    }
+}

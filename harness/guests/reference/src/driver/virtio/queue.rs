@@ -1,0 +1,347 @@
+//! A split virtqueue and the requests on it (virtio 1.3, 2.7 and 5.2.6).
+//!
+//! Each request has a slot of its own: three descriptors, or one that points to an indirect table,
+//! and memory for header, status and data. So there is no free list, and a used element that names
+//! no slot in flight is seen at once.
+
+use super::spec::{request, ring};
+use crate::dbg_print;
+use crate::hal::mem;
+use crate::hal::mmio::Mmio;
+use alloc::vec::Vec;
+use core::sync::atomic::{Ordering, fence};
+
+/// Largest queue that is used.
+const MOST_DESCRIPTORS: u16 = 64;
+/// Descriptors of one request.
+const PARTS: u16 = 3;
+/// Where the used ring lies in the queue's memory; descriptors and available ring are below.
+const USED: usize = 2048;
+const RING_MEMORY: usize = 4096;
+
+/// Offsets in a slot's memory, in bytes.
+mod slot {
+    pub const HEADER: usize = 0;
+    pub const STATUS: usize = 16;
+    pub const SEGMENT: usize = 32;
+    pub const TABLE: usize = 64;
+    pub const SIZE: usize = 128;
+    pub const HEADER_SIZE: u32 = 16;
+    pub const SEGMENT_SIZE: u32 = 16;
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// `request::IN` and so on.
+    pub kind: u32,
+    /// First sector.
+    pub sector: u64,
+    /// Bytes of data.
+    pub length: u32,
+}
+
+/// Where a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nowhere.
+    Free,
+    /// With the device.
+    InFlight,
+    /// Back, with this status.
+    Done(u8),
+}
+
+/// A request's place.
+pub struct Slot {
+    /// Where it is.
+    pub state: State,
+    /// What it asks for.
+    pub request: Request,
+    /// When it is late, in microseconds since boot.
+    pub deadline: u64,
+    /// Whether it has been issued a second time.
+    pub retried: bool,
+    /// The block of the load that it is about.
+    pub block: u64,
+    memory: Mmio,
+    data: Option<Mmio>,
+}
+
+/// The features that change how a queue works.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Features {
+    /// EVENT_IDX.
+    pub event_idx: bool,
+    /// INDIRECT_DESC.
+    pub indirect: bool,
+}
+
+/// A queue.
+pub struct Queue {
+    /// Its number.
+    pub index: u16,
+    /// Requests that it can hold.
+    pub slots: Vec<Slot>,
+    size: u16,
+    features: Features,
+    rings: Mmio,
+    notify: Option<Mmio>,
+    next: u16,
+    last_used: u16,
+}
+
+/// The device has moved its index by more than there was.
+pub struct RingError;
+
+impl Queue {
+    /// Memory for a queue. `None` when there is none left.
+    pub fn new(index: u16, depth: u16) -> Option<Self> {
+        let rings = mem::dma(RING_MEMORY)?;
+        let requests = mem::dma(usize::from(depth) * slot::SIZE)?;
+        let slots = (0..usize::from(depth))
+            .map(|n| {
+                Some(Slot {
+                    state: State::Free,
+                    request: Request {
+                        kind: request::IN,
+                        sector: 0,
+                        length: 0,
+                    },
+                    deadline: 0,
+                    retried: false,
+                    block: 0,
+                    memory: requests.part(n * slot::SIZE, slot::SIZE)?,
+                    data: None,
+                })
+            })
+            .collect::<Option<Vec<_>>>()?;
+        Some(Self {
+            index,
+            slots,
+            size: 0,
+            features: Features::default(),
+            rings,
+            notify: None,
+            next: 0,
+            last_used: 0,
+        })
+    }
+
+    /// The size to use when the device allows `most`: a power of two.
+    pub fn size_for(most: u16) -> u16 {
+        match most.min(MOST_DESCRIPTORS) {
+            0 => 0,
+            most => 1 << most.ilog2(),
+        }
+    }
+
+    /// Begins anew, as after every reset: empty rings of `size`. Requests in flight stay noted.
+    pub fn begin(&mut self, size: u16, features: Features, notify: Option<Mmio>) {
+        for at in (0..RING_MEMORY).step_by(8) {
+            self.rings.write(at, 0u64);
+        }
+        self.size = size;
+        self.features = features;
+        self.notify = notify;
+        self.next = 0;
+        self.last_used = 0;
+    }
+
+    /// Requests that fit, by the size of the ring and the memory.
+    pub fn depth(&self) -> usize {
+        let each = if self.features.indirect { 1 } else { PARTS };
+        self.slots.len().min(usize::from(self.size / each))
+    }
+
+    fn available(&self) -> usize {
+        ring::DESCRIPTOR * usize::from(self.size)
+    }
+
+    /// Physical addresses of the descriptors, the available and the used ring.
+    pub fn addresses(&self) -> (u64, u64, u64) {
+        let base = self.rings.address();
+        (base, base + self.available() as u64, base + USED as u64)
+    }
+
+    /// Data memory of a slot with room for `length` bytes. `None` when there is none left.
+    pub fn data(&mut self, n: usize, length: usize) -> Option<Mmio> {
+        let slot = &mut self.slots[n];
+        match slot.data {
+            Some(data) if data.length() >= length => Some(data),
+            _ => {
+                slot.data = Some(mem::dma(length)?);
+                slot.data
+            }
+        }
+    }
+
+    /// Whether a request is with the device.
+    pub fn in_flight(&self) -> usize {
+        let flying = |slot: &&Slot| slot.state == State::InFlight;
+        self.slots.iter().filter(flying).count()
+    }
+
+    /// Makes slot `n`'s request available and notifies the device if it wants to be.
+    pub fn submit(&mut self, n: usize, deadline: u64) {
+        self.slots[n].state = State::InFlight;
+        self.slots[n].deadline = deadline;
+        let head = self.describe(n);
+        let old = self.next;
+        self.next = old.wrapping_add(1);
+        let available = self.available();
+        let entry = available + ring::ENTRIES + 2 * usize::from(old % self.size);
+        self.rings.write(entry, head);
+        fence(Ordering::SeqCst);
+        self.rings.write(available + ring::INDEX, self.next);
+        fence(Ordering::SeqCst);
+        if self.wants_notification(old) {
+            self.notify();
+        }
+    }
+
+    fn wants_notification(&self, old: u16) -> bool {
+        if self.features.event_idx {
+            let at = USED + ring::ENTRIES + ring::USED_ELEMENT * usize::from(self.size);
+            let event: u16 = self.rings.read(at);
+            self.next.wrapping_sub(event).wrapping_sub(1) < self.next.wrapping_sub(old)
+        } else {
+            self.rings.read::<u16>(USED) & ring::NO_NOTIFY == 0
+        }
+    }
+
+    /// Writes the queue's number where it is notified.
+    pub fn notify(&self) {
+        if let Some(notify) = self.notify {
+            notify.write(0, self.index);
+        }
+    }
+
+    /// Writes slot `n`'s header and descriptors. The result is the head's number.
+    fn describe(&self, n: usize) -> u16 {
+        let Slot {
+            memory,
+            data,
+            request,
+            ..
+        } = &self.slots[n];
+        memory.write(slot::HEADER, request.kind);
+        memory.write(slot::HEADER + 4, 0u32);
+        memory.write(slot::STATUS, request::NO_STATUS);
+        let at = |offset: usize| memory.address() + offset as u64;
+        let ranged = matches!(request.kind, request::DISCARD | request::WRITE_ZEROES);
+        let sector = if ranged { 0 } else { request.sector };
+        memory.write(slot::HEADER + 8, sector);
+        let middle = if ranged {
+            memory.write(slot::SEGMENT, request.sector);
+            let sectors = u64::from(request.length) / request::SECTOR;
+            memory.write(slot::SEGMENT + 8, sectors as u32);
+            memory.write(slot::SEGMENT + 12, 0u32);
+            Some((at(slot::SEGMENT), slot::SEGMENT_SIZE, 0))
+        } else {
+            let flags = if request.kind == request::IN {
+                ring::WRITE
+            } else {
+                0
+            };
+            let data = data.filter(|_| request.length > 0);
+            data.map(|data| (data.address(), request.length, flags))
+        };
+        let head = Some((at(slot::HEADER), slot::HEADER_SIZE, 0));
+        let tail = Some((at(slot::STATUS), 1, ring::WRITE));
+        let parts = [head, middle, tail];
+        if self.features.indirect {
+            let count = Self::chain(*memory, slot::TABLE, 0, parts);
+            let length = u32::from(count) * ring::DESCRIPTOR as u32;
+            let table = (at(slot::TABLE), length, ring::INDIRECT);
+            Self::descriptor(self.rings, n * ring::DESCRIPTOR, table, 0);
+            n as u16
+        } else {
+            let first = n as u16 * PARTS;
+            let base = usize::from(first) * ring::DESCRIPTOR;
+            Self::chain(self.rings, base, first, parts);
+            first
+        }
+    }
+
+    /// Writes a chain of the parts that are there, from `base` on; `first` is its first number.
+    fn chain(table: Mmio, base: usize, first: u16, parts: [Option<(u64, u32, u16)>; 3]) -> u16 {
+        let last = parts.iter().flatten().count() as u16 - 1;
+        for (k, (address, length, flags)) in (0u16..).zip(parts.into_iter().flatten()) {
+            let (next, more) = if k < last {
+                (first + k + 1, ring::NEXT)
+            } else {
+                (0, 0)
+            };
+            let at = base + usize::from(k) * ring::DESCRIPTOR;
+            Self::descriptor(table, at, (address, length, flags | more), next);
+        }
+        last + 1
+    }
+
+    fn descriptor(table: Mmio, at: usize, (address, length, flags): (u64, u32, u16), next: u16) {
+        table.write(at, address);
+        table.write(at + 8, length);
+        table.write(at + 12, flags);
+        table.write(at + 14, next);
+    }
+
+    /// Takes what the device has used. The result is how many requests came back.
+    ///
+    /// # Errors
+    /// The used index is nonsense.
+    pub fn harvest(&mut self) -> Result<usize, RingError> {
+        let mut back = 0;
+        if self.size == 0 {
+            return Ok(back);
+        }
+        loop {
+            let index: u16 = self.rings.read(USED + ring::INDEX);
+            let new = index.wrapping_sub(self.last_used);
+            if new == 0 {
+                return Ok(back);
+            }
+            if usize::from(new) > self.in_flight() {
+                dbg_print!(
+                    "VIRTIO: queue {}: used index {index} is {new} ahead with {} in flight",
+                    self.index,
+                    self.in_flight()
+                );
+                return Err(RingError);
+            }
+            fence(Ordering::SeqCst);
+            let place = usize::from(self.last_used % self.size);
+            let at = USED + ring::ENTRIES + ring::USED_ELEMENT * place;
+            let id: u32 = self.rings.read(at);
+            self.last_used = self.last_used.wrapping_add(1);
+            back += usize::from(self.complete(id));
+            if self.features.event_idx {
+                let event = self.available() + ring::ENTRIES + 2 * usize::from(self.size);
+                self.rings.write(event, self.last_used);
+                fence(Ordering::SeqCst);
+            }
+        }
+    }
+
+    fn complete(&mut self, id: u32) -> bool {
+        let each = if self.features.indirect { 1 } else { PARTS };
+        let slot = id
+            .is_multiple_of(u32::from(each))
+            .then(|| self.slots.get_mut((id / u32::from(each)) as usize))
+            .flatten()
+            .filter(|slot| slot.state == State::InFlight);
+        match slot {
+            Some(slot) => {
+                slot.state = State::Done(slot.memory.read(slot::STATUS));
+                true
+            }
+            None => {
+                dbg_print!(
+                    "VIRTIO: queue {}: used id {id} is not in flight",
+                    self.index
+                );
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Numbers of the virtio 1.3 specification; the sections are given where they are.
+
+/// Vendor of every virtio device (4.1.2).
+pub const VENDOR: u16 = 0x1af4;
+/// Device id of a modern block device (4.1.2: 0x1040 and the type).
+pub const BLOCK_DEVICE: u16 = 0x1042;
+/// "No vector" in the vector fields (4.1.5.1.2).
+pub const NO_VECTOR: u16 = 0xffff;
+
+/// Fields of the vendor capability, in bytes (4.1.4).
+pub mod cap {
+    pub const LENGTH: u16 = 2;
+    pub const TYPE: u16 = 3;
+    pub const BAR: u16 = 4;
+    pub const OFFSET: u16 = 8;
+    pub const SIZE: u16 = 12;
+    pub const NOTIFY_MULTIPLIER: u16 = 16;
+    /// Bytes that every capability has, and those of the notification capability.
+    pub const SMALLEST: u8 = 16;
+    pub const SMALLEST_NOTIFY: u8 = 20;
+    /// Values of `cfg_type`.
+    pub const COMMON: u8 = 1;
+    pub const NOTIFY: u8 = 2;
+    pub const ISR: u8 = 3;
+    pub const DEVICE: u8 = 4;
+}
+
+/// `struct virtio_pci_common_cfg` (4.1.4.3): offset of each field in bytes.
+pub mod common {
+    pub const DEVICE_FEATURE_SELECT: usize = 0;
+    pub const DEVICE_FEATURE: usize = 4;
+    pub const DRIVER_FEATURE_SELECT: usize = 8;
+    pub const DRIVER_FEATURE: usize = 12;
+    pub const CONFIG_MSIX_VECTOR: usize = 16;
+    pub const NUM_QUEUES: usize = 18;
+    pub const DEVICE_STATUS: usize = 20;
+    pub const CONFIG_GENERATION: usize = 21;
+    pub const QUEUE_SELECT: usize = 22;
+    pub const QUEUE_SIZE: usize = 24;
+    pub const QUEUE_MSIX_VECTOR: usize = 26;
+    pub const QUEUE_ENABLE: usize = 28;
+    pub const QUEUE_NOTIFY_OFF: usize = 30;
+    pub const QUEUE_DESC: usize = 32;
+    pub const QUEUE_DRIVER: usize = 40;
+    pub const QUEUE_DEVICE: usize = 48;
+    pub const SIZE: usize = 56;
+}
+
+/// Bits of the device status (2.1).
+pub mod status {
+    pub const ACKNOWLEDGE: u8 = 1;
+    pub const DRIVER: u8 = 2;
+    pub const DRIVER_OK: u8 = 4;
+    pub const FEATURES_OK: u8 = 8;
+    pub const NEEDS_RESET: u8 = 64;
+    pub const FAILED: u8 = 128;
+}
+
+/// Bits of the ISR status (4.1.4.5).
+pub mod isr {
+    pub const QUEUE: u8 = 1;
+    pub const CONFIG: u8 = 2;
+}
+
+/// Feature bits (5.2.3 and 6).
+pub mod feature {
+    pub const BLK_FLUSH: u64 = 1 << 9;
+    pub const BLK_MQ: u64 = 1 << 12;
+    pub const BLK_DISCARD: u64 = 1 << 13;
+    pub const BLK_WRITE_ZEROES: u64 = 1 << 14;
+    pub const INDIRECT_DESC: u64 = 1 << 28;
+    pub const EVENT_IDX: u64 = 1 << 29;
+    pub const VERSION_1: u64 = 1 << 32;
+    /// Addresses are the platform's: here they are physical ones.
+    pub const ACCESS_PLATFORM: u64 = 1 << 33;
+}
+
+/// `struct virtio_blk_config` (5.2.4), in bytes.
+pub mod config {
+    pub const CAPACITY: usize = 0;
+    pub const NUM_QUEUES: usize = 34;
+}
+
+/// Requests of a block device (5.2.6).
+pub mod request {
+    pub const IN: u32 = 0;
+    pub const OUT: u32 = 1;
+    pub const FLUSH: u32 = 4;
+    pub const DISCARD: u32 = 11;
+    pub const WRITE_ZEROES: u32 = 13;
+    /// The status byte before the device has written it.
+    pub const NO_STATUS: u8 = 0xff;
+    pub const OK: u8 = 0;
+    /// Bytes of a sector.
+    pub const SECTOR: u64 = 512;
+}
+
+/// The split virtqueue (2.7).
+pub mod ring {
+    pub const NEXT: u16 = 1;
+    pub const WRITE: u16 = 2;
+    pub const INDIRECT: u16 = 4;
+    pub const NO_NOTIFY: u16 = 1;
+    /// Bytes of a descriptor.
+    pub const DESCRIPTOR: usize = 16;
+    /// Offset of the index and of the entries in the available and the used ring.
+    pub const INDEX: usize = 2;
+    pub const ENTRIES: usize = 4;
+    /// Bytes of a used element.
+    pub const USED_ELEMENT: usize = 8;
+}

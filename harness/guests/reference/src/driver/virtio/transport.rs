@@ -1,0 +1,186 @@
+//! The registers of a modern virtio PCI function, each by its own width (virtio 1.3, 4.1).
+
+use super::spec::{cap, common, config, status};
+use crate::hal::mmio::Mmio;
+use crate::hal::pci::{Function, capability};
+
+/// How often a configuration that keeps changing is read again.
+const MOST_READS: usize = 16;
+
+/// The structures that the capabilities point to.
+#[derive(Clone, Copy)]
+pub struct Transport {
+    common: Mmio,
+    notify: Mmio,
+    multiplier: u32,
+    isr: Mmio,
+    device: Mmio,
+}
+
+impl Transport {
+    /// Finds the first usable capability of each kind. `None` when one is missing.
+    pub fn find(function: Function) -> Option<Self> {
+        let window = |kind: u8, smallest: u8| {
+            function
+                .capabilities()
+                .filter(|&(id, at)| {
+                    id == capability::VENDOR
+                        && function.read8(at + cap::TYPE) == kind
+                        && function.read8(at + cap::LENGTH) >= smallest
+                })
+                .find_map(|(_, at)| {
+                    let offset = function.read32(at + cap::OFFSET) as usize;
+                    let size = function.read32(at + cap::SIZE) as usize;
+                    let end = offset.checked_add(size)?;
+                    let bar = function.bar(function.read8(at + cap::BAR), end)?;
+                    Some((bar.part(offset, size)?, at))
+                })
+        };
+        let (notify, at) = window(cap::NOTIFY, cap::SMALLEST_NOTIFY)?;
+        let (common, _) = window(cap::COMMON, cap::SMALLEST)?;
+        Some(Self {
+            common: (common.length() >= common::SIZE).then_some(common)?,
+            notify,
+            multiplier: function.read32(at + cap::NOTIFY_MULTIPLIER),
+            isr: window(cap::ISR, cap::SMALLEST)?.0,
+            device: window(cap::DEVICE, cap::SMALLEST)?.0,
+        })
+    }
+
+    /// The ISR status: one byte, and reading it clears it and takes the line down.
+    pub fn isr(&self) -> Mmio {
+        self.isr
+    }
+
+    /// `device_status`.
+    pub fn status(&self) -> u8 {
+        self.common.read(common::DEVICE_STATUS)
+    }
+
+    /// Writes `device_status`.
+    pub fn set_status(&self, value: u8) {
+        self.common.write(common::DEVICE_STATUS, value);
+    }
+
+    /// `FAILED`, beside what the device shows.
+    pub fn set_failed(&self) {
+        self.set_status(self.status() | status::FAILED);
+    }
+
+    /// The features that the device offers.
+    pub fn offered(&self) -> u64 {
+        let word = |n: u32| {
+            self.common.write(common::DEVICE_FEATURE_SELECT, n);
+            u64::from(self.common.read::<u32>(common::DEVICE_FEATURE))
+        };
+        word(0) | word(1) << 32
+    }
+
+    /// The features that the driver accepts.
+    pub fn accept(&self, features: u64) {
+        for (n, word) in [(0u32, features as u32), (1, (features >> 32) as u32)] {
+            self.common.write(common::DRIVER_FEATURE_SELECT, n);
+            self.common.write(common::DRIVER_FEATURE, word);
+        }
+    }
+
+    /// `num_queues`.
+    pub fn queues(&self) -> u16 {
+        self.common.read(common::NUM_QUEUES)
+    }
+
+    /// `config_generation`.
+    pub fn generation(&self) -> u8 {
+        self.common.read(common::CONFIG_GENERATION)
+    }
+
+    /// Reads something of the device configuration between two equal generations (2.5.1). The
+    /// second value is that generation.
+    pub fn config<T>(&self, read: impl Fn(Mmio) -> T) -> (T, u8) {
+        let mut before = self.generation();
+        for _ in 1..MOST_READS {
+            let value = read(self.device);
+            let after = self.generation();
+            if before == after {
+                return (value, after);
+            }
+            before = after;
+        }
+        (read(self.device), before)
+    }
+
+    /// The capacity in sectors of 512 bytes, and the generation it belongs to.
+    pub fn capacity(&self) -> (u64, u8) {
+        self.config(|device| {
+            let low: u32 = device.read(config::CAPACITY);
+            let high: u32 = device.read(config::CAPACITY + 4);
+            u64::from(high) << 32 | u64::from(low)
+        })
+    }
+
+    /// The block device's own `num_queues`; only with its feature.
+    pub fn config_queues(&self) -> u16 {
+        self.config(|device| device.read(config::NUM_QUEUES)).0
+    }
+
+    /// Selects the queue that the following fields are about.
+    pub fn select(&self, queue: u16) {
+        self.common.write(common::QUEUE_SELECT, queue);
+    }
+
+    /// `queue_size`.
+    pub fn queue_size(&self) -> u16 {
+        self.common.read(common::QUEUE_SIZE)
+    }
+
+    /// Writes `queue_size`.
+    pub fn set_queue_size(&self, size: u16) {
+        self.common.write(common::QUEUE_SIZE, size);
+    }
+
+    /// Writes the addresses of the descriptors and of the two rings, by halves.
+    pub fn set_queue_addresses(&self, descriptors: u64, available: u64, used: u64) {
+        for (field, address) in [
+            (common::QUEUE_DESC, descriptors),
+            (common::QUEUE_DRIVER, available),
+            (common::QUEUE_DEVICE, used),
+        ] {
+            self.common.write(field, address as u32);
+            self.common.write(field + 4, (address >> 32) as u32);
+        }
+    }
+
+    /// `queue_enable := 1`.
+    pub fn enable_queue(&self) {
+        self.common.write(common::QUEUE_ENABLE, 1u16);
+    }
+
+    /// Where the selected queue is notified; `None` when that is outside the window.
+    pub fn notify_window(&self) -> Option<Mmio> {
+        let off: u16 = self.common.read(common::QUEUE_NOTIFY_OFF);
+        let at = usize::from(off) * self.multiplier as usize;
+        self.notify
+            .part(at, 2)
+            .filter(|window| window.length() == 2)
+    }
+
+    /// Writes `config_msix_vector`.
+    pub fn set_config_vector(&self, vector: u16) {
+        self.common.write(common::CONFIG_MSIX_VECTOR, vector);
+    }
+
+    /// Reads `config_msix_vector`.
+    pub fn config_vector(&self) -> u16 {
+        self.common.read(common::CONFIG_MSIX_VECTOR)
+    }
+
+    /// Writes `queue_msix_vector` of the selected queue.
+    pub fn set_queue_vector(&self, vector: u16) {
+        self.common.write(common::QUEUE_MSIX_VECTOR, vector);
+    }
+
+    /// Reads `queue_msix_vector` of the selected queue.
+    pub fn queue_vector(&self) -> u16 {
+        self.common.read(common::QUEUE_MSIX_VECTOR)
+    }
+}

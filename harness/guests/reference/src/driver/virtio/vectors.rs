@@ -1,0 +1,160 @@
+//! Which message each event of the device gets, and writing it down in the device.
+//!
+//! A vector for the configuration and for each queue; too few messages, or a refusal: one for all;
+//! refused again: no messages, a line (virtio 1.3, 4.1.5.1.2).
+
+use super::spec::NO_VECTOR;
+use super::transport::Transport;
+use crate::dbg_print;
+use crate::driver::mistake::{Mistake, Mistakes};
+use crate::nt::interrupt::Info;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// How the device's events are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Message 0 is the configuration, message `i + 1` is queue `i`.
+    PerQueue,
+    /// Message 0 is everything.
+    Shared,
+    /// No vectors: the ISR status tells.
+    IsrStatus,
+}
+
+/// The plans to try, in order, for so many messages and queues.
+pub fn plans(messages: usize, queues: usize, mistakes: Mistakes) -> Vec<Plan> {
+    let enough = messages > queues || mistakes.has(Mistake::AssumeAllMessages);
+    let share = messages > 0 && !mistakes.has(Mistake::NoSharedVectorFallback);
+    let mut plans = Vec::new();
+    if enough {
+        plans.push(Plan::PerQueue);
+    }
+    if share {
+        plans.push(Plan::Shared);
+    }
+    plans
+}
+
+/// An event that can have a vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Config,
+    Queue(u16),
+}
+
+/// `0xffff` for no vector.
+struct Vector(u16);
+
+impl fmt::Display for Vector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == NO_VECTOR {
+            f.write_str("0xffff")
+        } else {
+            write!(f, "{}", self.0)
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config => f.write_str("config"),
+            Self::Queue(n) => write!(f, "queue {n}"),
+        }
+    }
+}
+
+/// Writes vectors as a plan says.
+pub struct Mapper<'a> {
+    /// The device.
+    pub transport: &'a Transport,
+    /// The messages that are there, by number.
+    pub messages: &'a [Info],
+    /// What to do wrong.
+    pub mistakes: Mistakes,
+}
+
+impl Mapper<'_> {
+    /// Maps the configuration. `false` when the device refuses.
+    pub fn map_config(&self, plan: Plan) -> bool {
+        self.map(Event::Config, self.vector(plan, Event::Config))
+    }
+
+    /// Maps queues 0 to `queues - 1`. `false` when the device refuses one.
+    pub fn map_queues(&self, plan: Plan, queues: u16) -> bool {
+        (0..queues).all(|n| self.map(Event::Queue(n), self.vector(plan, Event::Queue(n))))
+    }
+
+    fn vector(&self, plan: Plan, event: Event) -> u16 {
+        let message = match (plan, event) {
+            (Plan::PerQueue, Event::Queue(n)) => usize::from(n) + 1,
+            _ => 0,
+        };
+        let Some(info) = self.messages.get(message) else {
+            return message as u16;
+        };
+        if self.mistakes.has(Mistake::ApicVectorAsIndex) {
+            info.vector as u16
+        } else {
+            info.message_number as u16
+        }
+    }
+
+    fn map(&self, event: Event, vector: u16) -> bool {
+        match event {
+            Event::Config => self.transport.set_config_vector(vector),
+            Event::Queue(n) => {
+                self.transport.select(n);
+                self.transport.set_queue_vector(vector);
+            }
+        }
+        let unchecked = event == Event::Config && self.mistakes.has(Mistake::ConfigVectorUnchecked);
+        if unchecked || self.mistakes.has(Mistake::NoReadBack) {
+            dbg_print!("VIRTIO: {event} vector written {vector}");
+            return true;
+        }
+        let read = match event {
+            Event::Config => self.transport.config_vector(),
+            Event::Queue(_) => self.transport.queue_vector(),
+        };
+        dbg_print!(
+            "VIRTIO: {event} vector written {vector} read back {}",
+            Vector(read)
+        );
+        read == vector
+    }
+
+    /// Says which vector each event has.
+    pub fn report(&self, plan: Plan, queues: u16) {
+        for event in core::iter::once(Event::Config).chain((0..queues).map(Event::Queue)) {
+            dbg_print!("VIRTIO: {event} uses vector {}", self.vector(plan, event));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistaken(name: &str) -> Mistakes {
+        Mistakes::parse(name).unwrap()
+    }
+
+    #[test]
+    fn a_vector_for_each_is_tried_first_when_there_are_enough() {
+        let right = Mistakes::default();
+        assert_eq!(plans(3, 2, right), [Plan::PerQueue, Plan::Shared]);
+        assert_eq!(plans(2, 2, right), [Plan::Shared]);
+        assert_eq!(plans(0, 2, right), []);
+    }
+
+    #[test]
+    fn the_mistakes_leave_a_plan_out_or_add_one() {
+        let no_sharing = mistaken("no-shared-vector-fallback");
+        assert_eq!(plans(3, 2, no_sharing), [Plan::PerQueue]);
+        assert_eq!(plans(1, 2, no_sharing), []);
+        let assuming = mistaken("assume-all-messages");
+        assert_eq!(plans(1, 2, assuming), [Plan::PerQueue, Plan::Shared]);
+    }
+}

@@ -1,0 +1,138 @@
+//! The serial port: lines out, command lines in.
+//!
+//! Output goes through the port's 16-byte FIFO, so the line status is asked once for each 16 bytes.
+
+use super::{Local, cpu};
+use core::fmt;
+
+const PORT: u16 = 0x3f8;
+const DATA: u16 = PORT;
+const INTERRUPT_ENABLE: u16 = PORT + 1;
+const FIFO_CONTROL: u16 = PORT + 2;
+const LINE_CONTROL: u16 = PORT + 3;
+const MODEM_CONTROL: u16 = PORT + 4;
+const LINE_STATUS: u16 = PORT + 5;
+const DATA_READY: u8 = 0x01;
+const TRANSMITTER_EMPTY: u8 = 0x20;
+const FIFO: usize = 16;
+/// A port that never empties is given up after this many looks.
+const PATIENCE: u32 = 1_000_000;
+const BUFFER: usize = 512;
+const LONGEST_LINE: usize = 256;
+
+struct Output {
+    bytes: [u8; BUFFER],
+    used: usize,
+}
+
+struct Input {
+    line: [u8; LONGEST_LINE],
+    used: usize,
+    complete: bool,
+}
+
+static OUTPUT: Local<Output> = Local::new(Output {
+    bytes: [0; BUFFER],
+    used: 0,
+});
+static INPUT: Local<Input> = Local::new(Input {
+    line: [0; LONGEST_LINE],
+    used: 0,
+    complete: false,
+});
+
+/// 8 data bits, FIFO on, an interrupt for each byte received.
+pub fn install() {
+    cpu::out8(LINE_CONTROL, 0x03);
+    cpu::out8(FIFO_CONTROL, 0x07);
+    cpu::out8(MODEM_CONTROL, 0x0b);
+    cpu::out8(INTERRUPT_ENABLE, 0x01);
+}
+
+impl Output {
+    fn push(&mut self, text: &[u8]) {
+        for &byte in text {
+            self.bytes[self.used] = byte;
+            self.used += 1;
+            if byte == b'\n' || self.used == BUFFER {
+                self.flush();
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        for part in self.bytes[..self.used].chunks(FIFO) {
+            let mut looks = 0;
+            while cpu::in8(LINE_STATUS) & TRANSMITTER_EMPTY == 0 && looks < PATIENCE {
+                looks += 1;
+            }
+            part.iter().for_each(|&byte| cpu::out8(DATA, byte));
+        }
+        self.used = 0;
+    }
+}
+
+/// Takes what has been printed so far to the port.
+pub fn flush() {
+    OUTPUT.with(Output::flush);
+}
+
+struct Writer;
+
+impl fmt::Write for Writer {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        OUTPUT.with(|output| output.push(text.as_bytes()));
+        Ok(())
+    }
+}
+
+/// Prints; a line leaves when its end is printed.
+pub fn print(text: fmt::Arguments) {
+    let _ = fmt::Write::write_fmt(&mut Writer, text);
+}
+
+/// Prints one line on the serial port.
+#[macro_export]
+macro_rules! println {
+    ($($text:tt)*) => {
+        $crate::hal::console::print(format_args!("{}\n", format_args!($($text)*)))
+    };
+}
+
+/// The serial port's interrupt: takes the bytes that have come. What does not fit into a line is
+/// dropped, and so is what comes before the last line has been read.
+pub fn on_interrupt() {
+    INPUT.with(|input| {
+        while cpu::in8(LINE_STATUS) & DATA_READY != 0 && !input.complete {
+            match cpu::in8(DATA) {
+                b'\r' => {}
+                b'\n' => input.complete = true,
+                byte if input.used < LONGEST_LINE => {
+                    input.line[input.used] = byte;
+                    input.used += 1;
+                }
+                _ => {}
+            }
+        }
+    });
+}
+
+/// Whether a line waits to be read.
+pub fn has_line() -> bool {
+    INPUT.with(|input| input.complete)
+}
+
+/// Gives the line that has come to `f`; what is not UTF-8 is an empty line.
+pub fn read_line<T>(f: impl FnOnce(&str) -> T) -> Option<T> {
+    let mut line = [0; LONGEST_LINE];
+    let used = INPUT.with(|input| {
+        input.complete.then(|| {
+            line[..input.used].copy_from_slice(&input.line[..input.used]);
+            input.complete = false;
+            core::mem::take(&mut input.used)
+        })
+    })?;
+    // What came meanwhile stayed in the port's FIFO.
+    on_interrupt();
+    Some(f(core::str::from_utf8(&line[..used]).unwrap_or("")))
+}

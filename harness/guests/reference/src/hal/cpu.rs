@@ -1,0 +1,95 @@
+//! Ports, model-specific registers, and the interrupt flag.
+
+use core::arch::asm;
+
+/// Writes one byte to a port.
+pub fn out8(port: u16, value: u8) {
+    // SAFETY: ports do not touch Rust's memory.
+    unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nostack, preserves_flags)) }
+}
+
+/// Writes two bytes to a port.
+pub fn out16(port: u16, value: u16) {
+    // SAFETY: as for `out8`.
+    unsafe { asm!("out dx, ax", in("dx") port, in("ax") value, options(nostack, preserves_flags)) }
+}
+
+/// Writes four bytes to a port.
+pub fn out32(port: u16, value: u32) {
+    // SAFETY: as for `out8`.
+    unsafe {
+        asm!("out dx, eax", in("dx") port, in("eax") value, options(nostack, preserves_flags))
+    }
+}
+
+/// Reads one byte from a port.
+pub fn in8(port: u16) -> u8 {
+    let value;
+    // SAFETY: as for `out8`.
+    unsafe { asm!("in al, dx", in("dx") port, out("al") value, options(nostack, preserves_flags)) }
+    value
+}
+
+/// Reads two bytes from a port.
+pub fn in16(port: u16) -> u16 {
+    let value;
+    // SAFETY: as for `out8`.
+    unsafe { asm!("in ax, dx", in("dx") port, out("ax") value, options(nostack, preserves_flags)) }
+    value
+}
+
+/// Reads four bytes from a port.
+pub fn in32(port: u16) -> u32 {
+    let value;
+    // SAFETY: as for `out8`.
+    unsafe {
+        asm!("in eax, dx", in("dx") port, out("eax") value, options(nostack, preserves_flags))
+    }
+    value
+}
+
+/// The address that the last page fault was about.
+pub fn fault_address() -> u64 {
+    let value;
+    // SAFETY: reading CR2 changes nothing.
+    unsafe { asm!("mov {}, cr2", out(reg) value, options(nomem, nostack, preserves_flags)) }
+    value
+}
+
+/// Interrupts off.
+pub fn disable_interrupts() {
+    // SAFETY: only the interrupt flag changes.
+    unsafe { asm!("cli", options(nostack)) }
+}
+
+/// Interrupts on.
+pub fn enable_interrupts() {
+    // SAFETY: as above; the handlers are installed before the first call.
+    unsafe { asm!("sti", options(nostack)) }
+}
+
+/// Runs `f` with interrupts off and leaves the flag as it was.
+pub fn without_interrupts<T>(f: impl FnOnce() -> T) -> T {
+    let flags: u64;
+    // SAFETY: the stack is balanced.
+    unsafe { asm!("pushfq", "pop {}", "cli", out(reg) flags) }
+    let result = f();
+    if flags & 0x200 != 0 {
+        enable_interrupts();
+    }
+    result
+}
+
+/// With interrupts off: waits for the next one and takes it. Nothing can slip in between.
+pub fn wait_for_interrupt() {
+    // SAFETY: `sti` takes effect after `hlt` has begun.
+    unsafe { asm!("sti", "hlt", "cli", options(nostack)) }
+}
+
+/// Ends here.
+pub fn halt() -> ! {
+    loop {
+        // SAFETY: nothing more is to happen.
+        unsafe { asm!("cli", "hlt", options(nostack)) }
+    }
+}

@@ -1,0 +1,199 @@
+//! PCI configuration space of bus 0, by the configuration ports.
+
+use super::cpu;
+use super::mmio::Mmio;
+
+const ADDRESS: u16 = 0xcf8;
+const DATA: u16 = 0xcfc;
+const ENABLE: u32 = 1 << 31;
+
+/// Offsets in configuration space.
+mod offset {
+    pub const VENDOR: u16 = 0x00;
+    pub const DEVICE: u16 = 0x02;
+    pub const COMMAND: u16 = 0x04;
+    pub const STATUS: u16 = 0x06;
+    pub const BAR0: u16 = 0x10;
+    pub const CAPABILITIES: u16 = 0x34;
+    pub const INTERRUPT_PIN: u16 = 0x3d;
+}
+
+/// Bits of the command register.
+pub mod command {
+    /// Answers to memory accesses.
+    pub const MEMORY: u16 = 1 << 1;
+    /// May write to memory: DMA and messages.
+    pub const BUS_MASTER: u16 = 1 << 2;
+    /// Must not drive its pin.
+    pub const INTERRUPT_DISABLE: u16 = 1 << 10;
+}
+
+const HAS_CAPABILITIES: u16 = 1 << 4;
+/// More capabilities do not fit into 192 bytes.
+const MOST_CAPABILITIES: usize = 48;
+/// Capability ids.
+pub mod capability {
+    /// Message-signaled interrupts.
+    pub const MSI: u8 = 0x05;
+    /// Vendor specific: what virtio uses.
+    pub const VENDOR: u8 = 0x09;
+    /// MSI-X.
+    pub const MSIX: u8 = 0x11;
+}
+
+/// Memory addresses for BARs that the firmware left empty: q35's hole, above its usual choice.
+const WINDOW: u64 = 0xe000_0000;
+/// The window's share for each slot, in bytes.
+const WINDOW_PER_SLOT: u64 = 1 << 20;
+
+/// A PCI function.
+#[derive(Clone, Copy, Debug)]
+pub struct Function {
+    bus: u8,
+    slot: u8,
+    function: u8,
+}
+
+impl Function {
+    /// The function at this place.
+    pub const fn new(bus: u8, slot: u8, function: u8) -> Self {
+        Self {
+            bus,
+            slot,
+            function,
+        }
+    }
+
+    /// Its slot on the bus.
+    pub fn slot(self) -> u8 {
+        self.slot
+    }
+
+    fn select(self, offset: u16) -> u16 {
+        let place =
+            u32::from(self.bus) << 16 | u32::from(self.slot) << 11 | u32::from(self.function) << 8;
+        cpu::out32(ADDRESS, ENABLE | place | u32::from(offset & 0xfc));
+        DATA + (offset & 3)
+    }
+
+    /// Reads one byte.
+    pub fn read8(self, offset: u16) -> u8 {
+        let port = self.select(offset);
+        cpu::in8(port)
+    }
+
+    /// Reads two bytes; `offset` is even.
+    pub fn read16(self, offset: u16) -> u16 {
+        let port = self.select(offset);
+        cpu::in16(port)
+    }
+
+    /// Reads four bytes; `offset` is a multiple of four.
+    pub fn read32(self, offset: u16) -> u32 {
+        let port = self.select(offset);
+        cpu::in32(port)
+    }
+
+    /// Writes one byte.
+    pub fn write8(self, offset: u16, value: u8) {
+        let port = self.select(offset);
+        cpu::out8(port, value);
+    }
+
+    /// Writes two bytes; `offset` is even.
+    pub fn write16(self, offset: u16, value: u16) {
+        let port = self.select(offset);
+        cpu::out16(port, value);
+    }
+
+    /// Writes four bytes; `offset` is a multiple of four.
+    pub fn write32(self, offset: u16, value: u32) {
+        let port = self.select(offset);
+        cpu::out32(port, value);
+    }
+
+    /// Vendor and device; `None` where there is no function.
+    pub fn identity(self) -> Option<(u16, u16)> {
+        let vendor = self.read16(offset::VENDOR);
+        (vendor != 0xffff).then(|| (vendor, self.read16(offset::DEVICE)))
+    }
+
+    /// Sets and clears bits of the command register.
+    pub fn command(self, set: u16, clear: u16) {
+        let old = self.read16(offset::COMMAND);
+        let new = (old | set) & !clear;
+        if new != old {
+            self.write16(offset::COMMAND, new);
+        }
+    }
+
+    /// The interrupt pin, 1 for INTA; `None` without one.
+    pub fn pin(self) -> Option<u8> {
+        let pin = self.read8(offset::INTERRUPT_PIN);
+        (1..=4).contains(&pin).then_some(pin)
+    }
+
+    /// The capabilities: id and offset. A list that runs in a circle ends.
+    pub fn capabilities(self) -> impl Iterator<Item = (u8, u16)> {
+        let mut next = match self.read16(offset::STATUS) & HAS_CAPABILITIES {
+            0 => 0,
+            _ => self.read8(offset::CAPABILITIES) & 0xfc,
+        };
+        core::iter::from_fn(move || {
+            (next >= 0x40).then(|| {
+                let at = u16::from(next);
+                let head = self.read16(at);
+                next = (head >> 8) as u8 & 0xfc;
+                (head as u8, at)
+            })
+        })
+        .take(MOST_CAPABILITIES)
+    }
+
+    /// Offset of the first capability with this id.
+    pub fn capability(self, id: u8) -> Option<u16> {
+        self.capabilities().find(|c| c.0 == id).map(|c| c.1)
+    }
+
+    /// The first `length` bytes of the memory behind a BAR; `None` for a port BAR, an empty one, or
+    /// one above 4 GiB.
+    pub fn bar(self, bar: u8, length: usize) -> Option<Mmio> {
+        if bar > 5 {
+            return None;
+        }
+        let at = offset::BAR0 + 4 * u16::from(bar);
+        let low = self.read32(at);
+        let wide = low & 7 == 4;
+        let high = if wide { self.read32(at + 4) } else { 0 };
+        let base = u64::from(low & !0xf);
+        (low & 1 == 0 && high == 0 && base != 0).then(|| Mmio::new(base, length))
+    }
+
+    /// Size of the BAR at `at`, whose value is `old`.
+    fn size(self, at: u16, old: u32) -> Option<u64> {
+        self.write32(at, !0);
+        let mask = self.read32(at) & !0xf;
+        self.write32(at, old);
+        (mask != 0).then(|| u64::from(!mask) + 1)
+    }
+
+    /// Gives every empty memory BAR a place, as the firmware would have done.
+    pub fn place_bars(self) {
+        let mut next = WINDOW + u64::from(self.slot) * WINDOW_PER_SLOT;
+        let mut bar = 0;
+        while bar < 6 {
+            let at = offset::BAR0 + 4 * bar;
+            let old = self.read32(at);
+            bar += if old & 7 == 4 { 2 } else { 1 };
+            if old & 1 != 0 || old & !0xf != 0 {
+                continue;
+            }
+            let Some(size) = self.size(at, old) else {
+                continue;
+            };
+            next = next.next_multiple_of(size);
+            self.write32(at, next as u32 | old & 0xf);
+            next += size;
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `KeBugCheckEx`, and which bug check a processor exception becomes.
+//!
+//! Source: Microsoft's bug check reference.
+
+use super::dispatch;
+use crate::hal::idt::Frame;
+use crate::hal::{self, Exit, cpu};
+use crate::println;
+
+/// Codes and names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct BugCheck(pub u32, pub &'static str);
+
+/// A processor exception that nobody handles.
+pub const KMODE_EXCEPTION_NOT_HANDLED: BugCheck = BugCheck(0x1e, "KMODE_EXCEPTION_NOT_HANDLED");
+/// An address that is not mapped, touched at `PASSIVE_LEVEL`.
+pub const PAGE_FAULT_IN_NONPAGED_AREA: BugCheck = BugCheck(0x50, "PAGE_FAULT_IN_NONPAGED_AREA");
+/// An exception that must not happen in the kernel.
+pub const UNEXPECTED_KERNEL_MODE_TRAP: BugCheck = BugCheck(0x7f, "UNEXPECTED_KERNEL_MODE_TRAP");
+/// An address that is not mapped, touched at a raised IRQL.
+pub const DRIVER_IRQL_NOT_LESS_OR_EQUAL: BugCheck = BugCheck(0xd1, "DRIVER_IRQL_NOT_LESS_OR_EQUAL");
+/// A line that stays asserted.
+pub const HARDWARE_INTERRUPT_STORM: BugCheck = BugCheck(0xf2, "HARDWARE_INTERRUPT_STORM");
+
+const ACCESS_VIOLATION: u64 = 0xc000_0005;
+const ILLEGAL_INSTRUCTION: u64 = 0xc000_001d;
+const DIVIDE_BY_ZERO: u64 = 0xc000_0094;
+const ASSERTION_FAILURE: u64 = 0xc000_0420;
+
+const DIVIDE_ERROR: u64 = 0;
+const INVALID_OPCODE: u64 = 6;
+const DOUBLE_FAULT: u64 = 8;
+const PAGE_FAULT: u64 = 14;
+/// Bit of a page fault's error code: the access was a write.
+const WRITE: u64 = 2;
+
+/// Prints the STOP line and the machine line, and ends the machine.
+pub fn bug_check(code: BugCheck, parameters: [u64; 4]) -> ! {
+    cpu::disable_interrupts();
+    let [a, b, c, d] = parameters;
+    println!(
+        "*** STOP: 0x{:08X} (0x{a:016X},0x{b:016X},0x{c:016X},0x{d:016X})",
+        code.0
+    );
+    println!("MISFIRE: crash 0x{:X} {}", code.0, code.1);
+    hal::exit(Exit::Crash)
+}
+
+/// A processor exception.
+pub fn exception(frame: &Frame) -> ! {
+    print_registers(frame);
+    let irql = u64::from(dispatch::irql());
+    let address = cpu::fault_address();
+    let write = u64::from(frame.error & WRITE != 0);
+    match frame.vector {
+        PAGE_FAULT if irql > 0 => bug_check(
+            DRIVER_IRQL_NOT_LESS_OR_EQUAL,
+            [address, irql, write, frame.rip],
+        ),
+        PAGE_FAULT => bug_check(PAGE_FAULT_IN_NONPAGED_AREA, [address, write, frame.rip, 0]),
+        DIVIDE_ERROR => unhandled(DIVIDE_BY_ZERO, frame.rip),
+        INVALID_OPCODE => unhandled(ILLEGAL_INSTRUCTION, frame.rip),
+        DOUBLE_FAULT => bug_check(UNEXPECTED_KERNEL_MODE_TRAP, [frame.vector, 0, 0, 0]),
+        _ => unhandled(ACCESS_VIOLATION, frame.rip),
+    }
+}
+
+fn unhandled(exception: u64, rip: u64) -> ! {
+    bug_check(KMODE_EXCEPTION_NOT_HANDLED, [exception, rip, 0, 0])
+}
+
+/// An assertion of the guest itself did not hold.
+pub fn assertion() -> ! {
+    unhandled(ASSERTION_FAILURE, 0)
+}
+
+fn print_registers(frame: &Frame) {
+    const NAMES: [&str; 15] = [
+        "r15", "r14", "r13", "r12", "r11", "r10", "r9 ", "r8 ", "rbp", "rdi", "rsi", "rdx", "rcx",
+        "rbx", "rax",
+    ];
+    for (names, values) in NAMES.chunks(3).zip(frame.general.chunks(3)).rev() {
+        let [a, b, c] = [values[2], values[1], values[0]];
+        println!(
+            "{}={a:016x} {}={b:016x} {}={c:016x}",
+            names[2], names[1], names[0]
+        );
+    }
+    println!(
+        "rip={:016x} rsp={:016x} efl={:08x} trap={:#04x} error={:#x}",
+        frame.rip, frame.rsp, frame.rflags, frame.vector, frame.error
+    );
+}

@@ -1,0 +1,240 @@
+//! Interrupts at run time: the ISRs of a vector, the DPC queue, IRQL, and storm detection.
+
+use super::bugcheck::{HARDWARE_INTERRUPT_STORM, bug_check, exception};
+use super::interrupt::{Info, may_connect};
+use super::resources::Share;
+use super::status::NtStatus;
+use crate::hal::idt::Frame;
+use crate::hal::{Local, apic, console, time};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+/// Most devices the model keeps account of.
+pub const MOST_DEVICES: usize = 16;
+/// Most interrupt objects of one device.
+pub const MOST_OBJECTS: usize = 32;
+/// `DISPATCH_LEVEL`.
+const DISPATCH_LEVEL: u8 = 2;
+/// First vector that is not an exception.
+const FIRST_INTERRUPT: u64 = 32;
+/// So many interrupts of one line without any progress, within `STORM_US`, are a storm.
+const STORM: u32 = 10_000;
+/// See `STORM`; in microseconds.
+const STORM_US: u64 = 5_000_000;
+
+/// What an ISR says of an interrupt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// FALSE: another device's.
+    NotMine,
+    /// TRUE, and there is nothing more to do.
+    Mine,
+    /// TRUE, after `WdfInterruptQueueDpcForIsr`.
+    QueueDpc,
+}
+
+/// `EvtInterruptIsr`. It runs at DIRQL on another stack than the driver's other callbacks, and may
+/// interrupt them anywhere.
+pub trait InterruptService: Sync {
+    /// `message` is the `MessageID`; 0 for a line.
+    fn isr(&self, message: u32) -> Claim;
+}
+
+/// What happened on the interrupts of a device.
+#[derive(Clone, Copy)]
+pub struct Counters {
+    /// ISR calls that were claimed, by object.
+    pub isr: [u32; MOST_OBJECTS],
+    /// DPC calls, by object.
+    pub dpc: [u32; MOST_OBJECTS],
+    /// ISR calls that were not claimed.
+    pub unclaimed: u32,
+    pending: u32,
+}
+
+impl Counters {
+    const ZERO: Self = Self {
+        isr: [0; MOST_OBJECTS],
+        dpc: [0; MOST_OBJECTS],
+        unclaimed: 0,
+        pending: 0,
+    };
+}
+
+#[derive(Clone, Copy)]
+struct Connection {
+    device: usize,
+    handle: usize,
+    message: u32,
+    share: Share,
+    service: &'static dyn InterruptService,
+}
+
+struct Vector {
+    chain: Vec<Connection>,
+    /// Interrupts since there was progress, the value of `PROGRESS` then, and the time of the first.
+    stuck: u32,
+    progress: u32,
+    since_us: u64,
+}
+
+static VECTORS: Local<[Vector; 256]> = Local::new(
+    [const {
+        Vector {
+            chain: Vec::new(),
+            stuck: 0,
+            progress: 0,
+            since_us: 0,
+        }
+    }; 256],
+);
+static COUNTERS: Local<[Counters; MOST_DEVICES]> = Local::new([Counters::ZERO; MOST_DEVICES]);
+static PROGRESS: AtomicU32 = AtomicU32::new(0);
+static IRQL: AtomicU8 = AtomicU8::new(0);
+
+/// `KeGetCurrentIrql`.
+pub fn irql() -> u8 {
+    IRQL.load(Ordering::Relaxed)
+}
+
+/// An interrupt led to something: no storm so far.
+pub fn progress() {
+    PROGRESS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// `IoConnectInterruptEx`.
+///
+/// # Errors
+/// `INVALID_PARAMETER_1` when the vector is taken and not shared.
+pub fn connect(
+    device: usize,
+    handle: usize,
+    info: &Info,
+    service: &'static dyn InterruptService,
+) -> Result<(), NtStatus> {
+    VECTORS.with(|vectors| {
+        let chain = &mut vectors[info.vector as usize].chain;
+        may_connect(info, chain.iter().map(|c| c.share))?;
+        chain.push(Connection {
+            device,
+            handle,
+            message: info.message_number,
+            share: info.share,
+            service,
+        });
+        Ok(())
+    })
+}
+
+/// `IoDisconnectInterruptEx`. `true` when nobody is left on the vector.
+pub fn disconnect(device: usize, handle: usize, info: &Info) -> bool {
+    COUNTERS.with(|counters| counters[device].pending &= !(1 << handle));
+    VECTORS.with(|vectors| {
+        let chain = &mut vectors[info.vector as usize].chain;
+        chain.retain(|c| (c.device, c.handle) != (device, handle));
+        chain.is_empty()
+    })
+}
+
+/// The counters of a device.
+pub fn counters(device: usize) -> Counters {
+    COUNTERS.with(|counters| counters[device])
+}
+
+/// Whether a DPC waits, on any device.
+pub fn is_pending() -> bool {
+    COUNTERS.with(|counters| counters.iter().any(|c| c.pending != 0))
+}
+
+/// Runs the DPCs that a device's ISRs have queued, at `DISPATCH_LEVEL`, in the objects' order.
+pub fn run_dpcs(device: usize, mut dpc: impl FnMut(usize)) {
+    let pending = COUNTERS.with(|counters| {
+        let counters = &mut counters[device];
+        let pending = core::mem::take(&mut counters.pending);
+        (0..MOST_OBJECTS)
+            .filter(|n| pending & 1 << n != 0)
+            .for_each(|n| counters.dpc[n] += 1);
+        pending
+    });
+    if pending != 0 {
+        IRQL.store(DISPATCH_LEVEL, Ordering::Relaxed);
+        (0..MOST_OBJECTS)
+            .filter(|n| pending & 1 << n != 0)
+            .for_each(&mut dpc);
+        IRQL.store(0, Ordering::Relaxed);
+    }
+}
+
+/// What the interrupt stubs call.
+#[unsafe(no_mangle)]
+extern "C" fn on_interrupt(frame: &Frame) {
+    if frame.vector < FIRST_INTERRUPT {
+        exception(frame);
+    }
+    match frame.vector as u8 {
+        apic::SPURIOUS_VECTOR => return,
+        apic::TIMER_VECTOR => {}
+        apic::SERIAL_VECTOR => console::on_interrupt(),
+        vector => device_interrupt(vector),
+    }
+    apic::end_of_interrupt();
+}
+
+fn device_interrupt(vector: u8) {
+    let before = IRQL.swap(super::vectors::irql(vector), Ordering::Relaxed);
+    VECTORS.with(|vectors| {
+        let vector = &mut vectors[usize::from(vector)];
+        for connection in &vector.chain {
+            let claim = connection.service.isr(connection.message);
+            COUNTERS.with(|counters| {
+                let counters = &mut counters[connection.device];
+                match claim {
+                    Claim::NotMine => counters.unclaimed += 1,
+                    Claim::Mine => counters.isr[connection.handle] += 1,
+                    Claim::QueueDpc => {
+                        counters.isr[connection.handle] += 1;
+                        counters.pending |= 1 << connection.handle;
+                    }
+                }
+            });
+        }
+        vector.watch();
+    });
+    IRQL.store(before, Ordering::Relaxed);
+}
+
+impl Vector {
+    /// A line that interrupts again and again while nothing comes of it.
+    fn watch(&mut self) {
+        let Some(first) = self.chain.first() else {
+            return;
+        };
+        let progress = PROGRESS.load(Ordering::Relaxed);
+        if first.share != Share::Shared || self.progress != progress {
+            self.progress = progress;
+            self.stuck = 0;
+            return;
+        }
+        if self.stuck == 0 {
+            self.since_us = time::now();
+        }
+        self.stuck += 1;
+        if self.stuck < STORM {
+            return;
+        }
+        self.stuck = 0;
+        if time::now() - self.since_us < STORM_US {
+            let chained = if self.chain.len() > 1 { 2 } else { 1 };
+            let service = (&raw const *first.service).cast::<()>() as u64;
+            bug_check(
+                HARDWARE_INTERRUPT_STORM,
+                [
+                    service,
+                    first.device as u64,
+                    &raw const *first as u64,
+                    chained,
+                ],
+            );
+        }
+    }
+}

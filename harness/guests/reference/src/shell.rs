@@ -1,0 +1,352 @@
+//! The console protocol: devices are found and started, then commands are obeyed one at a time.
+
+use crate::driver::args::Args;
+use crate::driver::port_card::{self, PortCard};
+use crate::driver::virtio::Block;
+use crate::driver::virtio::spec;
+use crate::driver::{AnyDriver, Outcome, Settings, Workload};
+use crate::hal::pci::Function;
+use crate::hal::{self, Exit, console, time};
+use crate::nt::dispatch::{self, Counters};
+use crate::nt::pnp::{Device, Failure, Need};
+use crate::nt::vectors::Vectors;
+use crate::params::Params;
+use crate::println;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// The harness puts device N into slot `FIRST_SLOT + N`; the slots above belong to the chipset.
+const FIRST_SLOT: u8 = 0x10;
+const SLOTS: u8 = 0x0f;
+/// The processor looks around at least so often, in microseconds.
+const LONGEST_SLEEP: u64 = 1_000_000;
+
+/// A command that is not over.
+enum Active {
+    Load {
+        dev: usize,
+        reply: String,
+    },
+    WaitConfig {
+        dev: usize,
+        deadline: u64,
+    },
+    Idle {
+        deadline: u64,
+        before: Vec<Counters>,
+    },
+}
+
+struct Shell {
+    devices: Vec<(usize, Device<AnyDriver>)>,
+    vectors: Vectors,
+    active: Option<Active>,
+}
+
+/// Finds and starts the devices, then obeys until `exit`.
+pub fn run(params: &Params) -> ! {
+    let mut shell = Shell {
+        devices: Vec::new(),
+        vectors: Vectors::default(),
+        active: None,
+    };
+    for n in 0..SLOTS {
+        let function = Function::new(0, FIRST_SLOT + n, 0);
+        shell.find(n.into(), function, params);
+    }
+    for place in 0..shell.devices.len() {
+        let _ = shell.start(place);
+    }
+    println!("MISFIRE: ready");
+    loop {
+        shell.turn();
+    }
+}
+
+fn driver_for(identity: (u16, u16), settings: Settings) -> Option<(&'static str, AnyDriver)> {
+    if identity == (spec::VENDOR, spec::BLOCK_DEVICE) {
+        let driver = Box::new(Block::new(settings));
+        Some(("block", AnyDriver::Block(driver)))
+    } else if identity == port_card::IDENTITY {
+        let driver = Box::new(PortCard::new(settings));
+        Some(("port-card", AnyDriver::Ports(driver)))
+    } else {
+        None
+    }
+}
+
+fn print_failure(dev: usize, failure: Failure) {
+    println!(
+        "MISFIRE: dev {dev} failed status={} problem={}",
+        failure.status, failure.problem
+    );
+}
+
+impl Shell {
+    fn find(&mut self, dev: usize, function: Function, params: &Params) {
+        let Some(identity) = function.identity() else {
+            return;
+        };
+        let params = &params.devices[dev];
+        let found = driver_for(identity, params.settings);
+        println!(
+            "MISFIRE: dev {dev} 00:{:02x}.0 {:04x}:{:04x} {}",
+            function.slot(),
+            identity.0,
+            identity.1,
+            found.as_ref().map_or("unknown", |found| found.0)
+        );
+        let Some((_, driver)) = found else { return };
+        match Device::add(dev, function, params.policy, driver) {
+            Ok(device) => self.devices.push((dev, device)),
+            Err(failure) => print_failure(dev, failure),
+        }
+    }
+
+    /// Starts the device and prints what became of it.
+    fn start(&mut self, place: usize) -> Result<(), Failure> {
+        let (dev, device) = &mut self.devices[place];
+        let result = device.start(&mut self.vectors);
+        match result {
+            Ok(()) => {
+                let running = device.driver.running(&device.wdf);
+                println!(
+                    "MISFIRE: dev {dev} started mode={} granted={} used={} queues={}",
+                    running.mode,
+                    device.wdf.granted(),
+                    running.used,
+                    running.queues
+                );
+            }
+            Err(failure) => print_failure(*dev, failure),
+        }
+        result
+    }
+
+    /// One round: interrupts' work, the active command or the next one, sleep.
+    fn turn(&mut self) {
+        for place in 0..self.devices.len() {
+            match self.devices[place].1.run() {
+                Need::Nothing => {}
+                Need::Restart => {
+                    self.devices[place].1.stop(&mut self.vectors);
+                    let _ = self.start(place);
+                }
+                Need::Fail(failure) => {
+                    self.devices[place].1.stop(&mut self.vectors);
+                    print_failure(self.devices[place].0, failure);
+                }
+            }
+        }
+        if self.active.is_none() {
+            console::read_line(|line| self.obey(line));
+        }
+        self.go_on();
+        let busy = self.active.is_none() && console::has_line();
+        if !busy {
+            let deadline = self.deadline();
+            let idle = self.active.is_none();
+            time::sleep_until(deadline, || {
+                dispatch::is_pending() || idle && console::has_line()
+            });
+        }
+    }
+
+    fn deadline(&self) -> u64 {
+        let soon = time::now() + LONGEST_SLEEP;
+        let own = match &self.active {
+            Some(Active::Load { dev, .. }) => self
+                .place(*dev)
+                .map_or(0, |place| self.devices[place].1.driver.deadline()),
+            Some(Active::WaitConfig { deadline, .. } | Active::Idle { deadline, .. }) => *deadline,
+            None => u64::MAX,
+        };
+        own.min(soon)
+    }
+
+    fn place(&self, dev: usize) -> Option<usize> {
+        self.devices.iter().position(|(n, _)| *n == dev)
+    }
+
+    fn obey(&mut self, line: &str) {
+        let args = Args::parse(line);
+        let verb = args.word(0);
+        if verb.is_empty() {
+            return;
+        }
+        let done = match verb {
+            "exit" => self.exit(),
+            "idle" => self.idle(&args),
+            _ => match args.number("dev", 0).map(|dev| self.place(dev as usize)) {
+                Err(reason) => Err(reason),
+                Ok(None) => Err("no-device"),
+                Ok(Some(place)) => self.obey_device(verb, place, &args),
+            },
+        };
+        match done {
+            Ok(None) => {}
+            Ok(Some(fields)) => reply(verb, Outcome::ok(fields)),
+            Err(reason) => reply(verb, Outcome::failed(reason, String::new())),
+        }
+    }
+
+    /// A command to a device: the reply, nothing yet, or a word for what went wrong.
+    fn obey_device(
+        &mut self,
+        verb: &str,
+        place: usize,
+        args: &Args,
+    ) -> Result<Option<String>, &'static str> {
+        let (dev, device) = &mut self.devices[place];
+        let dev = *dev;
+        match verb {
+            "load" if !device.started => Err("stopped"),
+            "load" => {
+                device.driver.begin(&mut device.wdf, args)?;
+                let reply = format!("{} dev={dev}", args.word(1));
+                self.active = Some(Active::Load { dev, reply });
+                Ok(None)
+            }
+            "device" => self.power(place, args.word(1)),
+            "state" => {
+                print_counters(dev, device);
+                let running = device.driver.running(&device.wdf);
+                let mode = if device.started {
+                    running.mode
+                } else {
+                    "stopped"
+                };
+                let state = device.driver.state(&device.wdf);
+                Ok(Some(format!("dev={dev} mode={mode} {state}")))
+            }
+            "wait-config" => {
+                let timeout = args.number("timeout_ms", 2000)?;
+                let deadline = time::now() + timeout * 1000;
+                self.active = Some(Active::WaitConfig { dev, deadline });
+                Ok(None)
+            }
+            _ => Err("usage"),
+        }
+    }
+
+    fn power(&mut self, place: usize, what: &str) -> Result<Option<String>, &'static str> {
+        if !matches!(what, "start" | "stop" | "restart") {
+            return Err("usage");
+        }
+        if what != "start" {
+            self.devices[place].1.stop(&mut self.vectors);
+        }
+        if what != "stop" && !self.devices[place].1.started {
+            self.start(place).map_err(|_| "start")?;
+        }
+        Ok(Some(format!("{what} dev={}", self.devices[place].0)))
+    }
+
+    fn idle(&mut self, args: &Args) -> Result<Option<String>, &'static str> {
+        let deadline = time::now() + args.number("ms", 100)? * 1000;
+        let before = self.devices.iter().map(|(n, _)| dispatch::counters(*n));
+        self.active = Some(Active::Idle {
+            deadline,
+            before: before.collect(),
+        });
+        Ok(None)
+    }
+
+    fn go_on(&mut self) {
+        let Some(active) = self.active.take() else {
+            return;
+        };
+        let now = time::now();
+        match active {
+            Active::Load { dev, reply: text } => {
+                let device = self.place(dev).map(|place| &mut self.devices[place].1);
+                let outcome = device.and_then(|device| device.driver.poll(&mut device.wdf));
+                match outcome {
+                    Some(outcome) => {
+                        let fields = format!("{text} {}", outcome.fields);
+                        reply("load", Outcome { fields, ..outcome });
+                    }
+                    None => self.active = Some(Active::Load { dev, reply: text }),
+                }
+            }
+            Active::WaitConfig { dev, deadline } => {
+                let device = self.place(dev).map(|place| &mut self.devices[place].1);
+                match device.and_then(|device| device.driver.take_change()) {
+                    Some(change) => {
+                        reply("wait-config", Outcome::ok(format!("dev={dev} {change}")));
+                    }
+                    None if now >= deadline => {
+                        reply(
+                            "wait-config",
+                            Outcome::failed("timeout", format!("dev={dev}")),
+                        );
+                    }
+                    None => self.active = Some(Active::WaitConfig { dev, deadline }),
+                }
+            }
+            Active::Idle { deadline, before } if now < deadline => {
+                self.active = Some(Active::Idle { deadline, before });
+            }
+            Active::Idle { before, .. } => {
+                let mut total = [0; 3];
+                for ((n, _), before) in self.devices.iter().zip(before) {
+                    let now = dispatch::counters(*n);
+                    let sum = |counters: &[u32]| counters.iter().sum::<u32>();
+                    total[0] += sum(&now.isr) - sum(&before.isr);
+                    total[1] += sum(&now.dpc) - sum(&before.dpc);
+                    total[2] += now.unclaimed - before.unclaimed;
+                }
+                let [isr, dpc, unclaimed] = total;
+                let fields = format!("isr={isr} dpc={dpc} unclaimed={unclaimed}");
+                reply("idle", Outcome::ok(fields));
+            }
+        }
+    }
+
+    fn exit(&mut self) -> ! {
+        for (_, device) in &mut self.devices {
+            device.stop(&mut self.vectors);
+        }
+        for (dev, device) in &self.devices {
+            print_counters(*dev, device);
+        }
+        println!("MISFIRE: done ok exit");
+        println!("MISFIRE: exit");
+        hal::exit(Exit::Done)
+    }
+}
+
+fn reply(verb: &str, outcome: Outcome) {
+    let space = if outcome.fields.is_empty() { "" } else { " " };
+    match outcome.reason {
+        None => println!("MISFIRE: done ok {verb}{space}{}", outcome.fields),
+        Some(reason) => println!(
+            "MISFIRE: done failed {verb} reason={reason}{space}{}",
+            outcome.fields
+        ),
+    }
+}
+
+/// `CNT:` lines: each object that was called, by what it was connected to.
+fn print_counters(dev: usize, device: &Device<AnyDriver>) {
+    let counters = dispatch::counters(dev);
+    let name = if dev == 0 {
+        String::new()
+    } else {
+        format!(" dev={dev}")
+    };
+    for n in 0..dispatch::MOST_OBJECTS {
+        if counters.isr[n] == 0 {
+            continue;
+        }
+        let (isr, dpc) = (counters.isr[n], counters.dpc[n]);
+        if device.driver.running(&device.wdf).mode == "intx" {
+            let unclaimed = counters.unclaimed;
+            println!("CNT: line isr={isr} dpc={dpc} unclaimed={unclaimed}{name}");
+        } else {
+            println!("CNT: message {n} isr={isr} dpc={dpc}{name}");
+        }
+    }
+}
