@@ -1,9 +1,10 @@
 //! Misfire's harness: it boots a guest in QEMU with a misbehaving device attached, watches both
 //! sides, and says which rules the driver under test kept and which it broke.
 //!
-//! Direction of use: [`scenario`], [`transcript`] and [`snapshot`] know nothing of machines.
+//! Direction of use: [`scenario`], [`rules`], [`transcript`] and [`snapshot`] know nothing of machines.
 
 pub mod log;
+pub mod rules;
 pub mod scenario;
 pub mod snapshot;
 pub mod transcript;

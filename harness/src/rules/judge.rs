@@ -1,0 +1,292 @@
+//! Running the rules over a trace.
+
+use std::collections::BTreeMap;
+
+use misfire_device::shape::{Attach, Kind};
+use misfire_device::spec::Field;
+use misfire_device::trace::{Event, Op, Space, What};
+use serde::Serialize;
+
+use super::machine::{At, Machine, Now, Say, Tally, Watch};
+use super::registry::{Level, Rule, Sight, rules};
+use super::state::State;
+use crate::log::{MachineLine, Said, Speech};
+
+/// What became of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It was put to the test and kept.
+    Held,
+    /// It was broken.
+    Broken,
+    /// Nothing in the trace put it to the test.
+    Unseen,
+    /// It is not about this device, or the device itself broke the specification first.
+    NotApplicable,
+    /// What would decide it is not in the trace.
+    Inconclusive,
+}
+
+/// How bad a breach is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// The specification advises against it, or it does no harm with this device.
+    Warn,
+    /// The driver is wrong.
+    Fail,
+}
+
+/// What a trace says about one rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Judgement {
+    /// The rule.
+    pub id: &'static str,
+    /// How binding it is.
+    pub level: Level,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// How bad the breach is; none unless it was broken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+    /// The events that prove it, by sequence number.
+    pub evidence: Vec<u64>,
+    /// In words.
+    pub text: String,
+}
+
+impl Judgement {
+    /// Whether the driver is wrong by this rule.
+    pub fn fails(&self) -> bool {
+        self.severity == Some(Severity::Fail)
+    }
+}
+
+/// What the trace itself does not tell.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// The first event of the driver under test. `None`: it is told from the trace. What firmware did
+    /// to a device before the guest began to speak is not judged.
+    pub from: Option<u64>,
+}
+
+/// Judges a trace by every rule, in the order of the registry.
+pub fn judge(events: &[Event], context: &Context) -> Vec<Judgement> {
+    let speech = Speech::of(events);
+    let mut devices: BTreeMap<u8, Vec<Tally>> = BTreeMap::new();
+    for event in events {
+        if let What::Hello(hello) = &event.what {
+            devices
+                .entry(hello.dev)
+                .or_insert_with(|| judge_device(hello.dev, events, &speech, context));
+        }
+    }
+    rules()
+        .enumerate()
+        .map(|(index, rule)| {
+            let each = devices
+                .iter()
+                .map(|(dev, tallies)| (*dev, settle(rule, &tallies[index])));
+            merge(rule, each.collect())
+        })
+        .collect()
+}
+
+/// Every rule's tally for one device.
+fn judge_device(dev: u8, events: &[Event], speech: &Speech, context: &Context) -> Vec<Tally> {
+    let from = context.from.unwrap_or_else(|| tenure(dev, events));
+    let mut machines: Vec<(&Rule, Option<Box<dyn Machine>>, Tally)> = Vec::new();
+    let mut state: Option<State> = None;
+    for event in events {
+        if let What::Hello(hello) = &event.what {
+            if hello.dev == dev && state.is_none() {
+                machines = rules().map(|rule| armed(rule, &hello.shape)).collect();
+                state = Some(State::new(hello));
+            }
+            continue;
+        }
+        let Some(state) = &mut state else { continue };
+        if event.seq == from {
+            state.begin_tenure();
+        }
+        if let Some(at) = about(dev, event, speech) {
+            if event.seq >= from || matches!(at, At::Fault(_)) {
+                show(
+                    &Now {
+                        seq: event.seq,
+                        at,
+                        s: state,
+                    },
+                    &mut machines,
+                );
+            }
+            state.apply(event.seq, at);
+        }
+    }
+    if let Some(state) = &state {
+        let seq = events.last().map_or(0, |e| e.seq);
+        show(
+            &Now {
+                seq,
+                at: At::End,
+                s: state,
+            },
+            &mut machines,
+        );
+    }
+    machines.into_iter().map(|(_, _, tally)| tally).collect()
+}
+
+type Armed = (&'static Rule, Option<Box<dyn Machine>>, Tally);
+
+/// A rule's machine for a device of this shape; none if it can't be judged there.
+fn armed(rule: &'static Rule, shape: &misfire_device::shape::Shape) -> Armed {
+    let mut tally = Tally::default();
+    if rule.virtio && shape.kind != Kind::Block {
+        tally.not_applicable = Some("a port-card is not a virtio device".into());
+    } else if rule.sight == Sight::Registers && shape.attach == Attach::VhostUser {
+        tally.inconclusive = Some((
+            Vec::new(),
+            "with attach = \"vhost-user\" no register access reaches us".into(),
+        ));
+    } else {
+        let machine: Box<dyn Machine> = match rule.watch {
+            Watch::Each(see) => Box::new(see),
+            Watch::With(make) => make(),
+        };
+        return (rule, Some(machine), tally);
+    }
+    (rule, None, tally)
+}
+
+fn show(now: &Now<'_>, machines: &mut [Armed]) {
+    for (rule, machine, tally) in machines {
+        if let Some(machine) = machine {
+            machine.see(now, &mut Say { rule, now, tally });
+        }
+    }
+}
+
+/// The event as a machine of device `dev` sees it; `None` if it is another device's.
+fn about<'a>(dev: u8, event: &'a Event, speech: &'a Speech) -> Option<At<'a>> {
+    match &event.what {
+        What::Step(step) if step.dev == dev => Some(At::Step(step)),
+        What::Fault(fired) if fired.dev == dev => Some(At::Fault(fired)),
+        What::Ring(sample) if sample.dev == dev => Some(At::Ring(sample)),
+        What::MsixTable { dev: of, entries } if *of == dev => Some(At::Table(entries)),
+        What::Log { .. } => speech.said(event.seq, dev).map(At::Said),
+        What::Mark { phase, .. } => Some(At::Mark(phase)),
+        _ => None,
+    }
+}
+
+/// The first event of the driver under test for device `dev`: firmware may have driven the device
+/// before the guest.
+///
+/// A line on the console and a register access that are close together may be recorded either way
+/// round. So the guest's greeting alone does not tell: the tenure begins after the last access of a
+/// BAR before it, unless a reset of the device lies between the firmware's DRIVER_OK and it.
+pub fn tenure(dev: u8, events: &[Event]) -> u64 {
+    let greeting = events.iter().position(|e| {
+        matches!(&e.what, What::Log { line } if matches!(Said::of(line), Some(Said::Machine(MachineLine::Guest { .. }))))
+    });
+    let Some(greeting) = greeting else { return 0 };
+    let step_of = |e: &Event| match &e.what {
+        What::Step(step) if step.dev == dev => step.access().map(|(a, v)| (*a, v)),
+        _ => None,
+    };
+    let status = Field::Common(misfire_device::spec::CommonCfg::DeviceStatus);
+    let wrote = |e: &Event, test: &dyn Fn(u64) -> bool| {
+        step_of(e).is_some_and(|(a, v)| a.op == Op::Write && a.field == Some(status) && test(v))
+    };
+    let before = &events[..greeting];
+    let live = before.iter().rposition(|e| {
+        wrote(e, &|v| {
+            v as u8 & misfire_device::spec::Status::DRIVER_OK != 0
+        })
+    });
+    if let Some(live) = live
+        && let Some(reset) = before[live..].iter().find(|e| wrote(e, &|v| v as u8 == 0))
+    {
+        return reset.seq;
+    }
+    before
+        .iter()
+        .rev()
+        .find(|e| step_of(e).is_some_and(|(a, _)| a.space != Space::Config))
+        .map_or(0, |e| e.seq + 1)
+}
+
+/// What one device's tally comes to.
+fn settle(rule: &Rule, tally: &Tally) -> Judgement {
+    let judgement = |outcome, evidence: &[u64], text: String| Judgement {
+        id: rule.id,
+        level: rule.level,
+        outcome,
+        severity: None,
+        evidence: evidence.to_vec(),
+        text,
+    };
+    if let Some(worst) = tally.findings.iter().map(|f| f.severity).max() {
+        let worst_first = || {
+            let (bad, rest): (Vec<_>, Vec<_>) =
+                tally.findings.iter().partition(|f| f.severity == worst);
+            bad.into_iter().chain(rest)
+        };
+        let mut evidence: Vec<u64> = worst_first().flat_map(|f| f.evidence.clone()).collect();
+        evidence.sort_unstable();
+        evidence.dedup();
+        let texts: Vec<_> = worst_first().map(|f| f.text.as_str()).collect();
+        return Judgement {
+            severity: Some(worst),
+            ..judgement(Outcome::Broken, &evidence, texts.join("; "))
+        };
+    }
+    if let Some((evidence, text)) = &tally.inconclusive {
+        judgement(Outcome::Inconclusive, evidence, text.clone())
+    } else if !tally.held.is_empty() {
+        judgement(
+            Outcome::Held,
+            &tally.held,
+            "put to the test and kept".into(),
+        )
+    } else if let Some((seq, text)) = &tally.spared {
+        judgement(Outcome::NotApplicable, &[*seq], text.clone())
+    } else if let Some(text) = &tally.not_applicable {
+        judgement(Outcome::NotApplicable, &[], text.clone())
+    } else {
+        judgement(
+            Outcome::Unseen,
+            &[],
+            "nothing in the trace put it to the test".into(),
+        )
+    }
+}
+
+/// Several devices' judgements in one: the worst wins, and its text names the device.
+fn merge(rule: &Rule, mut each: Vec<(u8, Judgement)>) -> Judgement {
+    let several = each.len() > 1;
+    let weight = |j: &Judgement| match j.outcome {
+        Outcome::Broken => 4 + j.severity.map_or(0, |s| s as u8),
+        Outcome::Inconclusive => 3,
+        Outcome::Held => 2,
+        Outcome::Unseen => 1,
+        Outcome::NotApplicable => 0,
+    };
+    let Some(worst) = each.iter().map(|(_, j)| weight(j)).max() else {
+        return settle(rule, &Tally::default());
+    };
+    each.retain(|(_, j)| weight(j) == worst);
+    let (first, mut merged) = each.remove(0);
+    if several {
+        merged.text = format!("device {first}: {}", merged.text);
+    }
+    for (dev, other) in each {
+        merged.evidence.extend(other.evidence);
+        merged.text = format!("{}; device {dev}: {}", merged.text, other.text);
+    }
+    merged
+}

@@ -1,0 +1,364 @@
+//! What a rule's state machine sees, and what it can say.
+
+use misfire_device::spec::{CommonCfg, Field, Status};
+use misfire_device::trace::{
+    Access, Cause, Effect, Fired, Input, Message, Op, RingSample, Step, TableEntry,
+};
+
+use super::judge::Severity;
+use super::registry::{Level, Rule};
+use super::state::State;
+use crate::log::Said;
+
+/// A rule's state machine. It sees every event of one device, and what belongs to no device.
+pub trait Machine {
+    /// Sees the next event; the last one is [`At::End`].
+    fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>);
+}
+
+/// A rule's state machine, or a function where the shared state is enough.
+#[derive(Clone, Copy)]
+pub enum Watch {
+    /// Called for each event.
+    Each(fn(&Now<'_>, &mut Say<'_>)),
+    /// Makes a machine for one device.
+    With(fn() -> Box<dyn Machine>),
+}
+
+impl Watch {
+    /// A machine that begins in its default state.
+    pub const fn with<M: Machine + Default + 'static>() -> Self {
+        Self::With(|| Box::<M>::default())
+    }
+}
+
+impl Machine for fn(&Now<'_>, &mut Say<'_>) {
+    fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
+        self(now, say);
+    }
+}
+
+/// The happening of an event.
+#[derive(Clone, Copy, Debug)]
+pub enum At<'a> {
+    /// The device heard something and answered.
+    Step(&'a Step),
+    /// A fault fired on it.
+    Fault(&'a Fired),
+    /// One of its rings was sampled.
+    Ring(&'a RingSample),
+    /// Its MSI-X table was read.
+    Table(&'a [TableEntry]),
+    /// The guest said something about this device, or about none in particular.
+    Said(&'a Said),
+    /// A step of the scenario began, ended or ran out of time.
+    Mark(&'a str),
+    /// The trace is over.
+    End,
+}
+
+/// One event, and the state before it.
+pub struct Now<'a> {
+    /// Its position; at the end, that of the last event.
+    pub seq: u64,
+    /// What happened.
+    pub at: At<'a>,
+    /// The device as it was before.
+    pub s: &'a State,
+}
+
+impl<'a> Now<'a> {
+    /// The step, if it is one.
+    pub fn step(&self) -> Option<&'a Step> {
+        match self.at {
+            At::Step(step) => Some(step),
+            _ => None,
+        }
+    }
+
+    /// The access, with the value that was written or that the driver got.
+    pub fn access(&self) -> Option<(&'a Access, u64)> {
+        self.step()?.access()
+    }
+
+    /// The write of a register, as the driver made it.
+    pub fn written(&self) -> Option<(Field, u64)> {
+        let (access, value) = self.access()?;
+        Some((access.field.filter(|_| access.op == Op::Write)?, value))
+    }
+
+    /// The value written to a register of the common configuration.
+    pub fn wrote(&self, register: CommonCfg) -> Option<u64> {
+        self.written()
+            .filter(|(f, _)| *f == Field::Common(register))
+            .map(|(_, v)| v)
+    }
+
+    /// What the driver got from a register of the common configuration.
+    pub fn read(&self, register: CommonCfg) -> Option<u64> {
+        self.step()?.read(Field::Common(register))
+    }
+
+    /// The register of the common configuration that was written.
+    pub fn common_write(&self) -> Option<(CommonCfg, u64)> {
+        match self.written() {
+            Some((Field::Common(register), value)) => Some((register, value)),
+            _ => None,
+        }
+    }
+
+    /// The status that the driver wrote.
+    pub fn status(&self) -> Option<Status> {
+        self.wrote(CommonCfg::DeviceStatus).map(|v| Status(v as u8))
+    }
+
+    /// Whether the driver sets a status bit that it had not set in this epoch.
+    pub fn sets(&self, bit: u8) -> bool {
+        self.status()
+            .is_some_and(|s| s.has(bit) && self.s.epoch.written & bit == 0)
+    }
+
+    /// Whether the driver, or somebody outside, resets the device.
+    pub fn resets(&self) -> bool {
+        self.status() == Some(Status(0))
+            || self.step().is_some_and(|s| s.input == Input::FunctionReset)
+    }
+
+    /// Whether the epoch ends here: a reset, or the end of the trace.
+    pub fn ends(&self) -> bool {
+        self.resets() || matches!(self.at, At::End)
+    }
+
+    /// The access that notifies a queue, with the value.
+    pub fn notifies(&self) -> Option<(&'a Access, u64)> {
+        self.access()
+            .filter(|(a, _)| a.op == Op::Write && a.field == Some(Field::Notify))
+    }
+
+    /// What the driver got from ISR status.
+    pub fn isr(&self) -> Option<u8> {
+        self.step()?.read(Field::Isr).map(|v| v as u8)
+    }
+
+    /// Messages that the guest was sent.
+    pub fn messages(&self) -> impl Iterator<Item = &'a Message> {
+        self.shown().filter_map(|e| match e {
+            Effect::Message(m) => Some(m),
+            _ => None,
+        })
+    }
+
+    /// Events for which there was no vector.
+    pub fn unmapped(&self) -> impl Iterator<Item = Cause> {
+        self.shown().filter_map(|e| match e {
+            Effect::Unmapped { cause } => Some(*cause),
+            _ => None,
+        })
+    }
+
+    /// The level that the line took, if it changed.
+    pub fn pin(&self) -> Option<bool> {
+        self.shown().find_map(|e| match e {
+            Effect::Pin(level) => Some(*level),
+            _ => None,
+        })
+    }
+
+    /// What the outside was shown.
+    pub fn shown(&self) -> impl Iterator<Item = &'a Effect> {
+        self.step().into_iter().flat_map(|s| s.shown.iter())
+    }
+
+    /// What the guest said.
+    pub fn said(&self) -> Option<&'a Said> {
+        match self.at {
+            At::Said(said) => Some(said),
+            _ => None,
+        }
+    }
+
+    /// Whether this shows that something the driver should have done was not done.
+    pub fn failure(&self) -> bool {
+        match self.at {
+            At::Mark(phase) => phase == "timeout",
+            At::Said(said) => said.is_crash() || said.done().is_some_and(|d| !d.ok),
+            _ => false,
+        }
+    }
+
+    /// Whether this shows that the guest finished what it was told to do.
+    pub fn success(&self) -> bool {
+        self.said().and_then(Said::done).is_some_and(|d| d.ok)
+    }
+}
+
+/// The thing a finding is about, and the thing that a fault touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Object {
+    /// The device as a whole.
+    Device,
+    /// Device status and negotiation.
+    Status,
+    /// The ISR status byte and the line.
+    Isr,
+    /// Configuration changes and their vector.
+    Config,
+    /// One queue.
+    Queue(u16),
+    /// One port of a port-card.
+    Port(u8),
+}
+
+impl Object {
+    /// The object that a fault names; the whole device if it names nothing that is known here.
+    pub fn of_fault(name: &str) -> Self {
+        match name {
+            "status" => Self::Status,
+            "isr" => Self::Isr,
+            _ => name.parse().map_or(Self::Device, Self::of_cause),
+        }
+    }
+
+    /// The object that an interrupt is about.
+    pub fn of_cause(cause: Cause) -> Self {
+        match cause {
+            Cause::Queue(q) => Self::Queue(q),
+            Cause::Config => Self::Config,
+            Cause::Port(p) => Self::Port(p),
+            Cause::None => Self::Device,
+        }
+    }
+}
+
+impl std::fmt::Display for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Device => f.write_str("the device"),
+            Self::Status => f.write_str("device status"),
+            Self::Isr => f.write_str("ISR status"),
+            Self::Config => f.write_str("the configuration change event"),
+            Self::Queue(q) => write!(f, "queue {q}"),
+            Self::Port(p) => write!(f, "port {p}"),
+        }
+    }
+}
+
+/// A breach, in words.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The events that prove it.
+    pub evidence: Vec<u64>,
+    /// What happened.
+    pub text: String,
+}
+
+/// What a rule's machine has said about one device.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Where it was put to the test and kept.
+    pub held: Vec<u64>,
+    /// Where it was broken.
+    pub findings: Vec<Finding>,
+    /// Why it was not judged where the device broke the specification.
+    pub spared: Option<(u64, String)>,
+    /// Why it does not apply.
+    pub not_applicable: Option<String>,
+    /// What would have to be known.
+    pub inconclusive: Option<(Vec<u64>, String)>,
+}
+
+/// Events that are kept as evidence of one finding, or of a rule that was held.
+const EVIDENCE: usize = 8;
+
+/// Where a machine says what it found.
+pub struct Say<'a> {
+    pub(super) rule: &'a Rule,
+    pub(super) now: &'a Now<'a>,
+    pub(super) tally: &'a mut Tally,
+}
+
+impl Say<'_> {
+    /// The rule was put to the test and kept.
+    pub fn held(&mut self, object: Object) {
+        if self.fair(object) && self.tally.held.len() < EVIDENCE {
+            self.tally.held.push(self.now.seq);
+        }
+    }
+
+    /// The rule was broken, as badly as its level says.
+    pub fn broken(&mut self, object: Object, evidence: &[u64], text: impl Into<String>) {
+        let severity = match self.rule.level {
+            Level::Must | Level::Derived | Level::Vendor => Severity::Fail,
+            Level::Should => Severity::Warn,
+            Level::May => Severity::Info,
+        };
+        self.find(severity, object, evidence, text.into());
+    }
+
+    /// The rule was broken in a way that does no harm now.
+    pub fn warn(&mut self, object: Object, evidence: &[u64], text: impl Into<String>) {
+        self.find(Severity::Warn, object, evidence, text.into());
+    }
+
+    /// Something that is worth knowing.
+    pub fn info(&mut self, object: Object, evidence: &[u64], text: impl Into<String>) {
+        self.find(Severity::Info, object, evidence, text.into());
+    }
+
+    /// The rule can't be judged: something would have to be known.
+    pub fn inconclusive(&mut self, evidence: &[u64], text: impl Into<String>) {
+        self.tally
+            .inconclusive
+            .get_or_insert_with(|| (evidence.to_vec(), text.into()));
+    }
+
+    /// The rule does not apply to this device.
+    pub fn not_applicable(&mut self, text: impl Into<String>) {
+        self.tally.not_applicable.get_or_insert_with(|| text.into());
+    }
+
+    fn find(&mut self, severity: Severity, object: Object, evidence: &[u64], text: String) {
+        if !self.fair(object) {
+            return;
+        }
+        let mut evidence: Vec<u64> = evidence.to_vec();
+        if evidence.is_empty() {
+            evidence.push(self.now.seq);
+        }
+        match self.tally.findings.iter_mut().find(|f| f.text == text) {
+            Some(known) => known.evidence.extend(
+                evidence
+                    .into_iter()
+                    .take(EVIDENCE.saturating_sub(known.evidence.len())),
+            ),
+            None => self.tally.findings.push(Finding {
+                severity,
+                evidence,
+                text,
+            }),
+        }
+    }
+
+    /// Whether the driver can be held to the rule: the device has not broken the specification for
+    /// `object` before.
+    fn fair(&mut self, object: Object) -> bool {
+        if self.rule.robust {
+            return true;
+        }
+        let touched = self.now.s.taint.iter().find(|t| t.touches(object));
+        if let Some(taint) = touched {
+            self.tally.spared.get_or_insert_with(|| {
+                (
+                    taint.seq,
+                    format!(
+                        "not judged for {object} after the fault {}, which no device may show",
+                        taint.fault
+                    ),
+                )
+            });
+        }
+        touched.is_none()
+    }
+}

@@ -1,0 +1,2 @@
+use super::registry::Rule;
+pub const RULES: &[Rule] = &[];

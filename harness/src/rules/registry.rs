@@ -1,0 +1,190 @@
+//! What a rule is, and the list of all.
+
+use serde::Serialize;
+
+use super::machine::Watch;
+use super::{acc, cfg, feat, init, isr, logged, msix, msix_use, nr, ntf, q, rob, rst, win_msi};
+
+/// How binding a rule is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// MUST or MUST NOT in the specification.
+    Must,
+    /// SHOULD or SHOULD NOT in the specification.
+    Should,
+    /// MAY: told for information.
+    May,
+    /// No single sentence asks for it, but the device can't work otherwise.
+    Derived,
+    /// Asked for by the operating system's documents, not by the specification.
+    Vendor,
+}
+
+impl Level {
+    /// The word that reports use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Must => "MUST",
+            Self::Should => "SHOULD",
+            Self::May => "MAY",
+            Self::Derived => "derived",
+            Self::Vendor => "vendor",
+        }
+    }
+}
+
+/// What of a device has to be seen for a rule to be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// The accesses of registers: not to be had with `attach = "vhost-user"`.
+    Registers,
+    /// What the backend, the guest's log or the harness tell.
+    Anything,
+}
+
+/// A rule.
+#[derive(Clone, Copy)]
+pub struct Rule {
+    /// Its id: family and number.
+    pub id: &'static str,
+    /// How binding it is.
+    pub level: Level,
+    /// What it asks for.
+    pub sentence: &'static str,
+    /// Document and section, and the bugs that made it worth a rule.
+    pub source: &'static str,
+    /// What would break it.
+    pub breaks: &'static str,
+    /// How it is told from a trace, where that is not plain from the sentence.
+    pub proof: &'static str,
+    /// Rules whose breach makes this one break as a mere consequence: a report names those first.
+    pub follows: &'static [&'static str],
+    /// Whether it is judged also where the device itself broke the specification.
+    pub robust: bool,
+    /// Whether it is about virtio, or about any PCI function.
+    pub virtio: bool,
+    /// What has to be seen.
+    pub sight: Sight,
+    pub(super) watch: Watch,
+}
+
+impl Rule {
+    /// A rule about a virtio driver that is judged from register accesses. Families fill the rest in.
+    pub(super) const BASE: Self = Self {
+        id: "",
+        level: Level::Must,
+        sentence: "",
+        source: "",
+        breaks: "",
+        proof: "",
+        follows: &[],
+        robust: false,
+        virtio: true,
+        sight: Sight::Registers,
+        watch: Watch::Each(|_, _| ()),
+    };
+}
+
+impl std::fmt::Debug for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rule")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Rules about one thing.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// What the ids begin with.
+    pub name: &'static str,
+    /// What they are about.
+    pub title: &'static str,
+    /// The rules, by number.
+    pub rules: &'static [Rule],
+}
+
+/// Every rule.
+pub static FAMILIES: &[Family] = &[
+    Family {
+        name: "VIO-INIT",
+        title: "the order of initialisation",
+        rules: init::RULES,
+    },
+    Family {
+        name: "VIO-FEAT",
+        title: "feature negotiation",
+        rules: feat::RULES,
+    },
+    Family {
+        name: "VIO-RST",
+        title: "reset",
+        rules: rst::RULES,
+    },
+    Family {
+        name: "VIO-ACC",
+        title: "accesses of registers",
+        rules: acc::RULES,
+    },
+    Family {
+        name: "VIO-Q",
+        title: "the set-up of queues",
+        rules: q::RULES,
+    },
+    Family {
+        name: "VIO-MSIX",
+        title: "vectors: mapping",
+        rules: msix::RULES,
+    },
+    Family {
+        name: "VIO-MSIX",
+        title: "vectors: use",
+        rules: msix_use::RULES,
+    },
+    Family {
+        name: "VIO-ISR",
+        title: "the interrupt status register",
+        rules: isr::RULES,
+    },
+    Family {
+        name: "VIO-NTF",
+        title: "notifications to the device",
+        rules: ntf::RULES,
+    },
+    Family {
+        name: "VIO-CFG",
+        title: "device configuration",
+        rules: cfg::RULES,
+    },
+    Family {
+        name: "VIO-NR",
+        title: "DEVICE_NEEDS_RESET",
+        rules: nr::RULES,
+    },
+    Family {
+        name: "WIN-MSI",
+        title: "messages as Windows grants them",
+        rules: win_msi::RULES,
+    },
+    Family {
+        name: "ROB",
+        title: "robustness when the device misbehaves",
+        rules: rob::RULES,
+    },
+    Family {
+        name: "LOG",
+        title: "what the driver says against what the device saw",
+        rules: logged::RULES,
+    },
+];
+
+/// Every rule, in the order of the families.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    FAMILIES.iter().flat_map(|f| f.rules)
+}
+
+/// The rule with this id.
+pub fn rule(id: &str) -> Option<&'static Rule> {
+    rules().find(|r| r.id == id)
+}

@@ -1,0 +1,475 @@
+//! What all rules need to know about a device: the world's state, and what the driver has done.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use misfire_device::spec::{CommonCfg, Field, NO_VECTOR, Status};
+use misfire_device::trace::{
+    Device, Effect, Fired, Hello, Input, Legality, Mode, Step, TableEntry,
+};
+
+use super::machine::{At, Object};
+
+/// A device, as it was before the event that is looked at.
+pub struct State {
+    /// What the device holds.
+    pub dev: Device,
+    /// What the driver did since the last reset.
+    pub epoch: Epoch,
+    /// What the driver did in earlier epochs.
+    pub past: Past,
+    /// Faults that no device may show, which have fired.
+    pub taint: Vec<Taint>,
+    /// All faults that have fired, by name.
+    pub faults: Vec<(u64, String)>,
+    /// The guest's memory: where it begins, and how many bytes; nothing if it was never told.
+    pub memory: BTreeMap<u64, u64>,
+    /// Word of the feature bits that the driver writes.
+    pub driver_feature_select: u32,
+}
+
+/// A fault that no device may show.
+pub struct Taint {
+    /// When it fired.
+    pub seq: u64,
+    /// Its name.
+    pub fault: String,
+    object: Object,
+}
+
+impl Taint {
+    /// Whether what is said about `object` is no longer the driver's responsibility alone.
+    pub fn touches(&self, object: Object) -> bool {
+        self.object == Object::Device || self.object == object
+    }
+}
+
+/// What the driver did since the last reset.
+#[derive(Clone, Debug, Default)]
+pub struct Epoch {
+    /// The reset that began it; none if the driver has not reset the device yet.
+    pub began: Option<u64>,
+    /// The driver has read a status of 0 since.
+    pub zero_read: bool,
+    /// Status bits that the driver has set.
+    pub written: u8,
+    /// The last status write.
+    pub status_written: Option<u64>,
+    /// FEATURES_OK was set.
+    pub features_ok: Option<u64>,
+    /// The first status read after it, with what the driver got.
+    pub reread: Option<(u64, Status)>,
+    /// DRIVER_OK was set.
+    pub driver_ok: Option<u64>,
+    /// FAILED was set.
+    pub failed: Option<u64>,
+    /// The last status read, with what the driver got.
+    pub status_read: Option<(u64, Status)>,
+    /// Device features were read.
+    pub features_read: Option<u64>,
+    /// The config event's vector.
+    pub config: Mapping,
+    /// Queues that the driver did anything to.
+    pub queues: BTreeMap<u16, QueueFacts>,
+}
+
+impl Epoch {
+    /// FEATURES_OK was set, and the device did not keep it.
+    pub fn refused(&self, device: Status) -> bool {
+        self.features_ok.is_some()
+            && (!device.has(Status::FEATURES_OK)
+                || self
+                    .reread
+                    .is_some_and(|(_, s)| !s.has(Status::FEATURES_OK)))
+    }
+
+    /// Queues that the driver enabled.
+    pub fn enabled(&self) -> impl Iterator<Item = (u16, &QueueFacts)> {
+        self.queues
+            .iter()
+            .filter(|(_, q)| q.enabled.is_some())
+            .map(|(i, q)| (*i, q))
+    }
+
+    /// The mapping of a queue, or of the config event.
+    pub fn mapping(&self, object: Object) -> Option<&Mapping> {
+        match object {
+            Object::Config => Some(&self.config),
+            Object::Queue(q) => self.queues.get(&q).map(|q| &q.mapping),
+            _ => None,
+        }
+    }
+}
+
+/// What the driver did to a vector register.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mapping {
+    /// The first write of a vector other than NO_VECTOR.
+    pub first: Option<u64>,
+    /// The last write, with the value.
+    pub wrote: Option<(u64, u16)>,
+    /// The last read after it, with what the driver got.
+    pub read: Option<(u64, u16)>,
+}
+
+impl Mapping {
+    /// The vector that the driver asked for last, unless it unmapped the event.
+    pub fn asked(&self) -> Option<(u64, u16)> {
+        self.wrote.filter(|(_, v)| *v != NO_VECTOR)
+    }
+}
+
+/// What the driver did to a queue.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct QueueFacts {
+    /// What the driver got from `queue_size`.
+    pub size_read: Option<u16>,
+    /// When the low halves of descriptor, driver and device area were written.
+    pub areas: [Option<u64>; 3],
+    /// Its vector.
+    pub mapping: Mapping,
+    /// It was enabled.
+    pub enabled: Option<u64>,
+    /// It was first notified.
+    pub notified: Option<u64>,
+    /// What the driver got from `queue_notif_config_data`.
+    pub notif_data: Option<u16>,
+}
+
+/// What the driver did in earlier epochs.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// It was live.
+    pub live: Option<u64>,
+    /// Queues that it had enabled.
+    pub enabled: BTreeSet<u16>,
+    /// Events that had a vector while the device was live, with the last accepted write.
+    pub mapped: BTreeMap<Object, (u64, u16)>,
+    /// The device features were read.
+    pub features_read: bool,
+    /// A mapping was refused.
+    pub refused_mapping: Option<u64>,
+    /// The features were refused.
+    pub refused_features: Option<u64>,
+    /// How the function interrupted when it was last live.
+    pub mode: Option<Mode>,
+    /// MSI-X was enabled at some time.
+    pub msix_enabled: bool,
+    /// MSI was enabled at some time, with the largest number of messages.
+    pub msi_enabled: Option<u16>,
+    /// The vectors mapped when it was last live.
+    pub used_vectors: BTreeSet<u16>,
+}
+
+impl State {
+    /// A device that nobody has touched.
+    pub fn new(hello: &Hello) -> Self {
+        Self {
+            dev: Device::new(hello.shape.clone(), hello.features),
+            epoch: Epoch::default(),
+            past: Past::default(),
+            taint: Vec::new(),
+            faults: Vec::new(),
+            memory: BTreeMap::new(),
+            driver_feature_select: 0,
+        }
+    }
+
+    /// What was done until now was done by somebody else.
+    pub fn begin_tenure(&mut self) {
+        self.epoch = Epoch::default();
+        self.past = Past::default();
+    }
+
+    /// How the function may interrupt now.
+    pub fn mode(&self) -> Mode {
+        self.dev.mode()
+    }
+
+    /// DRIVER_OK is set, and neither NEEDS_RESET nor FAILED.
+    pub fn live(&self) -> bool {
+        self.dev.live()
+    }
+
+    /// The driver was live in this epoch or an earlier one.
+    pub fn ever_live(&self) -> bool {
+        self.past.live.is_some() || self.epoch.driver_ok.is_some()
+    }
+
+    /// The vector that the device holds for a queue, or for the config event.
+    pub fn vector(&self, object: Object) -> u16 {
+        match object {
+            Object::Config => self.dev.config_vector,
+            Object::Queue(q) => self
+                .dev
+                .queues
+                .get(usize::from(q))
+                .map_or(NO_VECTOR, |q| q.vector),
+            _ => NO_VECTOR,
+        }
+    }
+
+    /// Every event that can have a vector: enabled queues, then the config event.
+    pub fn events(&self) -> impl Iterator<Item = Object> {
+        self.epoch
+            .enabled()
+            .map(|(q, _)| Object::Queue(q))
+            .chain([Object::Config])
+    }
+
+    /// Whether the driver told the device not to interrupt for a queue, as last sampled.
+    pub fn suppressed(&self, q: u16) -> bool {
+        const NO_INTERRUPT: u16 = 1;
+        self.dev
+            .queues
+            .get(usize::from(q))
+            .and_then(|q| q.ring)
+            .is_some_and(|r| r.avail_flags & NO_INTERRUPT != 0)
+    }
+
+    /// Whether a fault whose name begins so has fired.
+    pub fn fault(&self, prefix: &str) -> Option<u64> {
+        self.faults
+            .iter()
+            .find(|(_, name)| name.starts_with(prefix))
+            .map(|(seq, _)| *seq)
+    }
+
+    /// Whether a whole range of guest physical memory is there; none if memory was never told.
+    pub fn in_memory(&self, address: u64, bytes: u64) -> Option<bool> {
+        if self.memory.is_empty() {
+            return None;
+        }
+        let end = address.saturating_add(bytes);
+        let mut at = address;
+        while at < end {
+            match self.memory.range(..=at).next_back() {
+                Some((start, size)) if start.saturating_add(*size) > at => at = start + size,
+                _ => return Some(false),
+            }
+        }
+        Some(true)
+    }
+
+    /// The MSI-X table, as last read.
+    pub fn table(&self) -> &[TableEntry] {
+        &self.dev.table
+    }
+
+    /// The lowest entry that sends the same message as entry `e`; `e` itself if it is not known.
+    pub fn alias(&self, e: u16) -> u16 {
+        let table = self.table();
+        let Some(entry) = table.get(usize::from(e)).filter(|t| t.addr != 0) else {
+            return e;
+        };
+        table
+            .iter()
+            .position(|t| (t.addr, t.data) == (entry.addr, entry.data))
+            .map_or(e, |i| i as u16)
+    }
+
+    /// Takes an event.
+    pub fn apply(&mut self, seq: u64, at: At<'_>) {
+        match at {
+            At::Step(step) => {
+                self.driver_did(seq, step);
+                self.dev.apply(step);
+                self.after(seq, step);
+            }
+            At::Fault(fired) => self.fired(seq, fired),
+            At::Ring(sample) => {
+                if let Some(queue) = self.dev.queues.get_mut(usize::from(sample.q)) {
+                    queue.ring = Some(*sample);
+                }
+            }
+            At::Table(entries) => self.dev.table = entries.to_vec(),
+            At::Said(_) | At::Mark(_) | At::End => {}
+        }
+    }
+
+    fn fired(&mut self, seq: u64, fired: &Fired) {
+        self.faults.push((seq, fired.fault.clone()));
+        let object = Object::of_fault(&fired.object);
+        if fired.class == Legality::Illegal && !self.taint.iter().any(|t| t.object == object) {
+            self.taint.push(Taint {
+                seq,
+                fault: fired.fault.clone(),
+                object,
+            });
+        }
+    }
+
+    /// Notes what the driver did, before the device takes it.
+    fn driver_did(&mut self, seq: u64, step: &Step) {
+        match &step.input {
+            Input::FunctionReset => self.new_epoch(seq),
+            Input::Dma {
+                address,
+                size,
+                mapped: true,
+            } => {
+                self.memory.insert(*address, *size);
+            }
+            Input::Dma { address, .. } => {
+                self.memory.remove(address);
+            }
+            _ => {}
+        }
+        let Some((access, value)) = step.access() else {
+            return;
+        };
+        let write = access.val.is_some();
+        match access.field {
+            Some(Field::Common(register)) if write => {
+                self.common_written(seq, register, value, access.q)
+            }
+            Some(Field::Common(register)) => self.common_read(seq, register, value, access.q),
+            Some(Field::Notify) if write => {
+                if let Some(q) = access.q {
+                    self.epoch
+                        .queues
+                        .entry(q)
+                        .or_default()
+                        .notified
+                        .get_or_insert(seq);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn common_written(&mut self, seq: u64, register: CommonCfg, value: u64, q: Option<u16>) {
+        use CommonCfg as C;
+        match register {
+            C::DeviceStatus if value as u8 == 0 => return self.new_epoch(seq),
+            C::DeviceStatus => return self.status_written(seq, value as u8),
+            C::DriverFeatureSelect => self.driver_feature_select = value as u32,
+            C::ConfigMsixVector => write_vector(&mut self.epoch.config, seq, value as u16),
+            _ => {}
+        }
+        let Some(q) = q else { return };
+        let queue = self.epoch.queues.entry(q).or_default();
+        match register {
+            C::QueueDescLo => queue.areas[0] = Some(seq),
+            C::QueueDriverLo => queue.areas[1] = Some(seq),
+            C::QueueDeviceLo => queue.areas[2] = Some(seq),
+            C::QueueMsixVector => write_vector(&mut queue.mapping, seq, value as u16),
+            C::QueueEnable if value == 1 => {
+                queue.enabled.get_or_insert(seq);
+            }
+            _ => {}
+        }
+    }
+
+    fn status_written(&mut self, seq: u64, value: u8) {
+        let epoch = &mut self.epoch;
+        for (bit, slot) in [
+            (Status::FEATURES_OK, &mut epoch.features_ok),
+            (Status::DRIVER_OK, &mut epoch.driver_ok),
+            (Status::FAILED, &mut epoch.failed),
+        ] {
+            if value & bit != 0 {
+                slot.get_or_insert(seq);
+            }
+        }
+        epoch.written |= value;
+        epoch.status_written = Some(seq);
+    }
+
+    fn common_read(&mut self, seq: u64, register: CommonCfg, value: u64, q: Option<u16>) {
+        use CommonCfg as C;
+        let epoch = &mut self.epoch;
+        match register {
+            C::DeviceStatus => {
+                let status = Status(value as u8);
+                epoch.status_read = Some((seq, status));
+                epoch.zero_read |= status.0 == 0;
+                if epoch.features_ok.is_some() {
+                    epoch.reread.get_or_insert((seq, status));
+                }
+            }
+            C::DeviceFeature => epoch.features_read = Some(seq),
+            C::ConfigMsixVector => epoch.config.read = Some((seq, value as u16)),
+            _ => {}
+        }
+        let Some(q) = q else { return };
+        let queue = epoch.queues.entry(q).or_default();
+        match register {
+            C::QueueSize => queue.size_read = Some(value as u16),
+            C::QueueMsixVector => queue.mapping.read = Some((seq, value as u16)),
+            C::QueueNotifConfigData => queue.notif_data = Some(value as u16),
+            _ => {}
+        }
+    }
+
+    /// Notes what the device made of it.
+    fn after(&mut self, seq: u64, step: &Step) {
+        use misfire_device::spec::{msi_control, msix_control};
+        let object = step.access().and_then(|(access, _)| match access.field? {
+            Field::Common(CommonCfg::ConfigMsixVector) => Some(Object::Config),
+            Field::Common(CommonCfg::QueueMsixVector) => access.q.map(Object::Queue),
+            _ => None,
+        });
+        if let Some(object) = object
+            && let Some((at, _)) = self.epoch.mapping(object).and_then(Mapping::asked)
+            && at == seq
+            && self.vector(object) == NO_VECTOR
+        {
+            self.past.refused_mapping.get_or_insert(seq);
+        }
+        if self.epoch.features_ok == Some(seq) && !self.dev.status.has(Status::FEATURES_OK) {
+            self.past.refused_features.get_or_insert(seq);
+        }
+        for effect in &step.shown {
+            if let Effect::Control { msix, msi, .. } = effect {
+                self.past.msix_enabled |= msix & msix_control::ENABLE != 0;
+                if msi & msi_control::ENABLE != 0 {
+                    let messages =
+                        1 << ((msi & msi_control::ENABLED_MASK) >> msi_control::ENABLED_SHIFT);
+                    let most = self.past.msi_enabled.unwrap_or(0);
+                    self.past.msi_enabled = Some(most.max(messages));
+                }
+            }
+        }
+        if self.epoch.driver_ok == Some(seq) {
+            self.past.mode = Some(self.mode());
+            self.past.used_vectors = self
+                .events()
+                .map(|object| self.vector(object))
+                .filter(|v| *v != NO_VECTOR)
+                .collect();
+        }
+    }
+
+    fn new_epoch(&mut self, seq: u64) {
+        let old = std::mem::replace(
+            &mut self.epoch,
+            Epoch {
+                began: Some(seq),
+                ..Epoch::default()
+            },
+        );
+        self.past.features_read |= old.features_read.is_some();
+        if old.driver_ok.is_some() {
+            self.past.live = old.driver_ok;
+            self.past.enabled = old.enabled().map(|(q, _)| q).collect();
+        }
+        let objects = [Object::Config]
+            .into_iter()
+            .chain(old.queues.keys().map(|q| Object::Queue(*q)));
+        for object in objects {
+            if let Some(wrote) = old.mapping(object).and_then(Mapping::asked)
+                && self.vector(object) != NO_VECTOR
+            {
+                self.past.mapped.insert(object, wrote);
+            }
+        }
+    }
+}
+
+fn write_vector(mapping: &mut Mapping, seq: u64, vector: u16) {
+    if vector != NO_VECTOR {
+        mapping.first.get_or_insert(seq);
+    }
+    mapping.wrote = Some((seq, vector));
+    mapping.read = None;
+}
