@@ -133,7 +133,10 @@ impl Said {
 
     /// Whether the guest crashed.
     pub fn is_crash(&self) -> bool {
-        matches!(self, Self::Machine(MachineLine::Crash(_)) | Self::Stop { .. })
+        matches!(
+            self,
+            Self::Machine(MachineLine::Crash(_)) | Self::Stop { .. }
+        )
     }
 
     /// Whether a driver says that it did not start its device.
@@ -249,7 +252,10 @@ impl Speech {
                 continue;
             };
             let names = words.names();
-            if let (Some(dev), false) = (names, matches!(words, Said::Machine(MachineLine::Device { .. }))) {
+            if let (Some(dev), false) = (
+                names,
+                matches!(words, Said::Machine(MachineLine::Device { .. })),
+            ) {
                 for seq in open.drain(..) {
                     said.entry(seq).and_modify(|(of, _)| *of = Some(dev));
                 }
@@ -310,7 +316,9 @@ mod tests {
             ),
             (
                 "*** STOP: 0x000000D1 (0x0, 0x2, 0x0, 0x0)",
-                Some(Said::Stop { code: StopCode(0xD1) }),
+                Some(Said::Stop {
+                    code: StopCode(0xD1),
+                }),
             ),
             ("Windows is starting", None),
             ("VIRTIO: queue x uses vector 2", None),
@@ -323,8 +331,17 @@ mod tests {
     fn lines_of_the_reference_guest_are_understood() {
         for (line, expected) in [
             ("MISFIRE: exit", Said::Machine(MachineLine::Exit)),
-            ("VIRTIO: config vector written 0", Said::ConfigWritten { wrote: 0, read: None }),
-            ("CNT: line isr=10 dpc=9 unclaimed=1", Said::LineCount { unclaimed: 1 }),
+            (
+                "VIRTIO: config vector written 0",
+                Said::ConfigWritten {
+                    wrote: 0,
+                    read: None,
+                },
+            ),
+            (
+                "CNT: line isr=10 dpc=9 unclaimed=1",
+                Said::LineCount { unclaimed: 1 },
+            ),
             ("VIRTIO: needs reset", Said::NeedsReset),
         ] {
             assert_eq!(Said::of(line), Some(expected), "{line}");

@@ -98,7 +98,7 @@ pub fn judge(events: &[Event], context: &Context) -> Vec<Judgement> {
 /// Every rule's tally for one device.
 fn judge_device(dev: u8, events: &[Event], speech: &Speech, context: &Context) -> Vec<Tally> {
     let from = context.from.unwrap_or_else(|| tenure(dev, events));
-    let mut machines: Vec<(&Rule, Option<Box<dyn Machine>>, Tally)> = Vec::new();
+    let mut machines: Vec<Armed> = Vec::new();
     let mut state: Option<State> = None;
     for event in events {
         if let What::Hello(hello) = &event.what {

@@ -165,9 +165,8 @@ impl Trace {
     }
 
     /// An input that the device never hears.
-    pub fn unheard(mut self, input: Input) -> Self {
+    pub fn unheard(self, input: Input) -> Self {
         let dev = self.dev;
-        self.dev = dev;
         self.push(What::Step(Step {
             dev,
             part: Part::Function,
