@@ -74,8 +74,27 @@ pub struct Hello {
     pub dev: u8,
     /// Its shape.
     pub shape: Shape,
-    /// The feature bits it offers; 0 for a device that is not virtio.
+    /// The feature bits it offers, in a trace as `"0x…"`; 0 for a device that is not virtio.
+    #[serde(with = "hex")]
     pub features: u128,
+}
+
+/// A number of 128 bits as a string: JSON readers do not take such numbers.
+mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(value: &u128, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(&format_args!("{value:#x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<u128, D::Error> {
+        let text = String::deserialize(input)?;
+        text.strip_prefix("0x")
+            .and_then(|digits| u128::from_str_radix(digits, 16).ok())
+            .ok_or_else(|| {
+                de::Error::custom(format!("`{text}` is not a number such as \"0x130000000\""))
+            })
+    }
 }
 
 /// A device heard something and answered.

@@ -52,8 +52,9 @@ pub fn read_jsonl(input: impl BufRead) -> Result<Vec<Event>, ReadTraceError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Access, Effect, Input, Op, Part, Space, Step, What};
+    use super::super::{Access, Effect, Hello, Input, Op, Part, Space, Step, What};
     use super::*;
+    use crate::shape::{Kind, Shape};
     use crate::spec::{CommonCfg, Field};
 
     #[test]
@@ -85,6 +86,22 @@ mod tests {
             String::from_utf8(line.clone()).unwrap().trim_end(),
             r#"{"seq":7,"t":1250,"ev":"step","dev":0,"in":{"access":{"op":"rd","space":"bar0","off":20,"width":1,"field":"cc.device_status"}},"out":[{"value":15}]}"#
         );
+        assert_eq!(read_jsonl(line.as_slice()).unwrap(), [event]);
+    }
+
+    #[test]
+    fn a_device_is_introduced_with_all_its_features() {
+        let event = Event {
+            seq: 1,
+            time: 0,
+            what: What::Hello(Box::new(Hello {
+                dev: 0,
+                shape: Shape::new(Kind::Block),
+                features: 1 << 127 | 1 << 32,
+            })),
+        };
+        let mut line = Vec::new();
+        write_jsonl(&mut line, &event).unwrap();
         assert_eq!(read_jsonl(line.as_slice()).unwrap(), [event]);
     }
 
