@@ -1,10 +1,14 @@
 //! Misfire's harness: it boots a guest in QEMU with a misbehaving device attached, watches both
 //! sides, and says which rules the driver under test kept and which it broke.
 //!
-//! Direction of use: [`scenario`], [`rules`], [`transcript`] and [`snapshot`] know nothing of machines.
+//! Direction of use: [`scenario`], [`log`], [`rules`], [`transcript`], [`snapshot`], [`verdict`] and
+//! [`report`] know nothing of machines.
 
+pub mod cli;
 pub mod log;
+pub mod report;
 pub mod rules;
 pub mod scenario;
 pub mod snapshot;
 pub mod transcript;
+pub mod verdict;

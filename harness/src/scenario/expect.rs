@@ -103,7 +103,7 @@ pub struct Expect {
     /// How the loads end.
     pub io: Option<Io>,
     /// The code of the bugcheck or panic, as a number.
-    pub bugcheck: Option<u64>,
+    pub bugcheck: Option<u32>,
     /// MUST rules that must come out broken.
     pub broken: Vec<String>,
     /// SHOULD rules that must come out broken.
@@ -261,7 +261,7 @@ impl Checker<'_> {
                 .split_whitespace()
                 .next()
                 .and_then(|c| c.strip_prefix("0x"));
-            expect.bugcheck = number.and_then(|n| u64::from_str_radix(n, 16).ok());
+            expect.bugcheck = number.and_then(|n| u32::from_str_radix(n, 16).ok());
             if expect.bugcheck.is_none() {
                 self.fail(
                     &at("bugcheck"),

@@ -62,7 +62,29 @@ fn device() -> serde_json::Value {
 }
 
 pub(super) fn faults(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "items": { "type": "object" } })
+    let text = |text: &str| serde_json::json!({ "type": "string", "description": text });
+    json_schema!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["on", "do"],
+            "properties": {
+                "id": text("Its id; default: the verb."),
+                "device": { "type": "integer", "minimum": 0, "description": "The device it is armed on, from 0." },
+                "on": text("The trigger, such as `cc.queue_msix_vector.wr` or `irq.due[q0]`."),
+                "where": text("A predicate that has to hold as well, such as `q == 1 && val != 0xFFFF`."),
+                "nth": {
+                    "anyOf": [{ "type": "integer", "minimum": 1 }, { "type": "string" }],
+                    "description": "Which of the matches fire: `3`, `\"2..5\"`, `\"2..\"`, `\"*/10\"`.",
+                },
+                "per": text("When their count restarts: `epoch`, `instance` or `run`."),
+                "do": text("The verb, such as `vector.reject`: `misfire faults` lists them."),
+                "args": { "type": "object", "description": "The verb's arguments." },
+                "until": text("How long it goes on once it has fired."),
+            },
+        },
+    })
 }
 
 pub(super) fn variants(_: &mut SchemaGenerator) -> Schema {
@@ -74,4 +96,62 @@ pub(super) fn variants(_: &mut SchemaGenerator) -> Schema {
             "properties": { "name": { "type": "string", "pattern": "^[a-z0-9-]+$" } },
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::scenario::{Vocabulary, read};
+
+    /// The keys that the reader knows in a table, as it says when it meets an unknown one.
+    fn keys_read(table: &str) -> Vec<String> {
+        let text = match table {
+            "" => "title = 't'\nzzz = 1\n[device]\nkind = 'block'\n".to_owned(),
+            "device" => "title = 't'\n[device]\nkind = 'block'\nzzz = 1\n".to_owned(),
+            _ => format!("title = 't'\n[device]\nkind = 'block'\n{table}\nzzz = 1\n"),
+        };
+        let problems =
+            read(Path::new("a/b.toml"), "a/b", &text, &Vocabulary::default()).unwrap_err();
+        let message = &problems[0].message;
+        assert!(message.starts_with("unknown key `zzz`"), "{message}");
+        let mut keys: Vec<String> = message
+            .split('`')
+            .skip(3)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect();
+        keys.sort();
+        keys
+    }
+
+    fn properties(schema: &Value, path: &str) -> Vec<String> {
+        let at = schema
+            .pointer(path)
+            .unwrap_or_else(|| panic!("{path} in {schema:#}"));
+        let mut keys: Vec<String> = at.as_object().unwrap().keys().cloned().collect();
+        keys.sort();
+        keys
+    }
+
+    #[test]
+    fn the_schema_has_the_keys_that_the_reader_knows() {
+        let schema = schema();
+        for (table, path) in [
+            ("", "/properties"),
+            ("device", "/properties/device/anyOf/0/properties"),
+            (
+                "[[fault]]\non = 'live'\ndo = 'x'",
+                "/properties/fault/items/properties",
+            ),
+            ("[guest]", "/$defs/GuestFile/properties"),
+            ("[[step]]", "/$defs/StepFile/properties"),
+            ("[expect]", "/$defs/ExpectFile/properties"),
+        ] {
+            assert_eq!(keys_read(table), properties(&schema, path), "{table}");
+        }
+    }
 }

@@ -1,0 +1,5 @@
+//! The command `misfire`.
+
+fn main() -> std::process::ExitCode {
+    misfire::cli::main()
+}

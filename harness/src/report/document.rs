@@ -1,0 +1,214 @@
+//! The document of a run, as `--format json` prints it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::rules::Judgement;
+use crate::scenario::Outcome;
+use crate::verdict::Verdict;
+
+/// A whole run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Document {
+    /// Version of this document's form; additions do not change it.
+    pub schema: u32,
+    /// The numbers.
+    pub summary: Summary,
+    /// In the order of their names.
+    pub scenarios: Vec<ScenarioReport>,
+}
+
+/// Verdicts counted, and times.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    /// Scenarios in all.
+    pub total: usize,
+    /// As expected.
+    pub pass: usize,
+    /// Not as expected.
+    pub fail: usize,
+    /// The scenario could not be put to the test.
+    pub error: usize,
+    /// Not meant for this guest.
+    pub skip: usize,
+    /// Deviates as predicted.
+    pub xfail: usize,
+    /// Deviates no longer.
+    pub xpass: usize,
+    /// Rules broken that nobody expected, over all scenarios.
+    pub rules_broken: usize,
+    /// The median of the scenarios' times, in milliseconds.
+    pub median_ms: f64,
+    /// From the first start to the last verdict, in milliseconds.
+    pub total_ms: f64,
+}
+
+/// What came of one scenario.
+#[derive(Clone, Debug, Serialize)]
+pub struct ScenarioReport {
+    /// `family/name`, or `family/name@variant`.
+    pub name: String,
+    /// The guest.
+    pub guest: String,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What the driver did; none if it never came to that.
+    pub outcome: Option<Outcome>,
+    /// How the driver is told; several devices' are joined by commas.
+    pub interrupts: String,
+    /// From the start of the scenario to its verdict, in milliseconds.
+    pub duration_ms: f64,
+    /// Every rule.
+    pub rules: Vec<Judgement>,
+    /// Every fault of the scenario.
+    pub faults: Vec<FaultReport>,
+    /// Where the run is kept, by what it is.
+    pub files: BTreeMap<&'static str, String>,
+    /// Why the verdict is not PASS.
+    pub reasons: Vec<String>,
+    /// What is worth knowing although it is as expected: breaches that the scenario asks for, and
+    /// recommendations that were not followed.
+    pub notes: Vec<String>,
+}
+
+/// How often a fault fired.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FaultReport {
+    /// Its name in the catalogue.
+    pub name: String,
+    /// Its id in the scenario.
+    pub id: String,
+    /// How often.
+    pub fired: u64,
+}
+
+impl Document {
+    /// Collects a run that took `total`.
+    pub fn new(mut scenarios: Vec<ScenarioReport>, total: Duration) -> Self {
+        scenarios.sort_by(|a, b| a.name.cmp(&b.name));
+        let count = |verdict| scenarios.iter().filter(|s| s.verdict == verdict).count();
+        let mut times: Vec<f64> = scenarios
+            .iter()
+            .filter(|s| s.verdict != Verdict::Skip)
+            .map(|s| s.duration_ms)
+            .collect();
+        let summary = Summary {
+            total: scenarios.len(),
+            pass: count(Verdict::Pass),
+            fail: count(Verdict::Fail),
+            error: count(Verdict::Error),
+            skip: count(Verdict::Skip),
+            xfail: count(Verdict::Xfail),
+            xpass: count(Verdict::Xpass),
+            rules_broken: scenarios
+                .iter()
+                .filter(|s| s.verdict == Verdict::Fail)
+                .flat_map(|s| &s.rules)
+                .filter(|r| r.fails())
+                .count(),
+            median_ms: median(&mut times),
+            total_ms: millis(total),
+        };
+        Self {
+            schema: 1,
+            summary,
+            scenarios,
+        }
+    }
+
+    /// Whether everything is as expected: the command's exit status depends on it.
+    pub fn as_expected(&self) -> bool {
+        self.summary.fail + self.summary.error + self.summary.xpass == 0
+    }
+}
+
+/// Milliseconds, to a hundredth.
+pub(crate) fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 100_000.0).round() / 100.0
+}
+
+/// The value in the middle; 0 when there is none.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values {
+        [] => 0.0,
+        _ if values.len() % 2 == 1 => values[middle],
+        _ => ((values[middle - 1] + values[middle]) * 50.0).round() / 100.0,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::rules;
+
+    /// A report with one rule and one fault.
+    pub(crate) fn report(name: &str, verdict: Verdict, duration_ms: f64) -> ScenarioReport {
+        ScenarioReport {
+            name: name.into(),
+            guest: "reference".into(),
+            verdict,
+            outcome: Some(Outcome::Degraded),
+            interrupts: "intx".into(),
+            duration_ms,
+            rules: vec![Judgement {
+                id: "VIO-MSIX-001",
+                level: rules::Level::Must,
+                outcome: rules::Outcome::Broken,
+                severity: Some(rules::Severity::Fail),
+                evidence: vec![341, 377],
+                text: "vector 0x63 is beyond the table of 3".into(),
+            }],
+            faults: vec![FaultReport {
+                name: "vector.reject".into(),
+                id: "refuse".into(),
+                fired: 2,
+            }],
+            files: [("trace", "out/vectors/refused/trace.jsonl".to_owned())].into(),
+            reasons: if verdict == Verdict::Fail {
+                vec!["outcome: expected started, found degraded".into()]
+            } else {
+                vec![]
+            },
+            notes: vec![],
+        }
+    }
+
+    #[test]
+    fn the_document_has_the_form_that_is_documented() {
+        let document = Document::new(
+            vec![
+                report("b/two", Verdict::Fail, 150.0),
+                report("a/one", Verdict::Pass, 130.5),
+            ],
+            Duration::from_millis(300),
+        );
+        insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap());
+        assert!(!document.as_expected());
+    }
+
+    #[test]
+    fn the_median_is_the_value_in_the_middle() {
+        assert_eq!(median(&mut []), 0.0);
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+
+    #[test]
+    fn a_skip_or_a_predicted_deviation_is_no_failure_and_an_unpredicted_success_is() {
+        for (verdict, good) in [
+            (Verdict::Pass, true),
+            (Verdict::Skip, true),
+            (Verdict::Xfail, true),
+            (Verdict::Fail, false),
+            (Verdict::Error, false),
+            (Verdict::Xpass, false),
+        ] {
+            let document = Document::new(vec![report("a/b", verdict, 1.0)], Duration::ZERO);
+            assert_eq!(document.as_expected(), good, "{verdict}");
+        }
+    }
+}

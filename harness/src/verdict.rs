@@ -1,0 +1,415 @@
+//! What was expected against what came out. Pure: the same trace gives the same verdict.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use misfire_device::trace::{Event, What};
+use regex_lite::Regex;
+use serde::{Deserialize, Serialize};
+
+use crate::log::{Crash, MachineLine, Said};
+use crate::rules::{self, Judgement};
+use crate::scenario::{Expect, Expectations, Interrupts, Io, Outcome};
+use crate::snapshot::Comparison;
+
+/// What came of a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verdict {
+    /// As expected.
+    Pass,
+    /// Not as expected.
+    Fail,
+    /// The scenario could not be put to the test.
+    Error,
+    /// Not meant for this guest.
+    Skip,
+    /// Deviates, as predicted for this driver.
+    Xfail,
+    /// Predicted to deviate, but does not: the marker must go.
+    Xpass,
+}
+
+impl Verdict {
+    /// The word that reports use.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "PASS",
+            Self::Fail => "FAIL",
+            Self::Error => "ERROR",
+            Self::Skip => "SKIP",
+            Self::Xfail => "XFAIL",
+            Self::Xpass => "XPASS",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// What can be seen from outside of what the driver did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// What it did; `None` before anything was seen of it.
+    pub outcome: Option<Outcome>,
+    /// How it is told, for each device.
+    pub interrupts: Vec<Interrupts>,
+    /// How the loads ended.
+    pub io: Option<Io>,
+    /// The code of the bugcheck or panic.
+    pub bugcheck: Option<u32>,
+    /// The steps that ran out of time, in words, except loads.
+    pub timeouts: Vec<String>,
+    /// How often each fault fired, by device and id.
+    pub fired: BTreeMap<(u8, String), u64>,
+}
+
+/// Phases of a step's mark, as the runner records them.
+pub mod phase {
+    /// The step begins.
+    pub const BEGIN: &str = "begin";
+    /// It ended as it should.
+    pub const END: &str = "end";
+    /// The guest said that it failed.
+    pub const FAILED: &str = "failed";
+    /// It ran out of time.
+    pub const TIMEOUT: &str = "timeout";
+    /// It was not begun: the guest was gone.
+    pub const SKIPPED: &str = "skipped";
+}
+
+/// Reads from a trace what the driver did with `devices` devices.
+pub fn observe(events: &[Event], devices: usize) -> Observed {
+    let mut modes: Vec<Option<Interrupts>> = vec![None; devices];
+    let mut seen = Observed::default();
+    let mut crashed = false;
+    let mut dead = false;
+    for event in events {
+        match &event.what {
+            What::Log { line } => match Said::of(line) {
+                Some(Said::Machine(MachineLine::Started(started))) => {
+                    if let Some(slot) = modes.get_mut(usize::from(started.dev)) {
+                        *slot = Interrupts::named(&started.mode);
+                    }
+                }
+                Some(Said::Machine(MachineLine::Failed { dev, .. })) => {
+                    if let Some(slot) = modes.get_mut(usize::from(dev)) {
+                        *slot = Some(Interrupts::None);
+                    }
+                }
+                Some(
+                    Said::Machine(MachineLine::Crash(Crash { code, .. })) | Said::Stop { code },
+                ) => {
+                    crashed = true;
+                    seen.bugcheck = Some(code.0);
+                }
+                _ => {}
+            },
+            What::Qmp { event, .. } if event == "GUEST_PANICKED" => crashed = true,
+            What::Fault(fired) => {
+                seen.fired
+                    .insert((fired.dev, fired.id.clone()), fired.count);
+            }
+            What::Mark {
+                step: Some(_),
+                phase,
+                text,
+            } => {
+                let load = text.starts_with("load ");
+                let bad = phase == phase::TIMEOUT || phase == phase::FAILED;
+                if load && bad {
+                    seen.io = Some(Io::Failed);
+                    dead = true;
+                } else if load && phase == phase::END {
+                    seen.io = seen.io.or(Some(Io::Complete));
+                } else if phase == phase::TIMEOUT {
+                    seen.timeouts.push(text.clone());
+                }
+            }
+            _ => {}
+        }
+    }
+    seen.io = seen.io.or(Some(Io::None));
+    seen.outcome = Some(if crashed {
+        Outcome::Crashed
+    } else {
+        modes
+            .iter()
+            .map(|mode| outcome(*mode, dead))
+            .max()
+            .unwrap_or(Outcome::Wedged)
+    });
+    seen.interrupts = modes
+        .into_iter()
+        .map(|mode| mode.unwrap_or(Interrupts::None))
+        .collect();
+    seen
+}
+
+fn outcome(mode: Option<Interrupts>, dead: bool) -> Outcome {
+    match mode {
+        None => Outcome::Wedged,
+        Some(Interrupts::None) => Outcome::Refused,
+        Some(_) if dead => Outcome::Wedged,
+        Some(Interrupts::Msix | Interrupts::Msi) => Outcome::Started,
+        Some(Interrupts::MsixShared | Interrupts::Intx | Interrupts::Polled) => Outcome::Degraded,
+    }
+}
+
+/// Everything that a verdict rests on.
+#[derive(Clone, Debug)]
+pub struct Case<'a> {
+    /// What is expected.
+    pub expect: &'a Expectations,
+    /// The kind of guest.
+    pub guest: &'a str,
+    /// The driver and its revision, `name@revision`, if it is known.
+    pub driver: Option<&'a str>,
+    /// The faults that the scenario arms: device, id and name.
+    pub faults: &'a [(u8, String, String)],
+    /// The trace.
+    pub events: &'a [Event],
+    /// What the driver did.
+    pub observed: &'a Observed,
+    /// What the rules say.
+    pub judgements: &'a [Judgement],
+    /// How the transcript compares with its snapshot; `None` when there is nothing to compare.
+    pub snapshot: Option<&'a Comparison>,
+    /// What kept the machine from finishing the scenario.
+    pub trouble: Option<&'a str>,
+}
+
+/// A verdict, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why it is not PASS.
+    pub reasons: Vec<String>,
+    /// What is worth knowing although it is as expected.
+    pub notes: Vec<String>,
+}
+
+impl Case<'_> {
+    /// Decides.
+    pub fn decide(&self) -> Decision {
+        let mut errors: Vec<String> = self.trouble.map(str::to_owned).into_iter().collect();
+        for (dev, id, name) in self.faults {
+            if !self.observed.fired.contains_key(&(*dev, id.clone())) {
+                let name = if id == name {
+                    String::new()
+                } else {
+                    format!(" ({name})")
+                };
+                errors.push(format!(
+                    "fault `{id}`{name} never fired: the scenario tested nothing"
+                ));
+            }
+        }
+        let base = self.expect.of(self.guest);
+        let mut reasons = self.against(base);
+        if let Some(Comparison::Different(diff)) = self.snapshot {
+            reasons.push(format!(
+                "the transcript differs from its snapshot; --bless accepts it\n{diff}"
+            ));
+        }
+        let known = self.driver.and_then(|driver| self.expect.known(driver));
+        let (verdict, reasons) = if !errors.is_empty() {
+            errors.extend(reasons);
+            (Verdict::Error, errors)
+        } else if let Some(known) = known {
+            let predicted = self.against(known);
+            match (predicted.is_empty(), reasons.is_empty()) {
+                (true, _) => (Verdict::Xfail, reasons),
+                (false, true) => (
+                    Verdict::Xpass,
+                    vec!["this driver was predicted to deviate, and does not: remove its mark under expect.known".into()],
+                ),
+                (false, false) => (Verdict::Fail, predicted),
+            }
+        } else if reasons.is_empty() {
+            (Verdict::Pass, reasons)
+        } else {
+            (Verdict::Fail, reasons)
+        };
+        Decision {
+            verdict,
+            reasons,
+            notes: self.notes(base),
+        }
+    }
+
+    /// Everything that is not as `expect` has it.
+    fn against(&self, expect: &Expect) -> Vec<String> {
+        let mut wrong = Vec::new();
+        self.outcome(expect, &mut wrong);
+        self.rules(expect, &mut wrong);
+        for pattern in &expect.log {
+            let Ok(regex) = Regex::new(pattern) else {
+                continue;
+            };
+            if !log_lines(self.events).any(|line| regex.is_match(line)) {
+                wrong.push(format!("no line of the log matches `{pattern}`"));
+            }
+        }
+        for text in &expect.says {
+            if !self.judgements.iter().any(|j| j.text.contains(text)) {
+                wrong.push(format!("no finding says `{text}`"));
+            }
+        }
+        wrong
+    }
+
+    fn outcome(&self, expect: &Expect, wrong: &mut Vec<String>) {
+        let seen = self.observed;
+        let outcome = seen.outcome.unwrap_or(Outcome::Wedged);
+        let bad = matches!(outcome, Outcome::Wedged | Outcome::Crashed);
+        match expect.outcome {
+            Some(expected) if expected != outcome => {
+                wrong.push(format!("outcome: expected {expected}, found {outcome}"))
+            }
+            None if bad => wrong.push(format!(
+                "outcome: {outcome}, and the scenario does not expect it"
+            )),
+            _ => {}
+        }
+        let same = match expect.interrupts.as_slice() {
+            [] => true,
+            [one] => seen.interrupts.iter().all(|i| i == one),
+            each => each == seen.interrupts,
+        };
+        if !same {
+            wrong.push(format!(
+                "interrupts: expected {}, found {}",
+                joined(&expect.interrupts),
+                joined(&seen.interrupts)
+            ));
+        }
+        let io = seen.io.unwrap_or(Io::None);
+        match expect.io {
+            Some(expected) if expected != io => {
+                wrong.push(format!("io: expected {expected}, found {io}"))
+            }
+            None if io == Io::Failed => {
+                wrong.push("io: failed, and the scenario does not expect it".into())
+            }
+            _ => {}
+        }
+        if let Some(expected) = expect.bugcheck.filter(|code| seen.bugcheck != Some(*code)) {
+            let found = seen
+                .bugcheck
+                .map_or("none".into(), |code| format!("{code:#X}"));
+            wrong.push(format!("bugcheck: expected {expected:#X}, found {found}"));
+        }
+        for step in &seen.timeouts {
+            wrong.push(format!("step `{step}` ran out of time"));
+        }
+    }
+
+    fn rules(&self, expect: &Expect, wrong: &mut Vec<String>) {
+        let unnamed = |j: &&Judgement| j.fails() && !expect.broken.iter().any(|id| id == j.id);
+        wrong.extend(self.judgements.iter().filter(unnamed).map(breach));
+        let broken = |j: &Judgement| j.outcome == rules::Outcome::Broken;
+        let held = |j: &Judgement| j.outcome == rules::Outcome::Held;
+        for (ids, wanted, met) in [
+            (
+                &expect.broken,
+                "broken",
+                &Judgement::fails as &dyn Fn(&Judgement) -> bool,
+            ),
+            (&expect.warn, "broken", &broken),
+            (&expect.held, "held", &held),
+        ] {
+            for id in ids {
+                let judgement = self.judgements.iter().find(|j| j.id == id);
+                if judgement.is_some_and(met) {
+                    continue;
+                }
+                let found = judgement.map_or("not judged".into(), |j| {
+                    format!("{}: {}", ruling(j.outcome), j.text)
+                });
+                wrong.push(format!("{id} was to come out {wanted}, but it is {found}"));
+            }
+        }
+    }
+
+    fn notes(&self, expect: &Expect) -> Vec<String> {
+        let mut notes: Vec<String> = self
+            .judgements
+            .iter()
+            .filter(|j| j.outcome == rules::Outcome::Broken)
+            .filter(|j| !j.fails() || expect.broken.iter().any(|id| id == j.id))
+            .filter(|j| j.severity != Some(rules::Severity::Info))
+            .map(breach)
+            .collect();
+        if self.snapshot == Some(&Comparison::Missing) {
+            notes.push("no snapshot yet: --bless keeps this run's transcript".into());
+        }
+        notes
+    }
+}
+
+/// `VIO-MSIX-001 (MUST) broken: … (events 3, 9)`.
+fn breach(judgement: &Judgement) -> String {
+    let events: Vec<String> = judgement
+        .evidence
+        .iter()
+        .take(6)
+        .map(u64::to_string)
+        .collect();
+    let more = if judgement.evidence.len() > 6 {
+        ", …"
+    } else {
+        ""
+    };
+    let events = match events.as_slice() {
+        [] => String::new(),
+        [one] => format!(" (event {one})"),
+        _ => format!(" (events {}{more})", events.join(", ")),
+    };
+    let word = if judgement.fails() {
+        "broken"
+    } else {
+        "not followed"
+    };
+    format!(
+        "{} ({}) {word}: {}{events}",
+        judgement.id,
+        judgement.level.name(),
+        judgement.text
+    )
+}
+
+/// What became of a rule, in words.
+pub(crate) const fn ruling(outcome: rules::Outcome) -> &'static str {
+    match outcome {
+        rules::Outcome::Held => "held",
+        rules::Outcome::Broken => "broken",
+        rules::Outcome::Unseen => "unseen",
+        rules::Outcome::NotApplicable => "not applicable",
+        rules::Outcome::Inconclusive => "inconclusive",
+    }
+}
+
+/// The lines that the guest printed.
+fn log_lines(events: &[Event]) -> impl Iterator<Item = &str> {
+    events.iter().filter_map(|event| match &event.what {
+        What::Log { line } => Some(line.as_str()),
+        _ => None,
+    })
+}
+
+/// `msi, none`; one word when all are the same.
+pub fn joined(each: &[Interrupts]) -> String {
+    match each {
+        [] => "none".into(),
+        [first, rest @ ..] if rest.iter().all(|i| i == first) => first.word().into(),
+        _ => each.iter().map(|i| i.word()).collect::<Vec<_>>().join(","),
+    }
+}
+
+#[cfg(test)]
+mod tests;

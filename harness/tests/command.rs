@@ -1,0 +1,237 @@
+//! The command as it is typed: what it prints, and its exit status. No machine is started here.
+
+use std::fs;
+use std::path::Path;
+
+use assert_cmd::Command;
+
+fn misfire(dir: &Path) -> Command {
+    let mut command = Command::cargo_bin("misfire").unwrap();
+    command.current_dir(dir).env("NO_COLOR", "1");
+    command
+}
+
+const GOOD: &str = "title = \"Nothing goes wrong\"\n[device]\nkind = \"block\"\n";
+
+/// A folder with these files under `scenarios/`.
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = dir.path().join("scenarios").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    dir
+}
+
+/// Standard output, standard error, exit status.
+fn run(dir: &Path, args: &[&str]) -> (String, String, i32) {
+    let output = misfire(dir).args(args).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        text(&output.stdout),
+        text(&output.stderr),
+        output.status.code().unwrap(),
+    )
+}
+
+#[test]
+fn scenarios_are_listed_with_their_variants_from_a_folder_below() {
+    let text = format!("{GOOD}[[variant]]\nname = \"worse\"\ntitle = \"Something does\"\n");
+    let dir = folder(&[
+        ("a/one.toml", &text),
+        ("b/two.toml", GOOD),
+        ("guests/x.toml", "?"),
+    ]);
+    let below = dir.path().join("below");
+    fs::create_dir(&below).unwrap();
+    let (out, _, status) = run(&below, &["list"]);
+    assert_eq!(status, 0);
+    let names: Vec<&str> = out.lines().map(|l| l.split(' ').next().unwrap()).collect();
+    assert_eq!(names, ["a/one", "a/one@worse", "b/two"]);
+}
+
+#[test]
+fn names_globs_and_paths_choose() {
+    let text = format!("{GOOD}[[variant]]\nname = \"worse\"\n");
+    let dir = folder(&[
+        ("a/one.toml", &text),
+        ("a/two.toml", GOOD),
+        ("b/two.toml", GOOD),
+    ]);
+    for (args, expected) in [
+        (&["a/one"][..], &["a/one", "a/one@worse"][..]),
+        (&["a/one@worse"], &["a/one@worse"]),
+        (&["a/*"], &["a/one", "a/one@worse", "a/two"]),
+        (&["*/two"], &["a/two", "b/two"]),
+        (&["a"], &["a/one", "a/one@worse", "a/two"]),
+        (&["scenarios/b/two.toml"], &["b/two"]),
+        (&["--partition", "1/2"], &["a/one", "a/two"]),
+        (&["--partition", "2/2"], &["a/one@worse", "b/two"]),
+    ] {
+        let (out, err, status) = run(dir.path(), &[&["list"], args].concat());
+        assert_eq!(status, 0, "{err}");
+        let names: Vec<&str> = out.lines().map(|l| l.split(' ').next().unwrap()).collect();
+        assert_eq!(names, expected, "{args:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_ends_with_status_2_and_names_file_and_line() {
+    let twice = format!("{GOOD}[[variant]]\nname = \"v\"\n[[variant]]\nname = \"v\"\n");
+    for (files, args, words) in [
+        (
+            &[("a/one.toml", "title = 1\n")][..],
+            &["check"][..],
+            &["one.toml:1:9", "expected a string"][..],
+        ),
+        (
+            &[("a/one.toml", &twice)],
+            &["check"],
+            &["one.toml:7:8", "two scenarios are called `a/one@v`"],
+        ),
+        (
+            &[("a/one.toml", GOOD), ("a/snapshots/onne.snap", "")],
+            &["list"],
+            &[
+                "onne.snap",
+                "a snapshot without a scenario",
+                "the nearest scenario is `a/one`",
+            ],
+        ),
+        (
+            &[("a/one.toml", GOOD)],
+            &["list", "a/onne"],
+            &["no scenario has this name", "did you mean `a/one`?"],
+        ),
+        (&[("a/one.toml", GOOD)], &["list", "a/["], &["a/["]),
+        (
+            &[("a/one.toml", GOOD)],
+            &["list", "nowhere.toml"],
+            &["nowhere.toml", "can't be read"],
+        ),
+        (
+            &[("a/one.toml", GOOD)],
+            &["list", "--partition", "3/2"],
+            &["is not a partition"],
+        ),
+        (
+            &[("a/note.txt", "")],
+            &["list"],
+            &["no scenario in this folder"],
+        ),
+        (
+            &[("a/one.toml", GOOD)],
+            &["explain", "VIO-RST-0"],
+            &["no rule is called `VIO-RST-0`", "VIO-RST-001"],
+        ),
+        (
+            &[("a/one.toml", GOOD)],
+            &["replay", "nothing.jsonl"],
+            &["nothing.jsonl can't be replayed"],
+        ),
+        (
+            &[("a/one.toml", GOOD)],
+            &["lst"],
+            &["unrecognized subcommand 'lst'"],
+        ),
+    ] {
+        let dir = folder(files);
+        let (_, err, status) = run(dir.path(), args);
+        assert_eq!(status, 2, "{args:?}: {err}");
+        let flat = err.split_whitespace().collect::<Vec<_>>().join(" ");
+        for word in words {
+            assert!(flat.contains(word), "{word:?} in {err}");
+        }
+    }
+}
+
+#[test]
+fn two_files_that_give_one_name_are_refused() {
+    let dir = folder(&[("a/one.toml", GOOD)]);
+    let other = dir.path().join("elsewhere/a");
+    fs::create_dir_all(&other).unwrap();
+    fs::write(other.join("one.toml"), GOOD).unwrap();
+    let (_, err, status) = run(dir.path(), &["check", "a/one", "elsewhere/a/one.toml"]);
+    assert_eq!(status, 2);
+    let flat = err.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("two scenarios are called `a/one`"), "{err}");
+}
+
+#[test]
+fn without_a_folder_the_command_says_where_it_looked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, err, status) = run(dir.path(), &["list"]);
+    assert_eq!(status, 2);
+    assert!(err.contains("--scenarios DIR"), "{err}");
+}
+
+#[test]
+fn rules_are_listed_and_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, _, status) = run(dir.path(), &["rules"]);
+    assert!(status == 0 && out.contains("VIO-INIT-001"), "{out}");
+    let (out, _, status) = run(dir.path(), &["explain", "vio-rst-001"]);
+    assert!(
+        status == 0 && out.contains("VIO-RST-001 (MUST)") && out.contains("Source: "),
+        "{out}"
+    );
+}
+
+#[test]
+fn the_schema_is_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, _, status) = run(dir.path(), &["schema"]);
+    assert_eq!(status, 0);
+    let schema: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(schema["title"], "Misfire scenario");
+}
+
+/// A trace in which the driver sets ACKNOWLEDGE, writes 0 to reset, and waits or doesn't.
+fn trace(waits: bool) -> String {
+    let write = |seq: u32, value: u8| {
+        format!(
+            r#"{{"seq":{seq},"t":{seq},"ev":"step","dev":0,"in":{{"access":{{"op":"wr","space":"bar0","off":20,"width":1,"val":{value},"field":"cc.device_status"}}}}}}"#
+        )
+    };
+    let read = |seq: u32, value: u8| {
+        format!(
+            r#"{{"seq":{seq},"t":{seq},"ev":"step","dev":0,"in":{{"access":{{"op":"rd","space":"bar0","off":20,"width":1,"field":"cc.device_status"}}}},"out":[{{"value":{value}}}]}}"#
+        )
+    };
+    let hello =
+        r#"{"seq":1,"t":1,"ev":"hello","dev":0,"shape":{"kind":"block"},"features":"0x100000000"}"#;
+    let mut lines = vec![hello.to_owned(), write(2, 0)];
+    if waits {
+        lines.push(read(3, 0));
+    }
+    lines.extend([write(4, 1), write(5, 3)]);
+    lines.join("\n")
+}
+
+#[test]
+fn a_recorded_trace_is_judged_again() {
+    let dir = tempfile::tempdir().unwrap();
+    for (waits, status, outcome) in [(true, 0, "held"), (false, 1, "broken")] {
+        fs::write(dir.path().join("trace.jsonl"), trace(waits)).unwrap();
+        let (out, err, found) = run(dir.path(), &["replay", "trace.jsonl", "--format", "json"]);
+        assert_eq!(found, status, "{out}{err}");
+        let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let rules = document["rules"].as_array().unwrap();
+        let rule = rules.iter().find(|r| r["id"] == "VIO-RST-001").unwrap();
+        assert_eq!(rule["outcome"], outcome, "{rule}");
+    }
+}
+
+#[test]
+fn a_damaged_trace_is_refused_by_line() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(
+        dir.path().join("trace.jsonl"),
+        format!("{}\n{{\"seq\":", trace(true)),
+    )
+    .unwrap();
+    let (_, err, status) = run(dir.path(), &["replay", "trace.jsonl"]);
+    assert_eq!(status, 2);
+    assert!(err.contains("line 6 is not an event of a trace"), "{err}");
+}
