@@ -27,14 +27,20 @@ pub use ring::{BrokenRing, needs_interrupt, peek, settle};
 pub use signaller::Signaller;
 pub use storage::Storage;
 
-use crate::trace::Input;
+use crate::trace::{Input, RingSample};
 
 /// Hears what the backend does: chains fetched and used, notifications, vhost-user messages.
 ///
 /// It is called from the backend's threads, with none of its locks held.
 pub trait Observer: Send + Sync {
-    /// Something happened, or (for `Complete`) is about to.
+    /// Something happened, or (for `Complete`) is about to. `Used` is observed only by an observer
+    /// that raises interrupts itself.
     fn observe(&self, input: Input);
+
+    /// A ring is about to be worked on, or was; `look` reads its state for a device number.
+    fn ring(&self, look: &dyn Fn(u8) -> Option<RingSample>) {
+        let _ = look;
+    }
 
     /// Whether the observer itself raises the interrupt of a queue when it hears `Used`.
     fn raises_interrupts(&self) -> bool {

@@ -51,15 +51,12 @@ pub fn peek<M: GuestMemory>(
     chain: &mut Chain,
 ) -> Result<bool, BrokenRing> {
     let size = queue.size();
-    let next = queue.next_avail();
-    let Some(found) = queue.iter(memory)?.next() else {
-        // The iterator ends alike when it can't read the entry.
-        return if queue.avail_idx(memory, Ordering::Relaxed)?.0 == next {
-            Ok(false)
-        } else {
-            Err(BrokenRing::Unmapped)
-        };
-    };
+    // The index is looked at once: a driver that makes a chain available meanwhile is not at fault.
+    if queue.avail_idx(memory, Ordering::Acquire)?.0 == queue.next_avail() {
+        return Ok(false);
+    }
+    // There is a chain, so the iterator ends only where it can't read the entry.
+    let found = queue.iter(memory)?.next().ok_or(BrokenRing::Unmapped)?;
     queue.go_to_previous_position();
     let head = found.head_index();
     if head >= size {

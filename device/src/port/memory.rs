@@ -146,24 +146,29 @@ impl Memory {
 
     /// Reads the state of a split ring (2.7.6, 2.7.8); `None` when a part of it is not in memory.
     pub fn sample(&self, dev: u8, queue: &QueueSetup) -> Option<RingSample> {
-        let word = |base: u64, offset: u64| -> Option<u16> {
-            let at = GuestAddress(base.checked_add(offset)?);
-            let mut bytes = [0; 2];
-            self.guest.read_slice(&mut bytes, at).ok()?;
-            Some(u16::from_le_bytes(bytes))
-        };
-        let size = u64::from(queue.size);
-        Some(RingSample {
-            dev,
-            q: queue.index,
-            avail_flags: word(queue.driver, 0)?,
-            avail_idx: word(queue.driver, 2)?,
-            used_flags: word(queue.device, 0)?,
-            used_idx: word(queue.device, 2)?,
-            used_event: word(queue.driver, 4 + 2 * size)?,
-            avail_event: word(queue.device, 4 + 8 * size)?,
-        })
+        sample_ring(&self.guest, dev, queue)
     }
+}
+
+/// Reads the state of a split ring (2.7.6, 2.7.8); `None` when a part of it is not in memory.
+pub fn sample_ring(memory: &GuestMemoryMmap, dev: u8, queue: &QueueSetup) -> Option<RingSample> {
+    let word = |base: u64, offset: u64| -> Option<u16> {
+        let at = GuestAddress(base.checked_add(offset)?);
+        let mut bytes = [0; 2];
+        memory.read_slice(&mut bytes, at).ok()?;
+        Some(u16::from_le_bytes(bytes))
+    };
+    let size = u64::from(queue.size);
+    Some(RingSample {
+        dev,
+        q: queue.index,
+        avail_flags: word(queue.driver, 0)?,
+        avail_idx: word(queue.driver, 2)?,
+        used_flags: word(queue.device, 0)?,
+        used_idx: word(queue.device, 2)?,
+        used_event: word(queue.driver, 4 + 2 * size)?,
+        avail_event: word(queue.device, 4 + 8 * size)?,
+    })
 }
 
 #[cfg(test)]

@@ -2,13 +2,19 @@
 //! inputs and effects into wire calls. All locks and file descriptors are here.
 
 mod core;
+mod disk;
 mod frontend;
 mod irqs;
 mod journal;
 mod memory;
 mod serve;
+mod session;
 mod vfio_user;
+pub mod vhost_user;
+mod vring;
+mod wire;
 
+pub use disk::DiskError;
 pub use frontend::FrontendError;
 pub use journal::Journal;
 pub use serve::{Attachment, ServeError, Served, serve};

@@ -1,0 +1,326 @@
+//! One connection of a frontend to our backend.
+
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
+use vhost_user_backend::{VhostUserBackend, VringT};
+use virtio_queue::QueueT;
+use vm_memory::{GuestAddressSpace, GuestMemoryMmap};
+use vmm_sys_util::epoll::EventSet;
+use vmm_sys_util::event::{
+    EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier,
+};
+
+use super::memory::sample_ring;
+use super::vring::{SharedMemory, Vring};
+use crate::backend::{Block, BrokenRing, Chain, Observer, Request, needs_interrupt, peek, settle};
+use crate::shape::Shape;
+use crate::spec::NO_VECTOR;
+use crate::trace::{Input, QueueSetup};
+
+/// The most queues that one worker of `vhost-user-backend` can tell apart.
+pub const MAX_QUEUES: u16 = 64;
+
+/// What outlives a connection.
+pub struct Disk {
+    pub shape: Shape,
+    pub block: Mutex<Block>,
+    pub observer: Option<Arc<dyn Observer>>,
+}
+
+impl Disk {
+    pub fn block(&self) -> MutexGuard<'_, Block> {
+        // A request that panicked has left a disk all the same.
+        self.block.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection: its memory, its rings, and what the worker needs.
+pub struct Session {
+    disk: Arc<Disk>,
+    memory: SharedMemory,
+    rings: OnceLock<Box<[Vring]>>,
+    seated: SyncSender<()>,
+    scratch: Mutex<Chain>,
+    exit: Mutex<Option<RawFd>>,
+}
+
+/// How far a ring came.
+enum Turn {
+    /// A chain was used, or more may be available.
+    More,
+    /// Nothing is available.
+    Rest,
+    /// The ring was stopped.
+    Stopped,
+}
+
+impl Session {
+    /// A connection that nobody has said anything on. `seated` is told when its rings are known.
+    pub fn new(disk: Arc<Disk>, seated: SyncSender<()>) -> Self {
+        let mut scratch = Chain::default();
+        scratch.reserve(disk.shape.queue_size);
+        Self {
+            disk,
+            memory: SharedMemory::new(GuestMemoryMmap::default()),
+            rings: OnceLock::new(),
+            seated,
+            scratch: Mutex::new(scratch),
+            exit: Mutex::new(None),
+        }
+    }
+
+    /// The memory that the frontend shares.
+    pub fn memory(&self) -> SharedMemory {
+        self.memory.clone()
+    }
+
+    /// Its rings, once they are known.
+    pub fn rings(&self) -> &[Vring] {
+        self.rings.get().map_or(&[], |rings| rings)
+    }
+
+    /// The event under which the worker is told to make its rings known.
+    pub fn seat_event(&self) -> u64 {
+        u64::from(self.disk.shape.queues) + 1
+    }
+
+    /// Stops every ring; afterwards no buffer is used any more.
+    pub fn stop(&self) {
+        for ring in self.rings() {
+            ring.set_enabled(false);
+        }
+    }
+
+    /// Closes what the worker left open. To be called when the worker has ended.
+    pub fn close(&self) {
+        let exit = self
+            .exit
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(exit) = exit {
+            // SAFETY: the worker's event loop gave up the ownership of this descriptor when it
+            // put it into its epoll set, and has ended; nobody else knows it.
+            drop(unsafe { OwnedFd::from_raw_fd(exit) });
+        }
+    }
+
+    fn observe(&self, input: Input) {
+        if let Some(observer) = &self.disk.observer {
+            observer.observe(input);
+        }
+    }
+
+    /// Shows a ring to the observer.
+    fn show_ring(&self, index: u16, ring: &Vring) {
+        let Some(observer) = &self.disk.observer else {
+            return;
+        };
+        let setup = {
+            let state = ring.get_ref();
+            let queue = state.get_queue();
+            QueueSetup {
+                index,
+                size: queue.size(),
+                desc: queue.desc_table(),
+                driver: queue.avail_ring(),
+                device: queue.used_ring(),
+                vector: NO_VECTOR,
+            }
+        };
+        observer.ring(&|dev| sample_ring(&self.memory.memory(), dev, &setup));
+    }
+
+    /// Works on a ring until it is empty, stopped or broken, if the driver notified it. The worker
+    /// also comes here when a ring is enabled: what was left of it goes on, and nothing begins that
+    /// the driver has not notified, so that a notification always comes before its chains.
+    fn work(&self, index: u16, ring: &Vring) {
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let kicked = ring.take_kick();
+        if !kicked && !ring.take_left() {
+            return;
+        }
+        if kicked && self.disk.observer.is_some() {
+            self.show_ring(index, ring);
+            self.observe(Input::Kick { queue: index });
+        }
+        loop {
+            match self.turn(index, ring, &mut scratch) {
+                Ok(Turn::More) => {}
+                Ok(Turn::Rest) => break,
+                Ok(Turn::Stopped) => {
+                    ring.leave();
+                    break;
+                }
+                Err(error) => {
+                    log::warn!("queue {index} is broken: {error}");
+                    ring.give_up();
+                    self.observe(Input::Broken);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Takes one chain from available to used.
+    ///
+    /// A chain stays available until it is used, and the ring is not locked while the observer
+    /// hears of it: a stop in between leaves the chain to the next start.
+    fn turn(&self, index: u16, ring: &Vring, chain: &mut Chain) -> Result<Turn, BrokenRing> {
+        let stops = ring.stops();
+        let Some(mut state) = ring.running() else {
+            return Ok(Turn::Stopped);
+        };
+        let mut memory = self.memory.memory();
+        if !peek(state.get_queue_mut(), memory.deref(), chain)? {
+            let more = state.get_queue_mut().enable_notification(memory.deref())?;
+            return Ok(if more { Turn::More } else { Turn::Rest });
+        }
+        let request = Request::read(memory.deref(), chain);
+        let head = chain.head();
+        if self.disk.observer.is_some() {
+            drop(state);
+            self.observe(Input::Chain {
+                queue: index,
+                head,
+                request: request.to_string(),
+            });
+            let Some(again) = ring.still_running(stops) else {
+                return Ok(Turn::Stopped);
+            };
+            state = again;
+            memory = self.memory.memory();
+        }
+        let done = self
+            .disk
+            .block()
+            .serve(memory.deref(), chain, &request)
+            .map_err(|source| BrokenRing::Chain { head, source })?;
+        if self.disk.observer.is_some() {
+            drop(state);
+            self.observe(Input::Complete {
+                queue: index,
+                head,
+                len: done.len,
+            });
+            let Some(again) = ring.still_running(stops) else {
+                return Ok(Turn::Stopped);
+            };
+            state = again;
+            memory = self.memory.memory();
+        }
+        let queue = state.get_queue_mut();
+        settle(queue, memory.deref(), head, done.len)?;
+        let interrupt = needs_interrupt(queue, memory.deref())?;
+        drop(state);
+        if interrupt {
+            self.raise(index, ring);
+        }
+        Ok(Turn::More)
+    }
+
+    fn raise(&self, index: u16, ring: &Vring) {
+        match &self.disk.observer {
+            Some(observer) if observer.raises_interrupts() => {
+                self.show_ring(index, ring);
+                observer.observe(Input::Used { queue: index });
+            }
+            _ => ring.call(),
+        }
+    }
+}
+
+impl VhostUserBackend for Session {
+    type Bitmap = ();
+    type Vring = Vring;
+
+    fn num_queues(&self) -> usize {
+        usize::from(self.disk.shape.queues)
+    }
+
+    fn max_queue_size(&self) -> usize {
+        usize::from(self.disk.shape.queue_size)
+    }
+
+    fn features(&self) -> u64 {
+        self.disk.block().features() | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits()
+    }
+
+    fn acked_features(&self, features: u64) {
+        self.disk.block().accept(features);
+    }
+
+    fn protocol_features(&self) -> VhostUserProtocolFeatures {
+        VhostUserProtocolFeatures::CONFIG
+            | VhostUserProtocolFeatures::MQ
+            | VhostUserProtocolFeatures::REPLY_ACK
+            | VhostUserProtocolFeatures::BACKEND_REQ
+            | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS
+            | VhostUserProtocolFeatures::RESET_DEVICE
+    }
+
+    fn reset_device(&self) {
+        self.rings().iter().for_each(Vring::pass);
+    }
+
+    fn set_event_idx(&self, _enabled: bool) {
+        // The rings know.
+    }
+
+    fn get_config(&self, offset: u32, size: u32) -> Vec<u8> {
+        self.disk.block().configuration().window(offset, size)
+    }
+
+    fn set_config(&self, _offset: u32, _buffer: &[u8]) -> io::Result<()> {
+        // No writable field is offered; a write changes nothing (4.2.2 of the PCI transport's
+        // text leaves it to the device).
+        Ok(())
+    }
+
+    fn update_memory(&self, _memory: SharedMemory) -> io::Result<()> {
+        // The new memory is in place; nobody may be left who works on the old.
+        self.rings().iter().for_each(Vring::pass);
+        Ok(())
+    }
+
+    fn queues_per_thread(&self) -> Vec<u64> {
+        vec![u64::MAX >> (u64::from(MAX_QUEUES) - self.num_queues() as u64)]
+    }
+
+    fn exit_event(&self, _thread: usize) -> Option<(EventConsumer, EventNotifier)> {
+        let flags = EventFlag::NONBLOCK | EventFlag::CLOEXEC;
+        let (consumer, notifier) = new_event_consumer_and_notifier(flags).ok()?;
+        *self.exit.lock().unwrap_or_else(PoisonError::into_inner) = Some(consumer.as_raw_fd());
+        Some((consumer, notifier))
+    }
+
+    fn stop_vring(&self, index: u32) -> io::Result<()> {
+        if let Some(ring) = self.rings().get(index as usize) {
+            ring.pass();
+        }
+        Ok(())
+    }
+
+    fn handle_event(
+        &self,
+        event: u16,
+        _set: EventSet,
+        vrings: &[Vring],
+        _thread: usize,
+    ) -> io::Result<()> {
+        if u64::from(event) == self.seat_event() {
+            if self.rings.set(vrings.into()).is_ok() {
+                // Whoever waits for it may have given up.
+                let _ = self.seated.try_send(());
+            }
+        } else if let Some(ring) = vrings.get(usize::from(event)) {
+            self.work(event, ring);
+        }
+        Ok(())
+    }
+}
