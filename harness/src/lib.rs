@@ -5,7 +5,9 @@
 //! [`report`] know nothing of machines.
 
 pub mod cli;
+pub mod guest;
 pub mod log;
+pub mod machine;
 pub mod report;
 pub mod rules;
 pub mod scenario;

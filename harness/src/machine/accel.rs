@@ -1,0 +1,96 @@
+//! Whether KVM can be used here: only a guest that ran under it can tell.
+
+use std::time::{Duration, Instant};
+
+use misfire_device::port::Journal;
+
+use super::cache::Cache;
+use super::error::MachineError;
+use super::find::Qemu;
+use super::spec::Accel;
+use crate::guest::{Heard, Reference};
+
+/// How long the trial may take.
+pub const TRIAL: Duration = Duration::from_secs(2);
+const DEVICE: &str = "/dev/kvm";
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccelChoice {
+    /// KVM where it works, software emulation elsewhere.
+    #[default]
+    Auto,
+    /// Software emulation.
+    Tcg,
+    /// KVM, or an error.
+    Kvm,
+}
+
+impl AccelChoice {
+    /// How instructions will be carried out.
+    ///
+    /// # Errors
+    /// When KVM was asked for by name and does not work.
+    pub async fn decide(self, qemu: &Qemu, cache: &Cache) -> Result<Accel, MachineError> {
+        match self {
+            Self::Tcg => Ok(Accel::Tcg),
+            Self::Auto => Ok(kvm(qemu, cache).await.map_or(Accel::Tcg, |()| Accel::Kvm)),
+            Self::Kvm => kvm(qemu, cache)
+                .await
+                .map(|()| Accel::Kvm)
+                .map_err(|why| MachineError::Kvm { why }),
+        }
+    }
+}
+
+/// Whether KVM works, and if not, why. A trial boot of the reference guest is made once for each QEMU
+/// and each start of this machine.
+///
+/// # Errors
+/// The reason in words.
+pub async fn kvm(qemu: &Qemu, cache: &Cache) -> Result<(), String> {
+    use rustix::fs::{Access, access};
+    if let Err(error) = access(DEVICE, Access::READ_OK | Access::WRITE_OK) {
+        return Err(format!("{DEVICE} can't be opened: {error}"));
+    }
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let key = format!("{} {} {:x}", qemu.key, boot.trim(), Reference::digest());
+    if let Some(answer) = cache.get::<Result<(), String>>("kvm", &key) {
+        return answer;
+    }
+    let answer = trial(qemu, Accel::Kvm).await.map(|_| ());
+    cache.put("kvm", &key, &answer);
+    answer
+}
+
+/// Boots the reference guest without a device and lets it leave; the time from start to end.
+///
+/// # Errors
+/// What went wrong, in words.
+pub async fn trial(qemu: &Qemu, accel: Accel) -> Result<Duration, String> {
+    let begin = Instant::now();
+    let left = || TRIAL.saturating_sub(begin.elapsed());
+    let run = async {
+        let mut guest = Reference::boot(
+            qemu,
+            accel,
+            Vec::new(),
+            "",
+            Journal::new(Box::new(|_| ())),
+            TRIAL,
+        )?;
+        let is_ready = matches!(guest.ready(left()).await?, Heard::Answer(_));
+        if is_ready && matches!(guest.exit(left()).await?, Heard::Answer(_)) {
+            return Ok(Ok(begin.elapsed()));
+        }
+        Ok(Err(match guest.machine().last_lines().last() {
+            None => format!("a guest printed nothing within {} s", TRIAL.as_secs()),
+            Some(line) => format!(
+                "a guest was not through within {} s; its last line: {line}",
+                TRIAL.as_secs()
+            ),
+        }))
+    };
+    run.await
+        .unwrap_or_else(|error: MachineError| Err(error.to_string()))
+}

@@ -1,0 +1,205 @@
+//! A running machine.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use misfire_device::port::Journal;
+use misfire_device::trace::{TableEntry, What};
+use tokio::time::timeout_at;
+
+use super::argv::argv;
+use super::console::Console;
+use super::error::MachineError;
+use super::process::{Ended, Process};
+use super::qmp::{Qmp, TablePlace};
+use super::spec::{Inherited, MAX_DEVICES, MachineSpec};
+
+/// How long a machine may take to end when its guest has left.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
+/// A QEMU with its console, its control channel and its kill timer. It is gone when this is dropped.
+///
+/// Console lines and what devices see have no common order: a line can be in the journal before or
+/// after the register access that it tells of.
+pub struct Machine {
+    process: Process,
+    console: Console,
+    qmp: Qmp,
+    journal: Arc<Journal>,
+    ended: Option<Ended>,
+    heard: bool,
+}
+
+impl std::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Machine")
+            .field("process", &self.process)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What comes next from a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The guest printed a line.
+    Line(String),
+    /// Nothing came in time.
+    Silent,
+    /// The guest ended the machine, with this exit status of QEMU; every line was taken.
+    Left(i32),
+}
+
+impl Machine {
+    /// Starts a machine and waits for nothing. It is killed after `limit`, whatever happens.
+    ///
+    /// `kernel` is what [`MachineSpec::kernel`] means when that is [`kernel_path`].
+    ///
+    /// # Errors
+    /// When the operating system refuses. A QEMU that does not like its arguments is found out later,
+    /// by [`Machine::next`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O and time.
+    pub fn launch(
+        spec: &MachineSpec,
+        kernel: Option<OwnedFd>,
+        journal: Arc<Journal>,
+        limit: Duration,
+    ) -> Result<Self, MachineError> {
+        if spec.devices.len() > MAX_DEVICES {
+            return Err(MachineError::TooManyDevices(spec.devices.len()));
+        }
+        let pair = || UnixStream::pair().map_err(MachineError::os("making a socket"));
+        let (console, its_console) = pair()?;
+        let (qmp, its_qmp) = pair()?;
+        let mut fds = vec![
+            (its_console.into(), Inherited::Console.fd()),
+            (its_qmp.into(), Inherited::Qmp.fd()),
+        ];
+        fds.extend(kernel.map(|kernel| (kernel, Inherited::Kernel.fd())));
+        let use_socket = || MachineError::os("using a socket");
+        let console = Console::open(console, Arc::clone(&journal)).map_err(use_socket())?;
+        let qmp = Qmp::open(qmp, Arc::clone(&journal)).map_err(use_socket())?;
+        let start = format!("starting `{}`", spec.qemu.display());
+        let process = Process::start(&argv(spec), fds, limit).map_err(MachineError::os(&start))?;
+        Ok(Self {
+            process,
+            console,
+            qmp,
+            journal,
+            ended: None,
+            heard: false,
+        })
+    }
+
+    /// The next line of the guest, until `deadline`; `awaited` says what for, in errors.
+    ///
+    /// # Errors
+    /// When QEMU ended in a way that the guest did not bring about.
+    pub async fn next(&mut self, awaited: &str, deadline: Instant) -> Result<Next, MachineError> {
+        if self.ended.is_none() {
+            match timeout_at(deadline.into(), self.console.next()).await {
+                Ok(Some(line)) => {
+                    self.heard = true;
+                    return Ok(Next::Line(line));
+                }
+                Err(_) => return Ok(Next::Silent),
+                // The other end is closed: QEMU is about to be gone.
+                Ok(None) => (),
+            }
+        }
+        match self.wait().await? {
+            Ended::Exit(status) if self.heard => Ok(Next::Left(status)),
+            ended @ Ended::Exit(_) => Err(MachineError::Refused {
+                ended,
+                messages: self.process.messages(),
+            }),
+            ended => Err(MachineError::Died {
+                ended,
+                messages: self.process.messages(),
+                awaited: awaited.to_owned(),
+                last: self.console.last(),
+            }),
+        }
+    }
+
+    /// Sends a line to the guest. A guest that is gone does not hear it, which [`Machine::next`] tells.
+    pub async fn say(&mut self, line: &str) {
+        let _ = self.console.say(line).await;
+    }
+
+    /// The last lines that were taken, oldest first.
+    pub fn last_lines(&self) -> Vec<String> {
+        self.console.last()
+    }
+
+    /// What QEMU wrote to its standard error, shortened in the middle.
+    pub fn messages(&self) -> String {
+        self.process.messages()
+    }
+
+    /// QEMU's process id.
+    pub fn id(&self) -> i32 {
+        self.process.id()
+    }
+
+    /// The control channel.
+    pub fn qmp(&mut self) -> &mut Qmp {
+        &mut self.qmp
+    }
+
+    /// Reads the MSI-X table of device `dev` from outside the guest and puts it into the journal.
+    ///
+    /// # Errors
+    /// When QEMU does not answer, or the guest gave the table no address.
+    pub async fn record_msix_table(
+        &mut self,
+        dev: u8,
+        place: TablePlace,
+    ) -> Result<Vec<TableEntry>, MachineError> {
+        let entries = self.qmp.msix_table(dev, place).await?;
+        self.journal.record(What::MsixTable {
+            dev,
+            entries: entries.clone(),
+        });
+        Ok(entries)
+    }
+
+    /// Ends the machine, by force if it is still there, and waits until nothing of it is left. Lines
+    /// that were not taken are in the journal then.
+    ///
+    /// # Errors
+    /// When the operating system can't tell how it ended.
+    pub async fn end(mut self) -> Result<Ended, MachineError> {
+        if self.ended.is_none() {
+            let ended = self.process.end().await;
+            self.ended = Some(ended.map_err(MachineError::os("waiting for QEMU"))?);
+        }
+        while self.console.next().await.is_some() {}
+        Ok(self.ended.unwrap_or(Ended::Signal(0)))
+    }
+
+    /// Waits for a process that has closed its console.
+    async fn wait(&mut self) -> Result<Ended, MachineError> {
+        if let Some(ended) = self.ended {
+            return Ok(ended);
+        }
+        let waited = tokio::time::timeout(END_LIMIT, self.process.wait()).await;
+        let ended = match waited {
+            Ok(ended) => ended,
+            Err(_) => self.process.end().await,
+        }
+        .map_err(MachineError::os("waiting for QEMU"))?;
+        self.ended = Some(ended);
+        Ok(ended)
+    }
+}
+
+/// The path at which QEMU opens a kernel that it inherits.
+pub fn kernel_path() -> PathBuf {
+    format!("/proc/self/fd/{}", Inherited::Kernel.fd()).into()
+}

@@ -1,0 +1,33 @@
+//! QEMU: its arguments, its process, its control channel, the guest's console.
+//!
+//! [`MachineSpec`] says what a machine is, [`argv`] what QEMU is told, [`Machine`] is one that runs.
+//! Nothing of a machine stays behind, also when we are killed: its sockets and its kernel are
+//! descriptors without a path, the kernel ends QEMU with us, and the kill timer ends it with its time.
+
+mod accel;
+mod argv;
+mod cache;
+mod console;
+mod error;
+mod find;
+mod kill_timer;
+mod launch;
+mod process;
+mod qmp;
+mod run_dir;
+mod spec;
+mod table;
+#[cfg(test)]
+mod test_support;
+
+pub use accel::{AccelChoice, TRIAL, kvm, trial};
+pub use argv::{argv, device_id};
+pub use cache::Cache;
+pub use error::{MachineError, OLDEST_QEMU};
+pub use find::{About, Qemu, VARIABLE, Version};
+pub use launch::{Machine, Next, kernel_path};
+pub use process::{Ended, Process};
+pub use qmp::{ANSWER_LIMIT, Qmp, QmpError, TablePlace};
+pub use run_dir::RunDir;
+pub use spec::{Accel, EXIT_PORT, FIRST_SLOT, Firmware, Inherited, MAX_DEVICES, MachineSpec};
+pub use table::BadTable;

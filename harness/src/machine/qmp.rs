@@ -1,0 +1,249 @@
+//! QEMU's control channel.
+
+use std::io;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use misfire_device::port::Journal;
+use misfire_device::trace::{TableEntry, What};
+use qapi::futures::{QapiService, QmpStreamTokio};
+use qapi::qmp;
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader, simplex};
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::table::{BadTable, ENTRY_WORDS, parse_table};
+
+/// How long QEMU may take to answer.
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// The control channel can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum QmpError {
+    /// The channel is closed, or what came over it is not QMP.
+    #[error("QEMU's control channel failed at {doing}")]
+    Channel {
+        /// What was asked for.
+        doing: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// QEMU refused.
+    #[error("QEMU refused {doing}: {reason}")]
+    Refused {
+        /// What was asked for.
+        doing: String,
+        /// In QEMU's words.
+        reason: String,
+    },
+    /// QEMU does not answer.
+    #[error("QEMU did not answer {doing} within {} s", ANSWER_LIMIT.as_secs())]
+    Silent {
+        /// What was asked for.
+        doing: String,
+    },
+    /// There is no such device, or the guest gave its MSI-X table no address.
+    #[error("device {dev} has no base address register {bar} that the guest placed")]
+    NoTable {
+        /// Device, from 0.
+        dev: u8,
+        /// The register that holds its MSI-X table.
+        bar: u8,
+    },
+    /// The table can't be read.
+    #[error("the MSI-X table of device {dev} can't be read")]
+    Table {
+        /// Device, from 0.
+        dev: u8,
+        /// Why.
+        #[source]
+        source: BadTable,
+    },
+}
+
+type Service = QapiService<QmpStreamTokio<OwnedWriteHalf>>;
+
+/// A client of the control channel. QEMU's events go to the journal as [`What::Qmp`].
+pub struct Qmp {
+    state: State,
+}
+
+enum State {
+    Opening(JoinHandle<io::Result<Service>>),
+    Open(Service),
+    Closed,
+}
+
+impl std::fmt::Debug for Qmp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.state {
+            State::Opening(_) => "Qmp(opening)",
+            State::Open(_) => "Qmp(open)",
+            State::Closed => "Qmp(closed)",
+        })
+    }
+}
+
+/// Where a device has its MSI-X table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TablePlace {
+    /// Base address register.
+    pub bar: u8,
+    /// Offset in it, bytes.
+    pub offset: u64,
+    /// Entries.
+    pub entries: u16,
+}
+
+impl Qmp {
+    /// Begins to use `stream`; the greeting is awaited by a task, so that a machine starts meanwhile.
+    ///
+    /// # Errors
+    /// When the stream can't be used asynchronously.
+    pub fn open(stream: StdUnixStream, journal: Arc<Journal>) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        let (reader, writer) = UnixStream::from_std(stream)?.into_split();
+        let (answers, to_answers) = simplex(64 << 10);
+        tokio::spawn(sort(BufReader::new(reader), to_answers, journal));
+        let opening = tokio::spawn(async move {
+            let stream = QmpStreamTokio::open_split(answers, writer).await?;
+            let (service, _events) = stream.negotiate().await?.spawn_tokio();
+            Ok(service)
+        });
+        Ok(Self {
+            state: State::Opening(opening),
+        })
+    }
+
+    /// Ends QEMU. It may be gone before it answers, which is no error.
+    ///
+    /// # Errors
+    /// When QEMU does not answer.
+    pub async fn quit(&mut self) -> Result<(), QmpError> {
+        match self.execute("quit", qmp::quit {}).await {
+            Ok(_) | Err(QmpError::Channel { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The answer to a command of the human monitor.
+    ///
+    /// # Errors
+    /// When QEMU is gone or does not answer.
+    pub async fn monitor(&mut self, line: String) -> Result<String, QmpError> {
+        let doing = format!("`{line}`");
+        let command = qmp::human_monitor_command {
+            cpu_index: None,
+            command_line: line,
+        };
+        self.execute(&doing, command).await
+    }
+
+    /// The MSI-X table of device `dev` as the guest programmed it, read from outside.
+    ///
+    /// # Errors
+    /// When QEMU is gone or does not answer, or the guest gave the table no address.
+    pub async fn msix_table(
+        &mut self,
+        dev: u8,
+        place: TablePlace,
+    ) -> Result<Vec<TableEntry>, QmpError> {
+        let base = self.bar(dev, place.bar).await?.ok_or(QmpError::NoTable {
+            dev,
+            bar: place.bar,
+        })?;
+        let words = usize::from(place.entries) * ENTRY_WORDS;
+        let dump = self
+            .monitor(format!("xp /{words}xw {:#x}", base + place.offset))
+            .await?;
+        parse_table(&dump, place.entries.into()).map_err(|source| QmpError::Table { dev, source })
+    }
+
+    /// The address of a memory base address register; `None` when the guest has given it none.
+    async fn bar(&mut self, dev: u8, bar: u8) -> Result<Option<u64>, QmpError> {
+        let id = super::argv::device_id(dev.into());
+        let buses = self.execute("`query-pci`", qmp::query_pci {}).await?;
+        let region = buses
+            .iter()
+            .flat_map(|bus| &bus.devices)
+            .filter(|device| device.qdev_id == id)
+            .flat_map(|device| &device.regions)
+            .find(|region| region.bar == i64::from(bar));
+        Ok(region
+            .and_then(|region| u64::try_from(region.address).ok())
+            .filter(|address| *address != 0))
+    }
+
+    async fn execute<C: qmp::QmpCommand>(
+        &mut self,
+        doing: &str,
+        command: C,
+    ) -> Result<C::Ok, QmpError> {
+        let answer = async { self.service().await?.execute(command).await };
+        match timeout(ANSWER_LIMIT, answer).await {
+            Ok(Ok(ok)) => Ok(ok),
+            Ok(Err(qapi::ExecuteError::Io(source))) => Err(QmpError::Channel {
+                doing: doing.to_owned(),
+                source,
+            }),
+            Ok(Err(qapi::ExecuteError::Qapi(error))) => Err(QmpError::Refused {
+                doing: doing.to_owned(),
+                reason: error.desc,
+            }),
+            Err(_) => Err(QmpError::Silent {
+                doing: doing.to_owned(),
+            }),
+        }
+    }
+
+    async fn service(&mut self) -> io::Result<&Service> {
+        if let State::Opening(opening) = &mut self.state {
+            let service = opening
+                .await
+                .map_err(io::Error::other)
+                .and_then(|opened| opened);
+            self.state = service.map_or(State::Closed, State::Open);
+        }
+        match &self.state {
+            State::Open(service) => Ok(service),
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+/// Sends what QEMU says where it belongs: its events to the journal, everything else to `answers`.
+///
+/// An event of a newer QEMU, or one with more in it than the crate knows, is no obstacle so.
+async fn sort(
+    mut from: impl tokio::io::AsyncBufRead + Unpin,
+    mut answers: impl AsyncWrite + Unpin,
+    journal: Arc<Journal>,
+) {
+    #[derive(Deserialize)]
+    struct QmpEvent {
+        event: String,
+        #[serde(default)]
+        data: serde_json::Value,
+    }
+    let mut line = Vec::new();
+    while let Ok(1..) = from.read_until(b'\n', &mut line).await {
+        // Answers can be long, so only what begins like an event is tried.
+        let event = line
+            .windows(8)
+            .take(64)
+            .any(|w| w == b"\"event\":")
+            .then(|| serde_json::from_slice::<QmpEvent>(&line).ok())
+            .flatten();
+        if let Some(QmpEvent { event, data }) = event {
+            journal.record(What::Qmp { event, data });
+        } else if answers.write_all(&line).await.is_err() {
+            break;
+        }
+        line.clear();
+    }
+}
