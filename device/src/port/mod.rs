@@ -1,6 +1,7 @@
 //! Where devices meet sockets, memory and threads. Ports decide nothing: they turn wire calls into
 //! inputs and effects into wire calls. All locks and file descriptors are here.
 
+mod conductor;
 mod core;
 mod disk;
 mod frontend;
@@ -14,6 +15,7 @@ pub mod vhost_user;
 mod vring;
 mod wire;
 
+pub use conductor::Conducted;
 pub use disk::DiskError;
 pub use frontend::FrontendError;
 pub use journal::Journal;

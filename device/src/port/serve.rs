@@ -6,11 +6,13 @@ use std::sync::{Arc, mpsc};
 use serde_json::json;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use super::conductor::Conducted;
 use super::core::Core;
 use super::frontend::{Fronted, FrontendError};
 use super::irqs::Irqs;
 use super::journal::Journal;
 use super::vfio_user::Port;
+use super::vhost_user::BackendError;
 use crate::fault::{Fault, Injector, device_input};
 use crate::function::Function;
 use crate::shape::{Attach, Kind, Shape};
@@ -29,6 +31,9 @@ pub enum ServeError {
     /// The backend can't be used.
     #[error(transparent)]
     Frontend(#[from] FrontendError),
+    /// Our own backend can't be served.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
 }
 
 /// What QEMU has to be told to take a device.
@@ -44,7 +49,24 @@ pub struct Attachment {
 pub struct Served {
     shape: Shape,
     attachment: Attachment,
-    port: Port,
+    port: Attached,
+}
+
+/// What stands at the device's socket.
+enum Attached {
+    /// Our function.
+    VfioUser(Port),
+    /// Our backend; the function is QEMU's.
+    VhostUser(Conducted),
+}
+
+impl Attached {
+    fn drive(&self, input: Input) {
+        match self {
+            Self::VfioUser(port) => port.host(input),
+            Self::VhostUser(backend) => backend.drive(input),
+        }
+    }
 }
 
 impl Served {
@@ -56,15 +78,18 @@ impl Served {
     /// Gives a command of the host to the device.
     pub fn host(&self, host: Host) {
         let input = device_input(&host, &self.shape);
-        self.port.host(Input::Host(host));
+        self.port.drive(Input::Host(host));
         if let Some(input) = input {
-            self.port.host(input);
+            self.port.drive(input);
         }
     }
 
     /// Ends the serving; QEMU must be gone before.
-    pub fn shutdown(mut self) {
-        self.port.shutdown();
+    pub fn shutdown(self) {
+        match self.port {
+            Attached::VfioUser(mut port) => port.shutdown(),
+            Attached::VhostUser(backend) => drop(backend),
+        }
     }
 }
 
@@ -83,9 +108,17 @@ pub fn serve(
     journal: Arc<Journal>,
 ) -> Result<Served, ServeError> {
     let socket = dir.join(format!("dev{dev}"));
+    if shape.attach == Attach::VhostUser {
+        return Ok(Served {
+            shape: shape.clone(),
+            attachment: vhost_user_attachment(dev, shape, &socket),
+            port: Attached::VhostUser(Conducted::start(
+                dev, shape, faults, seed, &socket, journal,
+            )?),
+        });
+    }
     let wake = EventFd::new(EFD_NONBLOCK).map_err(ServeError::Os)?;
-    let (tell, observed) = mpsc::channel();
-    let _ = (&tell, Attach::VfioUser);
+    let (_tell, observed) = mpsc::channel();
     let (backend, features, config) = match backend_socket(shape) {
         Some(path) => {
             let (fronted, offer) = Fronted::connect(&path, shape.queues, BlkConfig::SIZE as u32)?;
@@ -115,8 +148,25 @@ pub fn serve(
             chardevs: Vec::new(),
             device,
         },
-        port,
+        port: Attached::VfioUser(port),
     })
+}
+
+/// The same function as ours has: no legacy interface, and as many vectors and queues.
+fn vhost_user_attachment(dev: u8, shape: &Shape, socket: &Path) -> Attachment {
+    let chardev = format!("misfire-dev{dev}");
+    // A comma inside a value is written twice.
+    let path = socket.display().to_string().replace(',', ",,");
+    Attachment {
+        chardevs: vec![format!("socket,id={chardev},path={path}")],
+        device: json!({
+            "driver": "vhost-user-blk-pci-non-transitional",
+            "chardev": chardev,
+            "num-queues": shape.queues,
+            "queue-size": shape.queue_size,
+            "vectors": shape.table_size(),
+        }),
+    }
 }
 
 fn backend_socket(shape: &Shape) -> Option<PathBuf> {

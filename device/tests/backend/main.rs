@@ -1,5 +1,6 @@
 //! Our backend, driven over its socket by another crate's frontend.
 
+mod attached;
 mod driver;
 
 use std::path::PathBuf;

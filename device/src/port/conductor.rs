@@ -1,0 +1,202 @@
+//! Our backend behind QEMU's own transport, with faults between it and its interrupts.
+
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::journal::Journal;
+use super::vhost_user::{Backend, BackendError, Handle};
+use crate::backend::{Observer, Signaller};
+use crate::fault::{Fault, Injector, Outcome};
+use crate::shape::Shape;
+use crate::trace::{Effect, Hello, Input, Part, RingSample, Step, What};
+
+/// A backend whose interrupts pass through an injector, served until it is dropped.
+pub struct Conducted {
+    conductor: Arc<Conductor>,
+    backend: Option<Backend>,
+    timer: Option<JoinHandle<()>>,
+}
+
+/// Hears the backend, steps the injector, and makes happen what comes of it.
+struct Conductor {
+    dev: u8,
+    journal: Arc<Journal>,
+    /// Set before anything can be heard.
+    stage: OnceLock<Stage>,
+    changed: Condvar,
+}
+
+struct Stage {
+    handle: Handle,
+    state: Mutex<State>,
+}
+
+struct State {
+    injector: Injector<Signaller>,
+    ended: bool,
+}
+
+impl Conducted {
+    /// Serves a block device of this shape on `socket`, with `faults` armed.
+    ///
+    /// # Errors
+    /// When the disk can't be opened, the socket can't be bound or a thread can't be started.
+    pub fn start(
+        dev: u8,
+        shape: &Shape,
+        faults: Vec<Fault>,
+        seed: u64,
+        socket: &Path,
+        journal: Arc<Journal>,
+    ) -> Result<Self, BackendError> {
+        let conductor = Arc::new(Conductor {
+            dev,
+            journal,
+            stage: OnceLock::new(),
+            changed: Condvar::new(),
+        });
+        let observer: Arc<dyn Observer> = Arc::clone(&conductor) as _;
+        let backend = Backend::start(shape, socket, Some(observer))?;
+        let mut shape = shape.clone();
+        shape.capacity = backend.configuration().sectors();
+        let hello = Hello {
+            dev,
+            shape,
+            features: u128::from(backend.features()),
+        };
+        conductor
+            .journal
+            .record(What::Hello(Box::new(hello.clone())));
+        let signaller = Signaller::new(backend.configuration());
+        conductor.stage.get_or_init(|| Stage {
+            handle: backend.handle(),
+            state: Mutex::new(State {
+                injector: Injector::new(signaller, hello, faults, seed),
+                ended: false,
+            }),
+        });
+        let waiting = Arc::clone(&conductor);
+        let timer = thread::Builder::new()
+            .name("deadlines".into())
+            .spawn(move || waiting.keep_time())
+            .map_err(BackendError::Os)?;
+        Ok(Self {
+            conductor,
+            backend: Some(backend),
+            timer: Some(timer),
+        })
+    }
+
+    /// Lets the device hear an input from outside: a command of the host, and what it means.
+    pub fn drive(&self, input: Input) {
+        self.conductor.observe(input);
+    }
+}
+
+impl Drop for Conducted {
+    fn drop(&mut self) {
+        drop(self.backend.take());
+        if let Some(stage) = self.conductor.stage.get() {
+            stage.lock().ended = true;
+        }
+        self.conductor.changed.notify_all();
+        if self.timer.take().is_some_and(|timer| timer.join().is_err()) {
+            log::error!("the thread that waits for deadlines panicked");
+        }
+    }
+}
+
+impl Stage {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A thread that panicked leaves a state machine, which is never half way through a step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Conductor {
+    /// One step, recorded and carried out before anything else is heard.
+    fn step(&self, stage: &Stage, state: &mut State, input: Input) {
+        let Outcome {
+            fired,
+            heard,
+            shown,
+            meant,
+        } = state.injector.step(self.journal.now(), &input);
+        let effects = shown.clone();
+        let step = Step {
+            dev: self.dev,
+            part: Part::Backend,
+            input,
+            heard,
+            shown,
+            meant,
+        };
+        // Recorded first: what an interrupt leads to comes after the interrupt.
+        self.journal
+            .record_all(fired.into_iter().map(What::Fault).chain([What::Step(step)]));
+        for effect in effects {
+            match effect {
+                Effect::Call { queue } => stage.handle.call(queue),
+                Effect::ConfigChanged => {
+                    stage
+                        .handle
+                        .configure(*state.injector.inner().configuration());
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Gives the injector its time until the serving ends.
+    fn keep_time(&self) {
+        let Some(stage) = self.stage.get() else {
+            return;
+        };
+        let mut state = stage.lock();
+        while !state.ended {
+            let now = self.journal.now();
+            state = match state.injector.deadline() {
+                Some(deadline) if deadline <= now => {
+                    self.step(stage, &mut state, Input::Time);
+                    state
+                }
+                Some(deadline) => {
+                    let wait = Duration::from_nanos(deadline - now);
+                    match self.changed.wait_timeout(state, wait) {
+                        Ok((state, _)) => state,
+                        Err(poisoned) => poisoned.into_inner().0,
+                    }
+                }
+                None => self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+impl Observer for Conductor {
+    fn observe(&self, input: Input) {
+        // The backend may have a frontend before its observer is ready.
+        let stage = self.stage.wait();
+        let mut state = stage.lock();
+        let before = state.injector.deadline();
+        self.step(stage, &mut state, input);
+        if state.injector.deadline() != before {
+            self.changed.notify_all();
+        }
+    }
+
+    fn ring(&self, look: &dyn Fn(u8) -> Option<RingSample>) {
+        if let Some(sample) = look(self.dev) {
+            self.journal.record(What::Ring(sample));
+        }
+    }
+
+    fn raises_interrupts(&self) -> bool {
+        true
+    }
+}
