@@ -1,10 +1,34 @@
 //! The only place where a fault meets a device.
+//!
+//! One step: triggers that come *before* (an access, a reset, a command, a time) are held against the
+//! input; what fires may change what the device hears. Then the device hears it. Its effects are
+//! walked through one by one, interrupts being held against the triggers as they come; what fires may
+//! change them, or have the device hear more. At last come the triggers *after*.
+//!
+//! Nothing here is without bound, whatever the guest does: a step fires at most [`MAX_FIRINGS`] faults
+//! and lets the device hear at most [`MAX_HEARD`] inputs; beyond that faults stay silent.
+
+mod step;
 
 use smallvec::SmallVec;
 
 use super::Fault;
+use super::act::Firing;
+use super::bench::{Bench, Fate, Scene, State};
+use super::predicate::Facts;
+use super::schedule::{Counter, Era};
+use super::trigger::{Occasion, On};
 use crate::endpoint::{Endpoint, Nanos};
-use crate::trace::{Device, Effects, Fired, Hello, Input, Part, Step};
+use crate::spec::{BlkConfig, CommonCfg, Field};
+use crate::trace::{Access, Cause, Device, Effects, Fired, Hello, Input, Op};
+use step::Run;
+
+/// The most faults that fire in one step.
+pub const MAX_FIRINGS: usize = 256;
+/// The most inputs that a device hears in one step.
+pub const MAX_HEARD: usize = 64;
+/// The most firings that wait for their time (`live+200ms`).
+const MAX_LATER: usize = 64;
 
 /// A device with faults around it.
 #[derive(Debug)]
@@ -12,6 +36,10 @@ pub struct Injector<E> {
     inner: E,
     dev: u8,
     world: Device,
+    armed: Vec<Armed>,
+    state: State,
+    /// When the first input came.
+    start: Option<Nanos>,
 }
 
 /// What one step of an [`Injector`] brought about.
@@ -27,37 +55,81 @@ pub struct Outcome {
     pub meant: Option<Effects>,
 }
 
+/// A fault, and how it stands.
+#[derive(Clone, Debug)]
+struct Armed {
+    fault: Fault,
+    counter: Counter,
+    rng: fastrand::Rng,
+    /// How often it has fired.
+    fired: u64,
+    /// The answers to its `seen(…)`.
+    seen: Vec<bool>,
+    /// When its own time comes (`at=`, `every=`).
+    timer: Option<Nanos>,
+}
+
+impl Armed {
+    fn new(index: usize, fault: Fault, seed: u64) -> Self {
+        // Each fault draws from a sequence of its own, so that another one beside it changes nothing.
+        let own = (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let seen = fault.condition.as_ref().map_or(0, |c| c.used().seen.len());
+        Self {
+            counter: Counter::new(fault.nth, fault.per, fault.until.clone()),
+            rng: fastrand::Rng::with_seed(seed ^ own),
+            fired: 0,
+            seen: vec![false; seen],
+            timer: None,
+            fault,
+        }
+    }
+
+    fn saw(&mut self, access: &Access) {
+        let Some(condition) = &self.fault.condition else {
+            return;
+        };
+        let generation = Some(Field::Common(CommonCfg::ConfigGeneration));
+        if access.op == Op::Read && access.field == generation {
+            self.seen.fill(false);
+        }
+        for (seen, pattern) in self.seen.iter_mut().zip(&condition.used().seen) {
+            *seen |= pattern.matches(access);
+        }
+    }
+}
+
 impl<E: Endpoint> Injector<E> {
     /// Arms `faults` around `inner`. Everything random comes from `seed`.
     pub fn new(inner: E, hello: Hello, faults: Vec<Fault>, seed: u64) -> Self {
-        let _ = (faults, seed);
+        let mut config = vec![0; BlkConfig::SIZE as usize];
+        config[..8].copy_from_slice(&hello.shape.capacity.to_le_bytes());
+        let state = State {
+            wired: vec![false; usize::from(hello.shape.table_size())],
+            config,
+            ..State::default()
+        };
         Self {
             inner,
             dev: hello.dev,
             world: Device::new(hello.shape, hello.features),
-        }
-    }
-
-    /// Takes one input at time `now`.
-    pub fn step(&mut self, now: Nanos, input: &Input) -> Outcome {
-        let shown = self.inner.step(now, input);
-        self.world.apply(&Step {
-            dev: self.dev,
-            part: Part::Function,
-            input: input.clone(),
-            heard: None,
-            shown: shown.clone(),
-            meant: None,
-        });
-        Outcome {
-            shown,
-            ..Outcome::default()
+            armed: faults
+                .into_iter()
+                .enumerate()
+                .map(|(index, fault)| Armed::new(index, fault, seed))
+                .collect(),
+            state,
+            start: None,
         }
     }
 
     /// When the injector next wants [`Input::Time`], if nothing happens before.
     pub fn deadline(&self) -> Option<Nanos> {
-        None
+        let held = self.state.held.iter().filter(|h| !h.waits).map(|h| h.at);
+        held.chain(self.armed.iter().filter_map(|a| a.timer))
+            .chain(self.state.later.iter().map(|(at, _)| *at))
+            .chain(self.state.line.rises)
+            .chain(self.state.hold.and_then(|hold| hold.until))
+            .min()
     }
 
     /// The device inside.
@@ -69,4 +141,231 @@ impl<E: Endpoint> Injector<E> {
     pub fn world(&self) -> &Device {
         &self.world
     }
+
+    /// Something happens: every fault that waits for it may fire, and then those that wait for these.
+    fn occur(&mut self, run: &mut Run, occasion: Occasion<'_>, mut fate: Option<&mut Fate>) {
+        for index in 0..self.armed.len() {
+            if self.waits_for(run.now, index, &occasion) {
+                self.fire(run, index, &occasion, fate.as_deref_mut());
+            }
+        }
+        self.follow(run);
+    }
+
+    /// What faults that fired set off.
+    fn follow(&mut self, run: &mut Run) {
+        while let Some(id) = run.followed.pop_front() {
+            for index in 0..self.armed.len() {
+                if self.armed[index].counter.other_fired(&id)
+                    && self.state.hold.is_some_and(|hold| hold.by == index)
+                {
+                    self.state.hold = None;
+                    run.reset_ended = true;
+                }
+                let occasion = Occasion::Fault(&id);
+                if self.waits_for(run.now, index, &occasion) {
+                    self.fire(run, index, &occasion, None);
+                }
+            }
+        }
+    }
+
+    /// Whether the fault fires now. One with a delay is remembered instead.
+    fn waits_for(&mut self, now: Nanos, index: usize, occasion: &Occasion<'_>) -> bool {
+        let Self {
+            armed,
+            world,
+            state,
+            ..
+        } = self;
+        let armed = &mut armed[index];
+        if !armed.fault.trigger.matches(occasion, index) {
+            return false;
+        }
+        if let Some(condition) = &armed.fault.condition
+            && !condition.holds(&facts(occasion, world, state, &armed.seen, now))
+        {
+            return false;
+        }
+        let delay = armed.fault.trigger.delay;
+        if delay == 0 && !armed.fault.act.applies(occasion, &Scene { world, state }) {
+            return false;
+        }
+        let era = Era {
+            epoch: world.epoch,
+            instance: state.instance,
+        };
+        if !armed.counter.matched(now, era, &mut armed.rng) {
+            return false;
+        }
+        if delay > 0 {
+            if state.later.len() < MAX_LATER {
+                state.later.push((now.saturating_add(delay), index));
+            }
+            return false;
+        }
+        true
+    }
+
+    fn fire(
+        &mut self,
+        run: &mut Run,
+        index: usize,
+        occasion: &Occasion<'_>,
+        fate: Option<&mut Fate>,
+    ) {
+        if run.outcome.fired.len() >= MAX_FIRINGS {
+            return;
+        }
+        let Self {
+            armed,
+            world,
+            state,
+            dev,
+            ..
+        } = self;
+        let armed = &mut armed[index];
+        armed.fired = armed.fired.saturating_add(1);
+        let fault = &mut armed.fault;
+        run.outcome.fired.push(Fired {
+            dev: *dev,
+            id: fault.id.clone(),
+            fault: fault.name().to_owned(),
+            class: fault.act.class(world),
+            object: fault.act.object(occasion),
+            count: armed.fired,
+        });
+        world.fired.insert(fault.id.clone(), armed.fired);
+        run.followed.push_back(fault.id.clone());
+        if let Occasion::Access { after: false, .. } = occasion {
+            run.at_access.push(index);
+        }
+        fault.act.fire(
+            occasion,
+            &mut Bench {
+                now: run.now,
+                index,
+                ends_at: armed.counter.ends_at(),
+                world,
+                state,
+                plan: &mut run.plan,
+                fate,
+                rng: &mut armed.rng,
+            },
+        );
+    }
+
+    /// How the fault stands towards an access.
+    fn firing(&mut self, run: &Run, index: usize) -> Firing {
+        let epoch = self.world.epoch;
+        Firing {
+            now: run.at_access.contains(&index),
+            goes_on: self.armed[index].counter.goes_on(run.now, epoch),
+        }
+    }
+
+    /// The first input: the times of `at=` and `every=` count from here.
+    fn begin(&mut self, now: Nanos) {
+        if self.start.is_none() {
+            self.start = Some(now);
+            for armed in &mut self.armed {
+                armed.timer = match armed.fault.trigger.on {
+                    On::At(time) | On::Every(time) => Some(now.saturating_add(time)),
+                    _ => None,
+                };
+            }
+        }
+    }
+
+    /// The times that have come, with the next one set.
+    fn timers_due(&mut self, now: Nanos) -> Vec<usize> {
+        let mut due = Vec::new();
+        for (index, armed) in self.armed.iter_mut().enumerate() {
+            let Some(timer) = armed.timer.filter(|t| *t <= now) else {
+                continue;
+            };
+            due.push(index);
+            armed.timer = match armed.fault.trigger.on {
+                // What was missed is not made up for.
+                On::Every(period) => {
+                    let next = timer.saturating_add(period);
+                    Some(if next > now {
+                        next
+                    } else {
+                        now.saturating_add(period)
+                    })
+                }
+                _ => None,
+            };
+        }
+        due
+    }
+
+    /// The reset that a fault holds up for a time is over, if it is.
+    fn release_hold(&mut self, now: Nanos) -> bool {
+        let over = self
+            .state
+            .hold
+            .is_some_and(|hold| hold.until.is_some_and(|until| now >= until));
+        if over {
+            self.state.hold = None;
+        }
+        over
+    }
 }
+
+/// What a predicate can know of an occasion.
+fn facts<'a>(
+    occasion: &Occasion<'_>,
+    world: &'a Device,
+    state: &State,
+    seen: &'a [bool],
+    now: Nanos,
+) -> Facts<'a> {
+    let since = |time: Option<Nanos>| time.map(|t| now.saturating_sub(t));
+    let known = Facts {
+        since_live: since(state.live_since),
+        since_reset: since(state.reset_since),
+        seen,
+        ..Facts::new(world)
+    };
+    match *occasion {
+        Occasion::Access { access, value, .. } => Facts {
+            val: value,
+            q: access.q,
+            entry: match access.field {
+                Some(Field::MsixEntry(entry)) => Some(entry),
+                _ => None,
+            },
+            width: Some(access.width),
+            off: Some(access.off),
+            ..known
+        },
+        Occasion::Irq { cause, entry, .. } => Facts {
+            q: match cause {
+                Cause::Queue(q) => Some(q),
+                _ => None,
+            },
+            entry,
+            ..known
+        },
+        Occasion::Notified(q) => Facts {
+            q: Some(q),
+            val: Some(q.into()),
+            ..known
+        },
+        Occasion::Chain(q) => Facts {
+            q: Some(q),
+            ..known
+        },
+        Occasion::Complete { queue, len } => Facts {
+            q: Some(queue),
+            val: Some(len.into()),
+            ..known
+        },
+        _ => known,
+    }
+}
+
+#[cfg(test)]
+mod tests;

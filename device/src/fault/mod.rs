@@ -5,12 +5,36 @@
 //! long* ([`until`](FaultFile::until)). An [`Injector`] stands between a port and a correct device and
 //! changes what the device hears, or what it shows; the device knows nothing of it.
 
+mod act;
+mod args;
+mod bench;
+mod catalogue;
 mod error;
 mod file;
 mod host;
 mod injector;
+mod line;
+pub mod predicate;
+mod schedule;
+#[cfg(test)]
+mod testing;
+mod trigger;
 
+mod config;
+mod irq;
+mod isr;
+mod reset;
+mod status;
+mod vector;
+
+pub use catalogue::{Arg, CATALOGUE, Needs, Verb};
 pub use error::FaultError;
-pub use file::{Fault, FaultFile};
+pub use file::{Fault, FaultFile, check_references};
 pub use host::device_input;
-pub use injector::{Injector, Outcome};
+pub use injector::{Injector, MAX_FIRINGS, MAX_HEARD, Outcome};
+pub use predicate::{Facts, Predicate};
+pub use schedule::{Nth, Per, Until};
+pub use trigger::{On, Source, Trigger};
+
+#[cfg(test)]
+mod tests;

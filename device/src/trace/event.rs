@@ -282,6 +282,18 @@ pub struct Access {
     pub window: bool,
 }
 
+impl Access {
+    /// Whether it sets Initiate Function Level Reset (PCI Express 3.0, 7.8.4).
+    pub fn resets_function(&self) -> bool {
+        // The bit is the top one of the register, which begins at a multiple of four bytes.
+        let lane = (5 - self.off % 4) % 4;
+        self.op == Op::Write
+            && self.field == Some(Field::DeviceControl)
+            && lane < u64::from(self.width)
+            && self.val.is_some_and(|val| val >> (8 * lane) & 0x80 != 0)
+    }
+}
+
 /// Read or write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Op {

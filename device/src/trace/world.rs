@@ -212,28 +212,14 @@ impl Device {
             Some(heard) => heard.iter().for_each(|input| self.hear(input, step.part)),
             None => self.hear(&step.input, step.part),
         }
-        if self.resetting && step.read(Field::Common(CommonCfg::DeviceStatus)) == Some(0) {
-            self.resetting = false;
-        }
-        for effect in &step.shown {
-            match effect {
-                Effect::Pin(level) => self.pin = *level,
-                Effect::Control { command, msix, msi } => {
-                    (self.command, self.msix_control, self.msi_control) = (*command, *msix, *msi);
-                }
-                Effect::Message(m) => {
-                    *self
-                        .messages
-                        .entry((kind_index(m.kind), m.entry))
-                        .or_default() += 1
-                }
-                _ => {}
-            }
-        }
+        self.ask(&step.input);
+        self.show(&step.input, &step.shown);
     }
 
-    fn hear(&mut self, input: &Input, part: Part) {
+    /// The device hears an input: the first part of [`Self::apply`].
+    pub fn hear(&mut self, input: &Input, part: Part) {
         match input {
+            Input::Access(access) if access.resets_function() => self.reset(),
             Input::Access(Access {
                 op: Op::Write,
                 field: Some(field),
@@ -247,7 +233,7 @@ impl Device {
             Input::Broken => self.status.0 |= Status::NEEDS_RESET,
             Input::Chain { queue, .. } => {
                 if let Some(q) = self.queues.get_mut(usize::from(*queue)) {
-                    q.inflight += 1;
+                    q.inflight = q.inflight.saturating_add(1);
                 }
             }
             Input::Complete { queue, .. } if part == Part::Backend => {
@@ -256,6 +242,52 @@ impl Device {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// The driver asks for a vector, whatever the device hears: the second part of [`Self::apply`].
+    pub fn ask(&mut self, input: &Input) {
+        let Input::Access(access) = input else { return };
+        if access.op != Op::Write {
+            return;
+        }
+        let asked = access.val.map(|val| val as u16);
+        match access.field {
+            Some(Field::Common(CommonCfg::ConfigMsixVector)) => self.config_asked = asked,
+            Some(Field::Common(CommonCfg::QueueMsixVector)) => {
+                let selected = access.q.unwrap_or(self.queue_select);
+                if let Some(queue) = self.queues.get_mut(usize::from(selected)) {
+                    queue.asked = asked;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The outside is shown effects: the last part of [`Self::apply`].
+    pub fn show(&mut self, input: &Input, shown: &[Effect]) {
+        if self.resetting
+            && let Input::Access(access) = input
+            && access.op == Op::Read
+            && access.field == Some(Field::Common(CommonCfg::DeviceStatus))
+            && shown.contains(&Effect::Value(0))
+        {
+            self.resetting = false;
+        }
+        for effect in shown {
+            match effect {
+                Effect::Pin(level) => self.pin = *level,
+                Effect::Control { command, msix, msi } => {
+                    (self.command, self.msix_control, self.msi_control) = (*command, *msix, *msi);
+                }
+                Effect::Message(m) => {
+                    *self
+                        .messages
+                        .entry((kind_index(m.kind), m.entry))
+                        .or_default() += 1
+                }
+                _ => {}
+            }
         }
     }
 
@@ -308,10 +340,7 @@ impl Device {
                 self.accepted =
                     (self.accepted & !(0xffff_ffff << shift)) | (u128::from(val as u32) << shift);
             }
-            CommonCfg::ConfigMsixVector => {
-                self.config_asked = Some(val as u16);
-                self.config_vector = accepted(val);
-            }
+            CommonCfg::ConfigMsixVector => self.config_vector = accepted(val),
             CommonCfg::QueueSelect => self.queue_select = val as u16,
             _ => self.queue_written(register, val, accepted(val)),
         }
@@ -325,10 +354,7 @@ impl Device {
         let high = |old: u64| (old & 0xffff_ffff) | (val << 32);
         match register {
             CommonCfg::QueueSize => queue.size = val as u16,
-            CommonCfg::QueueMsixVector => {
-                queue.asked = Some(val as u16);
-                queue.vector = accepted;
-            }
+            CommonCfg::QueueMsixVector => queue.vector = accepted,
             CommonCfg::QueueEnable => queue.enabled = val == 1,
             CommonCfg::QueueDescLo => queue.desc = low(queue.desc),
             CommonCfg::QueueDescHi => queue.desc = high(queue.desc),

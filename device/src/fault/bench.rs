@@ -1,0 +1,326 @@
+//! What a verb works on when it fires.
+
+use std::collections::VecDeque;
+
+use super::line::Line;
+use crate::endpoint::Nanos;
+use crate::shape::Attach;
+use crate::spec::{
+    BlkConfig, CommonCfg, Field, NO_VECTOR, Status, command, msi_control, msix_control,
+};
+use crate::trace::{Access, Cause, Device, Effect, Effects, Input, IrqKind, Message, Mode, Op};
+
+/// The most effects that wait for their time; what comes beyond is not delayed.
+pub const MAX_HELD: usize = 1024;
+/// The most messages that one firing sends.
+pub const MAX_SENT: u64 = 4096;
+/// The most configuration changes that wait for an interrupt to be merged with.
+const MAX_MERGING: usize = 16;
+
+/// What can be known before a verb fires.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// The device.
+    pub world: &'a Device,
+    /// What faults hold.
+    pub state: &'a State,
+}
+
+/// What a verb can change.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    /// The time.
+    pub now: Nanos,
+    /// The fault's position among those armed.
+    pub index: usize,
+    /// When the fault's lifetime ends, if it ends at a time.
+    pub ends_at: Option<Nanos>,
+    /// The device.
+    pub world: &'a Device,
+    /// What faults hold.
+    pub state: &'a mut State,
+    /// What the device hears next.
+    pub plan: &'a mut Plan,
+    /// The interrupt at hand.
+    pub fate: Option<&'a mut Fate>,
+    /// Everything random.
+    pub rng: &'a mut fastrand::Rng,
+}
+
+/// What is to happen in this step beyond the input.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// What the device hears as well.
+    pub hears: VecDeque<Hear>,
+    /// What the outside is shown as well.
+    pub emits: Effects,
+}
+
+/// An input that only the device knows of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hear {
+    /// The input.
+    pub input: Input,
+    /// The interrupt that follows is not sent.
+    pub muted: bool,
+    /// A message that was sent in this step already is enough.
+    pub merged: bool,
+}
+
+impl Hear {
+    /// An input as any other.
+    pub fn plain(input: Input) -> Self {
+        Self {
+            input,
+            muted: false,
+            merged: false,
+        }
+    }
+}
+
+/// What becomes of an interrupt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fate {
+    /// It is lost.
+    pub drop: bool,
+    /// It comes this much later.
+    pub delay: Option<Nanos>,
+    /// It comes this often.
+    pub copies: u64,
+    /// It comes as another message.
+    pub entry: Option<u16>,
+}
+
+impl Default for Fate {
+    fn default() -> Self {
+        Self {
+            drop: false,
+            delay: None,
+            copies: 1,
+            entry: None,
+        }
+    }
+}
+
+/// A status that is shown while a reset goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// What is shown.
+    pub status: u8,
+    /// Until then; none: until the next reset.
+    pub until: Option<Nanos>,
+    /// The fault that holds it.
+    pub by: usize,
+    /// The epoch that the reset ended.
+    pub epoch: u32,
+}
+
+/// An effect that waits for its time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// When.
+    pub at: Nanos,
+    /// What.
+    pub effect: Effect,
+    /// Its time has come, but the message can't be sent yet.
+    pub waits: bool,
+}
+
+/// What faults hold from one step to the next.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// The line.
+    pub line: Line,
+    /// A reset that goes on.
+    pub hold: Option<Hold>,
+    /// Effects that come later.
+    pub held: Vec<Held>,
+    /// MSI-X entries that the VMM can deliver.
+    pub wired: Vec<bool>,
+    /// Configuration changes that wait for an interrupt of this event.
+    pub merging: VecDeque<(Cause, Input)>,
+    /// Device configuration as far as it is known.
+    pub config: Vec<u8>,
+    /// A plain access of the common configuration, from which others can be made.
+    pub template: Option<Access>,
+    /// When DRIVER_OK came.
+    pub live_since: Option<Nanos>,
+    /// When the last reset began.
+    pub reset_since: Option<Nanos>,
+    /// Drivers so far.
+    pub instance: u32,
+    /// Firings that wait for their time: when, and which fault.
+    pub later: Vec<(Nanos, usize)>,
+}
+
+impl State {
+    /// Whether the line may be asserted.
+    pub fn may_assert(world: &Device) -> bool {
+        world.shape.pin
+            && world.shape.attach == Attach::VfioUser
+            && world.mode() == Mode::Intx
+            && world.command & command::INTX_DISABLE == 0
+    }
+
+    /// Whether a message can be sent now.
+    pub fn may_send(&self, world: &Device, kind: IrqKind, entry: u16) -> bool {
+        world.command & command::BUS_MASTER != 0
+            && match kind {
+                IrqKind::Msix => {
+                    world.mode() == Mode::Msix
+                        && world.msix_control & msix_control::FUNCTION_MASK == 0
+                        && self.wired.get(usize::from(entry)).copied().unwrap_or(false)
+                }
+                IrqKind::Msi => world.mode() == Mode::Msi && entry < messages(world),
+                IrqKind::Intx => false,
+            }
+    }
+
+    /// The value of a configuration field, as far as it is known.
+    pub fn config_value(&self, field: BlkConfig) -> u64 {
+        let start = field.offset() as usize;
+        let bytes = self.config.iter().skip(start).take(field.width().into());
+        bytes
+            .rev()
+            .fold(0, |value, byte| value << 8 | u64::from(*byte))
+    }
+
+    /// The device hears an input: keep what is needed of it.
+    pub fn hears(&mut self, input: &Input) {
+        match input {
+            Input::Irqs {
+                kind: IrqKind::Msix,
+                start,
+                count,
+                wired,
+            } => {
+                let entries = self.wired.iter_mut().skip(usize::from(*start));
+                for entry in entries.take(usize::from(*count)) {
+                    *entry = *wired;
+                }
+            }
+            Input::Config { offset, bytes } => {
+                let at = self.config.iter_mut().skip(usize::from(*offset));
+                for (old, new) in at.zip(bytes) {
+                    *old = *new;
+                }
+            }
+            Input::Access(access) if !access.window => {
+                if let Some(Field::Common(register)) = access.field
+                    && access.width == register.width()
+                    && access
+                        .off
+                        .checked_sub(register.offset())
+                        .is_some_and(|base| base % 4 == 0)
+                {
+                    self.template = Some(*access);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A reset: what was late does not come any more.
+    pub fn reset(&mut self) {
+        self.held.clear();
+        self.line.extra = false;
+        self.line.let_go();
+    }
+
+    /// The kind of message that the function sends now, and how many there are.
+    pub fn messages(world: &Device) -> Option<(IrqKind, u16)> {
+        match world.mode() {
+            Mode::Msix => Some((IrqKind::Msix, world.shape.table_size())),
+            Mode::Msi => Some((IrqKind::Msi, messages(world))),
+            Mode::Intx => None,
+        }
+    }
+
+    /// The message that an event is mapped to.
+    pub fn mapped(world: &Device, cause: Cause) -> Option<(IrqKind, u16)> {
+        let (kind, count) = Self::messages(world)?;
+        let vector = match (kind, cause) {
+            (IrqKind::Msix, Cause::Queue(q)) => world.queues.get(usize::from(q))?.vector,
+            (IrqKind::Msix, Cause::Config) => world.config_vector,
+            (IrqKind::Msix, Cause::Port(p)) if u16::from(p) >= count => 0,
+            (_, Cause::Port(p)) => u16::from(p) & (count.max(1).next_power_of_two() - 1),
+            _ => 0,
+        };
+        (vector != NO_VECTOR && vector < count).then_some((kind, vector))
+    }
+}
+
+/// Messages that the MSI capability may use.
+fn messages(world: &Device) -> u16 {
+    1 << ((world.msi_control & msi_control::ENABLED_MASK) >> msi_control::ENABLED_SHIFT)
+}
+
+impl Bench<'_> {
+    /// The device hears this as well.
+    pub fn hear(&mut self, hear: Hear) {
+        self.plan.hears.push_back(hear);
+    }
+
+    /// Messages that nothing caused.
+    pub fn send(&mut self, kind: IrqKind, entry: u16, times: u64) {
+        let cause = Cause::None;
+        self.emit(Effect::Message(Message { kind, entry, cause }), times);
+    }
+
+    /// The outside is shown this as well, so often.
+    pub fn emit(&mut self, effect: Effect, times: u64) {
+        for _ in 0..times.min(MAX_SENT) {
+            self.plan.emits.push(effect.clone());
+        }
+    }
+
+    /// The driver reads the status from before the reset until `until`.
+    pub fn hold_status(&mut self, until: Option<Nanos>) {
+        let earlier = self.state.hold.map(|hold| hold.status);
+        let status = match (self.world.status.0, earlier) {
+            (0, Some(earlier)) => earlier,
+            // The device was never touched: as if a predecessor had left it so.
+            (0, None) => Status::ACKNOWLEDGE,
+            (status, _) => status,
+        };
+        self.state.hold = Some(Hold {
+            status,
+            until,
+            by: self.index,
+            epoch: self.world.epoch,
+        });
+    }
+
+    /// The configuration changes together with the next interrupt of `cause`.
+    pub fn merge(&mut self, cause: Cause, input: Input, due_now: bool) {
+        let hear = Hear {
+            merged: true,
+            ..Hear::plain(input)
+        };
+        if due_now || self.state.merging.len() >= MAX_MERGING {
+            self.hear(hear);
+        } else {
+            self.state.merging.push_back((cause, hear.input));
+        }
+    }
+
+    /// The device hears a write of the common configuration that the driver never made.
+    pub fn write_common(&mut self, register: CommonCfg, val: u16, queue: Option<u16>) {
+        let Some(template) = self.state.template else {
+            return;
+        };
+        let Some(Field::Common(known)) = template.field else {
+            return;
+        };
+        let off = (template.off - known.offset()) + register.offset();
+        self.hear(Hear::plain(Input::Access(Access {
+            op: Op::Write,
+            off,
+            width: register.width(),
+            val: Some(val.into()),
+            field: Some(Field::Common(register)),
+            q: queue,
+            ..template
+        })));
+    }
+}

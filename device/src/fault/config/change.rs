@@ -1,0 +1,309 @@
+//! `cfg.change`
+
+use toml::Value;
+
+use crate::fault::act::Act;
+use crate::fault::bench::{Bench, Hear};
+use crate::fault::catalogue::{Arg, BOTH, Needs, VIRTIO, Verb};
+use crate::fault::error::nearest;
+use crate::fault::host::config_input;
+use crate::fault::trigger::Occasion;
+use crate::shape::Attach;
+use crate::spec::BlkConfig;
+use crate::trace::{Cause, Device, Legality};
+
+/// The device configuration changes.
+pub static VERB: Verb = Verb {
+    name: "cfg.change",
+    summary: "A field of the device configuration takes another value, with its interrupt, without one, or together with the next interrupt of a queue.",
+    classes: &[
+        (Legality::Legal, "irq = true or \"merge:q<n>\""),
+        (Legality::Illegal, "irq = false: nobody is told"),
+    ],
+    sentence: "When the configuration changes, the device sends a configuration change notification.",
+    section: "4.1.5.4, 4.1.4.5.1",
+    args: &[
+        Arg {
+            name: "field",
+            kind: "field of virtio_blk_config",
+            default: Some("capacity"),
+            words: "the field that changes",
+        },
+        Arg {
+            name: "val",
+            kind: "number",
+            default: None,
+            words: "its new value (capacity: sectors of 512 bytes)",
+        },
+        Arg {
+            name: "add",
+            kind: "number",
+            default: Some(""),
+            words: "in place of `val`: what is added to its value; only for capacity, which is known",
+        },
+        Arg {
+            name: "irq",
+            kind: "true, false or \"merge:q<n>\"",
+            default: Some("true"),
+            words: "whether the driver is told, and with which queue's interrupt",
+        },
+    ],
+    needs: Needs::Anything,
+    attachments: BOTH,
+    kinds: VIRTIO,
+    example: r#"
+on = "complete[q0]"
+nth = 100
+do = "cfg.change"
+args = { field = "capacity", add = 2048, irq = "merge:q0" }
+"#,
+    build: |args, shape| {
+        let name = args.word("field")?.unwrap_or("capacity");
+        let field = BlkConfig::named(name).ok_or_else(|| {
+            args.error(
+                "field",
+                format!("`{name}` is not a field of virtio_blk_config"),
+            )
+            .help(nearest(name, BlkConfig::ALL.iter().map(|f| f.name())))
+        })?;
+        let most = u64::MAX >> (64 - 8 * u32::from(field.width()));
+        let value = match (
+            args.integer("val", 0..=most)?,
+            args.integer("add", 0..=most)?,
+        ) {
+            (Some(val), None) => To::Value(val),
+            (None, Some(add)) if field == BlkConfig::Capacity => To::Sum(add),
+            (None, Some(_)) => {
+                return Err(args.error(
+                    "add",
+                    format!("the value of `{name}` is not known: expected `val`, or `field = \"capacity\"`"),
+                ));
+            }
+            (Some(_), Some(_)) => {
+                return Err(args.error("add", "expected either `val` or `add`"));
+            }
+            (None, None) => return Err(args.missing("val")),
+        };
+        let told = match args.value("irq") {
+            None | Some(Value::Boolean(true)) => Told::Now,
+            Some(Value::Boolean(false)) => Told::Never,
+            Some(Value::String(text)) => {
+                let queue = text.strip_prefix("merge:").and_then(|c| c.parse().ok());
+                match queue {
+                    Some(Cause::Queue(q)) if q < shape.queues => Told::With(Cause::Queue(q)),
+                    Some(Cause::Queue(_)) => {
+                        return Err(args.error(
+                            "irq",
+                            format!(
+                                "irq = \"{text}\": the device has queues 0 to {}",
+                                shape.queues - 1
+                            ),
+                        ));
+                    }
+                    _ => {
+                        return Err(args.error(
+                            "irq",
+                            format!("irq = \"{text}\": expected true, false or \"merge:q<n>\""),
+                        ));
+                    }
+                }
+            }
+            Some(other) => {
+                return Err(args.error(
+                    "irq",
+                    format!("irq = {other}: expected true, false or \"merge:q<n>\""),
+                ));
+            }
+        };
+        if shape.attach == Attach::VhostUser && matches!(told, Told::With(_)) {
+            return Err(args.error(
+                "irq",
+                "\"merge:…\" is impossible with attach = \"vhost-user\": QEMU sends the messages there",
+            ));
+        }
+        Ok(Box::new(Change { field, value, told }))
+    },
+};
+
+#[derive(Clone, Copy, Debug)]
+enum To {
+    Value(u64),
+    Sum(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    Now,
+    Never,
+    With(Cause),
+}
+
+#[derive(Clone, Debug)]
+struct Change {
+    field: BlkConfig,
+    value: To,
+    told: Told,
+}
+
+impl Act for Change {
+    fn class(&self, _world: &Device) -> Legality {
+        match self.told {
+            Told::Never => Legality::Illegal,
+            _ => Legality::Legal,
+        }
+    }
+
+    fn object(&self, _occasion: &Occasion<'_>) -> String {
+        Cause::Config.to_string()
+    }
+
+    fn fire(&mut self, occasion: &Occasion<'_>, bench: &mut Bench<'_>) {
+        let value = match self.value {
+            To::Value(value) => value,
+            To::Sum(add) => bench.state.config_value(self.field).wrapping_add(add),
+        };
+        let Some(input) = config_input(self.field, value) else {
+            return;
+        };
+        match self.told {
+            Told::Now => bench.hear(Hear::plain(input)),
+            Told::Never => bench.hear(Hear {
+                muted: true,
+                ..Hear::plain(input)
+            }),
+            Told::With(with) => {
+                let due_now = matches!(
+                    occasion,
+                    Occasion::Irq { sent: false, cause, .. } if *cause == with
+                );
+                bench.merge(with, input, due_now);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fault::testing::Rig;
+    use crate::spec::Field;
+    use crate::trace::{Cause, Effect, Input};
+
+    fn capacity(sectors: u64) -> Input {
+        Input::Config {
+            offset: 0,
+            bytes: sectors.to_le_bytes().to_vec(),
+        }
+    }
+
+    #[test]
+    fn the_driver_is_told_of_a_change() {
+        let mut rig = Rig::block(&["on = 'host:grow'\ndo = 'cfg.change'\nargs = { val = 4096 }"]);
+        rig.bring_up();
+        let outcome = rig.host("grow");
+        assert_eq!(outcome.heard.unwrap()[0], capacity(4096));
+        assert!(
+            matches!(outcome.shown.as_slice(), [Effect::Message(m)] if m.cause == Cause::Config)
+        );
+        assert_eq!(rig.read(Field::Device(0)), 4096);
+    }
+
+    #[test]
+    fn a_sum_is_taken_of_the_value_as_it_is() {
+        let mut rig =
+            Rig::block(&["on = 'host:grow'\nnth = '1..'\ndo = 'cfg.change'\nargs = { add = 8 }"]);
+        rig.bring_up();
+        rig.host("grow");
+        assert_eq!(rig.read(Field::Device(0)), 2048 + 8);
+        rig.input(capacity(100));
+        rig.host("grow");
+        assert_eq!(rig.read(Field::Device(0)), 108);
+    }
+
+    #[test]
+    fn nobody_is_told_of_a_silent_change() {
+        let mut rig =
+            Rig::block(&["on = 'host:grow'\ndo = 'cfg.change'\nargs = { val = 1, irq = false }"]);
+        rig.bring_up();
+        let outcome = rig.host("grow");
+        assert!(outcome.shown.is_empty());
+        assert_eq!(rig.read(Field::Device(0)), 1);
+    }
+
+    #[test]
+    fn one_isr_value_carries_both_events() {
+        let mut rig = Rig::block(&[
+            "on = 'complete[q0]'\ndo = 'cfg.change'\nargs = { val = 1, irq = 'merge:q0' }",
+        ]);
+        rig.bring_up_intx();
+        let outcome = rig.input(Input::Complete {
+            queue: 0,
+            head: 0,
+            len: 1,
+        });
+        assert_eq!((outcome.fired.len(), outcome.shown.len()), (1, 0));
+        assert_eq!(outcome.heard, None);
+        let outcome = rig.input(Input::Used { queue: 0 });
+        assert_eq!(
+            outcome.heard,
+            Some(vec![Input::Used { queue: 0 }, capacity(1)])
+        );
+        assert_eq!(outcome.shown.as_slice(), [Effect::Pin(true)]);
+        assert_eq!(rig.read(Field::Isr), 3);
+    }
+
+    #[test]
+    fn one_message_carries_both_events_where_they_share_it() {
+        let mut rig = Rig::block_with(
+            "queues = 2\nmsix = 1",
+            &[
+                "on = 'irq.due[q0]'\nnth = 2\ndo = 'cfg.change'\nargs = { val = 1, irq = 'merge:q0' }",
+            ],
+        );
+        rig.bring_up_on(0, 0);
+        assert_eq!(rig.input(Input::Used { queue: 0 }).shown.len(), 1);
+        let outcome = rig.input(Input::Used { queue: 0 });
+        assert!(
+            matches!(outcome.shown.as_slice(), [Effect::Message(m)] if m.cause == Cause::Queue(0))
+        );
+        assert_eq!(rig.read(Field::Device(0)), 1);
+    }
+
+    #[test]
+    fn what_can_not_be_done_is_refused() {
+        for (args, message) in [
+            (
+                "",
+                "`cfg.change` needs the argument `val`: its new value (capacity: sectors of 512 bytes)",
+            ),
+            (
+                "field = 'seg_maximum', val = 1",
+                "`seg_maximum` is not a field of virtio_blk_config",
+            ),
+            (
+                "field = 'writeback', val = 256",
+                "val = 256: expected a number from 0 to 255",
+            ),
+            (
+                "field = 'seg_max', add = 1",
+                "the value of `seg_max` is not known: expected `val`, or `field = \"capacity\"`",
+            ),
+            (
+                "val = 1, irq = 'merge:q7'",
+                "irq = \"merge:q7\": the device has queues 0 to 1",
+            ),
+            (
+                "val = 1, irq = 'later'",
+                "irq = \"later\": expected true, false or \"merge:q<n>\"",
+            ),
+            (
+                "val = 1, vall = 2",
+                "`cfg.change` has no argument `vall`: it has field, val, add, irq",
+            ),
+        ] {
+            let error = Rig::refused(&format!(
+                "on = 'live'\ndo = 'cfg.change'\nargs = {{ {args} }}"
+            ));
+            assert_eq!(error.message, message);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Device configuration.
+
+mod change;
+
+pub(super) use change::VERB as CHANGE;
