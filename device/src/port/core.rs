@@ -17,6 +17,9 @@ use crate::trace::{Effect, Input, Op, Part, QueueSetup, Step, What};
 /// Steps that one input may lead to, such as an error of the backend that breaks the device.
 const MAX_FOLLOW_UPS: usize = 4;
 
+/// Takes bytes of the device configuration, from an offset on.
+pub type Configure = Box<dyn Fn(u16, &[u8]) + Send>;
+
 /// The function, its faults, and all that it acts on.
 pub struct Core {
     pub dev: u8,
@@ -25,6 +28,8 @@ pub struct Core {
     pub irqs: Irqs,
     pub memory: Memory,
     pub backend: Option<Fronted>,
+    /// Takes a changed configuration to our own backend: what the function shows, the disk has.
+    pub configure: Option<Configure>,
     /// Wakes the thread that waits for deadlines.
     pub wake: EventFd,
     running: Vec<QueueSetup>,
@@ -47,6 +52,7 @@ impl Core {
             irqs,
             memory: Memory::default(),
             backend,
+            configure: None,
             wake,
             running: Vec::new(),
             waited_for: None,
@@ -66,6 +72,13 @@ impl Core {
                 shown,
                 meant,
             } = self.injector.step(self.journal.now(), &input);
+            if let Some(configure) = &self.configure {
+                for input in heard.as_deref().unwrap_or(std::slice::from_ref(&input)) {
+                    if let Input::Config { offset, bytes } = input {
+                        configure(*offset, bytes);
+                    }
+                }
+            }
             // Recorded first: what an interrupt leads to comes after the interrupt.
             let part = part_of(&input);
             let effects = shown.clone();
