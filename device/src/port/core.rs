@@ -28,7 +28,8 @@ pub struct Core {
     pub irqs: Irqs,
     pub memory: Memory,
     pub backend: Option<Fronted>,
-    /// Takes a changed configuration to our own backend: what the function shows, the disk has.
+    /// Takes a changed configuration to our own backend, which it keeps alive: what the function
+    /// shows, the disk has.
     pub configure: Option<Configure>,
     /// Wakes the thread that waits for deadlines.
     pub wake: EventFd,

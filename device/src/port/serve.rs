@@ -1,18 +1,19 @@
 //! Serving one device, whatever it is and however it is attached.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 
 use serde_json::json;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::conductor::Conducted;
-use super::core::Core;
+use super::core::{Configure, Core};
 use super::frontend::{Fronted, FrontendError};
 use super::irqs::Irqs;
 use super::journal::Journal;
 use super::vfio_user::Port;
-use super::vhost_user::BackendError;
+use super::vhost_user::{Backend, BackendError};
+use crate::backend::Observer;
 use crate::fault::{Fault, Injector, device_input};
 use crate::function::Function;
 use crate::shape::{Attach, Kind, Shape};
@@ -118,15 +119,32 @@ pub fn serve(
         });
     }
     let wake = EventFd::new(EFD_NONBLOCK).map_err(ServeError::Os)?;
-    let (_tell, observed) = mpsc::channel();
-    let (backend, features, config) = match backend_socket(shape) {
+    let (tell, observed) = mpsc::channel();
+    let told = Told {
+        tell,
+        wake: wake.try_clone().map_err(ServeError::Os)?,
+    };
+    let own = match (shape.kind, &shape.backend) {
+        (Kind::Block, None) => {
+            let socket = dir.join(format!("dev{dev}-backend"));
+            Some(Arc::new(Backend::start(
+                shape,
+                &socket,
+                Some(Arc::new(told)),
+            )?))
+        }
+        _ => None,
+    };
+    let path = own.as_ref().map(|own| own.socket());
+    let path = path.or(shape
+        .backend
+        .as_ref()
+        .map(|foreign| foreign.socket.as_path()));
+    let (backend, features, config) = match path {
         Some(path) => {
-            let (fronted, offer) = Fronted::connect(&path, shape.queues, BlkConfig::SIZE as u32)?;
-            (
-                Some(fronted),
-                u128::from(offer.features) & !withheld(shape),
-                offer.config,
-            )
+            let (fronted, offer) = Fronted::connect(path, shape.queues, BlkConfig::SIZE as u32)?;
+            let features = u128::from(offer.features) & !withheld(shape);
+            (Some(fronted), features, offer.config)
         }
         None => (None, 0, Vec::new()),
     };
@@ -139,7 +157,14 @@ pub fn serve(
     journal.record(What::Hello(Box::new(hello.clone())));
     let injector = Injector::new(function, hello, faults, seed);
     let irqs = Irqs::new(shape.table_size(), shape.msi);
-    let core = Core::new(dev, journal, injector, irqs, backend, wake);
+    let mut core = Core::new(dev, journal, injector, irqs, backend, wake);
+    core.configure = own.map(|own| -> Configure {
+        Box::new(move |offset, bytes| {
+            let mut configuration = own.configuration();
+            configuration.overwrite(offset, bytes);
+            own.configure(configuration);
+        })
+    });
     let port = Port::start(&socket, shape, core, observed)?;
     let device = json!({"driver": "vfio-user-pci", "socket": {"type": "unix", "path": socket}});
     Ok(Served {
@@ -169,10 +194,28 @@ fn vhost_user_attachment(dev: u8, shape: &Shape, socket: &Path) -> Attachment {
     }
 }
 
-fn backend_socket(shape: &Shape) -> Option<PathBuf> {
-    match (shape.kind, &shape.backend) {
-        (Kind::Block, Some(foreign)) => Some(foreign.socket.clone()),
-        _ => None,
+/// Passes on what our backend tells to the thread that waits for events.
+///
+/// A channel and no lock: the function may be waiting for the backend to stop.
+struct Told {
+    tell: mpsc::Sender<Input>,
+    wake: EventFd,
+}
+
+impl Observer for Told {
+    fn observe(&self, input: Input) {
+        // The messages and kicks are the function's own.
+        if !matches!(
+            input,
+            Input::Chain { .. } | Input::Complete { .. } | Input::Broken
+        ) {
+            return;
+        }
+        // Nobody listens any more when the serving ends.
+        if self.tell.send(input).is_ok() {
+            // Full means that the thread is awake already.
+            let _ = self.wake.write(1);
+        }
     }
 }
 
