@@ -17,7 +17,7 @@ const FLAGS: &[&str] = &[
     "--crate-name=misfire_guest",
     "--crate-type=bin",
     "-Cpanic=abort",
-    "-Copt-level=2",
+    "-Copt-level=s",
     "-Ccodegen-units=1",
     "-Crelocation-model=static",
     "-Cstrip=symbols",
@@ -42,6 +42,7 @@ fn main() {
         .args(FLAGS)
         .args(["--target", TARGET])
         .arg(format!("-Clink-arg=-T{}", source.join("link.ld").display()))
+        .arg(format!("--remap-path-prefix={}=guest", source.display()))
         .arg("-o")
         .arg(&guest)
         .arg(source.join("src/main.rs"))

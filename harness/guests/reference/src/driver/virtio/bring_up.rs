@@ -120,11 +120,11 @@ impl Block {
             messages: &self.messages,
             mistakes: self.settings.mistakes,
         };
-        let plans = plans(
-            self.messages.len(),
-            self.used.into(),
-            self.settings.mistakes,
-        );
+        let (messages, queues) = (self.messages.len(), self.used);
+        let plans = plans(messages, queues.into(), self.settings.mistakes);
+        if plans.first() != Some(&Plan::PerQueue) {
+            dbg_print!("VIRTIO: messages {messages}, queues {queues}: not one for each");
+        }
         for plan in plans {
             if mapper.map_config(plan) && mapper.map_queues(plan, self.used) {
                 mapper.report(plan, self.used);
