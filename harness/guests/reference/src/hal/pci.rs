@@ -2,6 +2,7 @@
 
 use super::cpu;
 use super::mmio::Mmio;
+use alloc::vec::Vec;
 
 const ADDRESS: u16 = 0xcf8;
 const DATA: u16 = 0xcfc;
@@ -134,25 +135,20 @@ impl Function {
     }
 
     /// The capabilities: id and offset. A list that runs in a circle ends.
-    pub fn capabilities(self) -> impl Iterator<Item = (u8, u16)> {
+    pub fn capabilities(self) -> Vec<(u8, u16)> {
         let mut next = match self.read16(offset::STATUS) & HAS_CAPABILITIES {
             0 => 0,
             _ => self.read8(offset::CAPABILITIES) & 0xfc,
         };
-        core::iter::from_fn(move || {
+        let walk = core::iter::from_fn(|| {
             (next >= 0x40).then(|| {
                 let at = u16::from(next);
                 let head = self.read16(at);
                 next = (head >> 8) as u8 & 0xfc;
                 (head as u8, at)
             })
-        })
-        .take(MOST_CAPABILITIES)
-    }
-
-    /// Offset of the first capability with this id.
-    pub fn capability(self, id: u8) -> Option<u16> {
-        self.capabilities().find(|c| c.0 == id).map(|c| c.1)
+        });
+        walk.take(MOST_CAPABILITIES).collect()
     }
 
     /// The first `length` bytes of the memory behind a BAR; `None` for a port BAR, an empty one, or

@@ -8,6 +8,10 @@ use crate::hal::pci::{Function, capability, command};
 /// Offset of the message control word in either capability.
 const CONTROL: u16 = 2;
 
+/// Entries of an MSI-X table that are unmasked. All are programmed; unmasking costs QEMU an event
+/// descriptor each, and nothing here names an entry beyond an 8-bit vector.
+const UNMASKED: usize = 256;
+
 /// Bits of MSI-X.
 mod msix {
     pub const TABLE: u16 = 4;
@@ -44,10 +48,12 @@ pub struct Slot {
 impl Slot {
     /// Looks the capabilities up.
     pub fn new(function: Function) -> Self {
+        let capabilities = function.capabilities();
+        let first = |id| capabilities.iter().find(|c| c.0 == id).map(|c| c.1);
         Self {
             function,
-            msix: function.capability(capability::MSIX),
-            msi: function.capability(capability::MSI),
+            msix: first(capability::MSIX),
+            msi: first(capability::MSI),
         }
     }
 
@@ -87,7 +93,9 @@ impl Slot {
                     (apic::MESSAGE_ADDRESS >> 32) as u32,
                 );
                 table.write(base + msix::DATA, u32::from(vector));
-                table.write(base + msix::VECTOR_CONTROL, 0u32);
+                if entry < UNMASKED {
+                    table.write(base + msix::VECTOR_CONTROL, 0u32);
+                }
             }
         }
     }

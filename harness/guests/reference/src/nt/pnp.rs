@@ -256,6 +256,7 @@ impl<D: Driver> Device<D> {
         let prepared = self.driver.prepare_hardware(&mut self.wdf);
         self.wdf.objects.enter(Place::Started);
         if let Err(status) = prepared {
+            self.wdf.slot.stop(&self.wdf.assignment, false);
             self.release(vectors);
             return Err(Failure {
                 status,
@@ -298,11 +299,13 @@ impl<D: Driver> Device<D> {
         if let Err(status) = self.driver.d0_entry(&mut self.wdf) {
             dbg_print!("WDF: EvtDeviceD0Entry returned {status}");
             self.driver.d0_exit(&mut self.wdf);
+            self.wdf.slot.stop(&self.wdf.assignment, false);
             return Err(POWER_FAILURE);
         }
         if let Err((status, info)) = self.connect() {
             print_connect_failure(status, &info, &raw const self.wdf as u64);
             self.driver.d0_exit(&mut self.wdf);
+            self.wdf.slot.stop(&self.wdf.assignment, false);
             return Err(POWER_FAILURE);
         }
         self.wdf.slot.unmask(&self.wdf.assignment);
@@ -346,7 +349,6 @@ impl<D: Driver> Device<D> {
 
     fn release(&mut self, vectors: &mut Vectors) {
         self.driver.release_hardware(&mut self.wdf);
-        self.wdf.slot.stop(&self.wdf.assignment, false);
         self.wdf.objects.revoke();
         self.wdf.assignment.release(vectors);
         self.wdf.assignment = Assignment::Nothing;

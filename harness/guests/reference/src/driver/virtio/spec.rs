@@ -15,9 +15,8 @@ pub mod cap {
     pub const OFFSET: u16 = 8;
     pub const SIZE: u16 = 12;
     pub const NOTIFY_MULTIPLIER: u16 = 16;
-    /// Bytes that every capability has, and those of the notification capability.
+    /// Bytes that every capability has.
     pub const SMALLEST: u8 = 16;
-    pub const SMALLEST_NOTIFY: u8 = 20;
     /// Values of `cfg_type`.
     pub const COMMON: u8 = 1;
     pub const NOTIFY: u8 = 2;

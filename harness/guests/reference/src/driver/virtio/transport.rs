@@ -3,6 +3,7 @@
 use super::spec::{cap, common, config, status};
 use crate::hal::mmio::Mmio;
 use crate::hal::pci::{Function, capability};
+use alloc::vec::Vec;
 
 /// How often a configuration that keeps changing is read again.
 const MOST_READS: usize = 16;
@@ -20,30 +21,32 @@ pub struct Transport {
 impl Transport {
     /// Finds the first usable capability of each kind. `None` when one is missing.
     pub fn find(function: Function) -> Option<Self> {
-        let window = |kind: u8, smallest: u8| {
-            function
-                .capabilities()
-                .filter(|&(id, at)| {
-                    id == capability::VENDOR
-                        && function.read8(at + cap::TYPE) == kind
-                        && function.read8(at + cap::LENGTH) >= smallest
-                })
-                .find_map(|(_, at)| {
-                    let offset = function.read32(at + cap::OFFSET) as usize;
-                    let size = function.read32(at + cap::SIZE) as usize;
-                    let end = offset.checked_add(size)?;
-                    let bar = function.bar(function.read8(at + cap::BAR), end)?;
-                    Some((bar.part(offset, size)?, at))
-                })
+        let vendor: Vec<_> = function
+            .capabilities()
+            .into_iter()
+            .filter(|&(id, at)| {
+                id == capability::VENDOR && function.read8(at + cap::LENGTH) >= cap::SMALLEST
+            })
+            .map(|(_, at)| (function.read8(at + cap::TYPE), at))
+            .collect();
+        let window = |kind: u8| {
+            let mut right = vendor.iter().filter(|c| c.0 == kind);
+            right.find_map(|&(_, at)| {
+                let offset = function.read32(at + cap::OFFSET) as usize;
+                let size = function.read32(at + cap::SIZE) as usize;
+                let end = offset.checked_add(size)?;
+                let bar = function.bar(function.read8(at + cap::BAR), end)?;
+                Some((bar.part(offset, size)?, at))
+            })
         };
-        let (notify, at) = window(cap::NOTIFY, cap::SMALLEST_NOTIFY)?;
-        let (common, _) = window(cap::COMMON, cap::SMALLEST)?;
+        let (notify, at) = window(cap::NOTIFY)?;
+        let (common, _) = window(cap::COMMON)?;
         Some(Self {
             common: (common.length() >= common::SIZE).then_some(common)?,
             notify,
             multiplier: function.read32(at + cap::NOTIFY_MULTIPLIER),
-            isr: window(cap::ISR, cap::SMALLEST)?.0,
-            device: window(cap::DEVICE, cap::SMALLEST)?.0,
+            isr: window(cap::ISR)?.0,
+            device: window(cap::DEVICE)?.0,
         })
     }
 
