@@ -23,7 +23,7 @@ pub use block::{Block, Done};
 pub use chain::{Chain, NoStatus};
 pub use config::{CONFIG_BYTES, Configuration, device_features};
 pub use request::{Command, Request};
-pub use ring::{BrokenRing, needs_interrupt, peek, settle};
+pub use ring::{BrokenRing, is_drained, needs_interrupt, peek, settle};
 pub use signaller::Signaller;
 pub use storage::Storage;
 

@@ -52,7 +52,7 @@ pub fn peek<M: GuestMemory>(
 ) -> Result<bool, BrokenRing> {
     let size = queue.size();
     // The index is looked at once: a driver that makes a chain available meanwhile is not at fault.
-    if queue.avail_idx(memory, Ordering::Acquire)?.0 == queue.next_avail() {
+    if is_drained(queue, memory)? {
         return Ok(false);
     }
     // There is a chain, so the iterator ends only where it can't read the entry.
@@ -66,6 +66,14 @@ pub fn peek<M: GuestMemory>(
         .fetch(found, size)
         .map_err(|source| BrokenRing::Chain { head, source })?;
     Ok(true)
+}
+
+/// Whether every chain that the driver made available was taken.
+///
+/// # Errors
+/// The available ring is not in the guest's memory.
+pub fn is_drained<M: GuestMemory>(queue: &Queue, memory: &M) -> Result<bool, BrokenRing> {
+    Ok(queue.avail_idx(memory, Ordering::Acquire)?.0 == queue.next_avail())
 }
 
 /// Makes the chain that [`peek`] read used.

@@ -17,7 +17,9 @@ use vmm_sys_util::event::{
 
 use super::memory::sample_ring;
 use super::vring::{SharedMemory, Vring};
-use crate::backend::{Block, BrokenRing, Chain, Observer, Request, needs_interrupt, peek, settle};
+use crate::backend::{
+    Block, BrokenRing, Chain, Observer, Request, is_drained, needs_interrupt, peek, settle,
+};
 use crate::shape::Shape;
 use crate::spec::NO_VECTOR;
 use crate::trace::{Input, QueueSetup};
@@ -217,6 +219,11 @@ impl Session {
         let queue = state.get_queue_mut();
         settle(queue, memory.deref(), head, done.len)?;
         let interrupt = needs_interrupt(queue, memory.deref())?;
+        if interrupt && is_drained(queue, memory.deref())? {
+            // Asked for before the interrupt: what the driver does on it is then always notified,
+            // and the same run makes the same notifications.
+            queue.enable_notification(memory.deref())?;
+        }
         drop(state);
         if interrupt {
             self.raise(index, ring);
