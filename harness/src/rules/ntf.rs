@@ -1,2 +1,309 @@
-use super::registry::Rule;
-pub const RULES: &[Rule] = &[];
+//! VIO-NTF: notifications to the device (virtio 1.3, 2.7.10, 2.9 and 4.1.5.2).
+
+use std::collections::BTreeMap;
+
+use misfire_device::spec::Status;
+use misfire_device::trace::RingSample;
+
+use super::machine::{At, Machine, Now, Object, Say, Watch};
+use super::q::{enabled, index_in};
+use super::registry::{Level, Rule};
+
+/// The rules.
+pub const RULES: &[Rule] = &[
+    Rule {
+        id: "VIO-NTF-001",
+        sentence: "No queue is notified before DRIVER_OK.",
+        source: "virtio 1.3, 3.1.1; P10, B40",
+        breaks: "a notification during initialisation, before DRIVER_OK is set",
+        proof: "After a reset and before ACKNOWLEDGE it is VIO-NTF-008's.",
+        watch: Watch::Each(before_driver_ok),
+        ..Rule::BASE
+    },
+    Rule {
+        id: "VIO-NTF-002",
+        sentence: "A notification is a write of 16 bits; of 32 if NOTIFICATION_DATA was negotiated.",
+        source: "virtio 1.3, 4.1.5.2.1",
+        breaks: "another width",
+        watch: Watch::Each(width),
+        ..Rule::BASE
+    },
+    Rule {
+        id: "VIO-NTF-003",
+        sentence: "The value of a notification is the queue's index, or its queue_notif_config_data if NOTIF_CONFIG_DATA was negotiated.",
+        source: "virtio 1.3, 4.1.5.2.1",
+        breaks: "another value",
+        proof: "A value that names another enabled queue is VIO-Q-005's.",
+        watch: Watch::Each(value),
+        ..Rule::BASE
+    },
+    Rule {
+        id: "VIO-NTF-004",
+        level: Level::Derived,
+        sentence: "Notifications go to the place of a queue that the device has.",
+        source: "virtio 1.3, 4.1.4.4",
+        breaks: "a write into the notification structure where no queue of the device has its place",
+        watch: Watch::Each(place),
+        ..Rule::BASE
+    },
+    Rule {
+        id: "VIO-NTF-005",
+        sentence: "With NOTIFICATION_DATA a notification tells the index that the next buffer will get.",
+        source: "virtio 1.3, 2.9 and 4.1.5.2.1",
+        breaks: "the value is ahead of avail.idx",
+        proof: "Compared with the ring as it is sampled at the notification; the ring may be ahead.",
+        watch: Watch::with::<Data>(),
+        ..Rule::BASE
+    },
+    Rule {
+        id: "VIO-NTF-006",
+        sentence: "When buffers become available and the device wants to know, it is notified.",
+        source: "virtio 1.3, 2.7.10.1; B55, B77",
+        breaks: "at a reset a queue still has buffers that came after the last notification, and the device had asked for one",
+        proof: "From the samples of the ring at the last notification and at the reset.",
+        watch: Watch::with::<Forgotten>(),
+        ..Rule::BASE
+    },
+    Rule {
+        id: "VIO-NTF-007",
+        level: Level::Derived,
+        sentence: "Only enabled queues are notified.",
+        source: "virtio 1.3, 4.1.4.3 (queue_enable)",
+        breaks: "a queue is notified that the driver never enabled",
+        proof: "A queue that was enabled before the last reset is VIO-RST-006's.",
+        watch: Watch::Each(disabled),
+        ..Rule::BASE
+    },
+    Rule {
+        id: "VIO-NTF-008",
+        sentence: "After a reset no queue is notified until the device is live again.",
+        source: "virtio 1.3, 3.1.1 and 2.4",
+        breaks: "a device that was live is reset, and a queue is notified before ACKNOWLEDGE",
+        watch: Watch::Each(after_reset),
+        ..Rule::BASE
+    },
+];
+
+const NOTIFICATION_DATA: u8 = 38;
+
+fn with_data(now: &Now<'_>) -> bool {
+    now.s.dev.accepted >> NOTIFICATION_DATA & 1 != 0
+}
+
+/// Whether the notification falls between the reset of a live device and ACKNOWLEDGE.
+fn left_over(now: &Now<'_>) -> bool {
+    now.s.past.live.is_some() && now.s.epoch.began.is_some() && now.s.epoch.written == 0
+}
+
+fn before_driver_ok(now: &Now<'_>, say: &mut Say<'_>) {
+    let Some((access, _)) = now.notifies() else {
+        return;
+    };
+    let q = access.q.unwrap_or(0);
+    if now.s.epoch.written & Status::DRIVER_OK != 0 {
+        say.held(Object::Queue(q));
+    } else if !left_over(now) {
+        say.broken(
+            Object::Queue(q),
+            &[],
+            format!(
+                "queue {q} is notified with device_status at {}",
+                now.s.dev.status
+            ),
+        );
+    }
+}
+
+fn width(now: &Now<'_>, say: &mut Say<'_>) {
+    let Some((access, _)) = now.notifies() else {
+        return;
+    };
+    let q = access.q.unwrap_or(0);
+    let right = if with_data(now) { 4 } else { 2 };
+    if access.width == right {
+        say.held(Object::Queue(q));
+    } else {
+        say.broken(
+            Object::Queue(q),
+            &[],
+            format!(
+                "queue {q} is notified with {} bytes; {right} are right",
+                access.width
+            ),
+        );
+    }
+}
+
+fn value(now: &Now<'_>, say: &mut Say<'_>) {
+    let Some((access, value)) = now.notifies() else {
+        return;
+    };
+    let Some(q) = access.q else { return };
+    let got = value as u16;
+    let expected = match index_in(now, value) {
+        Some(_) => Some(q),
+        None => now.s.epoch.queues.get(&q).and_then(|f| f.notif_data),
+    };
+    let Some(expected) = expected else { return };
+    if got == expected {
+        say.held(Object::Queue(q));
+    } else if index_in(now, value).is_none_or(|index| !enabled(now.s, index)) {
+        say.broken(
+            Object::Queue(q),
+            &[],
+            format!("queue {q} is notified with the value {got:#x}; {expected:#x} is right"),
+        );
+    }
+}
+
+fn place(now: &Now<'_>, say: &mut Say<'_>) {
+    let Some((access, _)) = now.notifies() else {
+        return;
+    };
+    match access.q.filter(|q| *q < now.s.dev.shape.queues) {
+        Some(q) => say.held(Object::Queue(q)),
+        None => say.broken(
+            Object::Device,
+            &[],
+            format!(
+                "a notification at {:#x} of {:?}, where none of the {} queues has its place",
+                access.off, access.space, now.s.dev.shape.queues
+            ),
+        ),
+    }
+}
+
+/// Notifications with data that wait for the sample of their ring.
+#[derive(Default)]
+struct Data {
+    told: BTreeMap<u16, (u64, u16)>,
+}
+
+impl Machine for Data {
+    fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
+        if let Some((access, value)) = now.notifies()
+            && let (true, Some(q)) = (with_data(now), access.q)
+        {
+            self.told.insert(q, (now.seq, (value >> 16) as u16));
+        }
+        if let At::Ring(sample) = now.at
+            && let Some((seq, told)) = self.told.remove(&sample.q)
+        {
+            let q = sample.q;
+            if sample.avail_idx.wrapping_sub(told) < 0x8000 {
+                say.held(Object::Queue(q));
+            } else {
+                say.broken(
+                    Object::Queue(q),
+                    &[seq, now.seq],
+                    format!(
+                        "a notification of queue {q} tells the index {told}, and avail.idx is {}",
+                        sample.avail_idx
+                    ),
+                );
+            }
+        }
+    }
+}
+
+/// What the device was told of each ring.
+#[derive(Default)]
+struct Forgotten {
+    told: BTreeMap<u16, (u64, u16)>,
+    notified: Option<(u16, u64)>,
+}
+
+impl Machine for Forgotten {
+    fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
+        if let Some((access, _)) = now.notifies() {
+            self.notified = access.q.map(|q| (q, now.seq));
+        }
+        if let At::Ring(sample) = now.at {
+            // The sample at a notification shows what the device now knows of.
+            if let Some((q, seq)) = self.notified
+                && q == sample.q
+            {
+                self.notified = None;
+                self.told.insert(q, (seq, sample.avail_idx));
+            } else if !now.s.dev.status.has(Status::DRIVER_OK) {
+                self.judge(sample, now, say);
+            }
+        }
+        if now.resets() {
+            for queue in now.s.dev.queues.iter().filter_map(|q| q.ring) {
+                self.judge(&queue, now, say);
+            }
+        }
+    }
+}
+
+impl Forgotten {
+    fn judge(&mut self, sample: &RingSample, now: &Now<'_>, say: &mut Say<'_>) {
+        const EVENT_IDX: u8 = 29;
+        const NO_NOTIFY: u16 = 1;
+        let Some((seq, told)) = self.told.remove(&sample.q) else {
+            return;
+        };
+        let q = sample.q;
+        let new = sample.avail_idx.wrapping_sub(told);
+        if new == 0 {
+            return say.held(Object::Queue(q));
+        }
+        let unused = sample.avail_idx != sample.used_idx;
+        let wanted = if now.s.dev.accepted >> EVENT_IDX & 1 != 0 {
+            // As in 2.7.10.1: the index that the device waits for is among the new ones.
+            sample
+                .avail_idx
+                .wrapping_sub(sample.avail_event)
+                .wrapping_sub(1)
+                < new
+        } else {
+            sample.used_flags & NO_NOTIFY == 0
+        };
+        if unused && wanted && new < 0x8000 {
+            say.broken(
+                Object::Queue(q),
+                &[seq, now.seq],
+                format!("buffers were made available in queue {q} after its last notification, and the device was waiting for one"),
+            );
+        }
+    }
+}
+
+fn disabled(now: &Now<'_>, say: &mut Say<'_>) {
+    let Some((access, _)) = now.notifies() else {
+        return;
+    };
+    let Some(q) = access.q.filter(|q| *q < now.s.dev.shape.queues) else {
+        return;
+    };
+    if now.s.epoch.written & Status::DRIVER_OK == 0 || now.s.past.enabled.contains(&q) {
+        return;
+    }
+    if enabled(now.s, q) {
+        say.held(Object::Queue(q));
+    } else {
+        say.broken(
+            Object::Queue(q),
+            &[],
+            format!("queue {q} is notified, and was never enabled"),
+        );
+    }
+}
+
+fn after_reset(now: &Now<'_>, say: &mut Say<'_>) {
+    if !left_over(now) {
+        return;
+    }
+    if let Some((access, _)) = now.notifies() {
+        let q = access.q.unwrap_or(0);
+        let reset = now.s.epoch.began.unwrap_or(now.seq);
+        say.broken(
+            Object::Queue(q),
+            &[reset, now.seq],
+            format!("queue {q} is notified after the reset"),
+        );
+    } else if now.status().is_some_and(|s| s.0 != 0) || matches!(now.at, At::End) {
+        say.held(Object::Device);
+    }
+}

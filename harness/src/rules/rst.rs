@@ -72,7 +72,7 @@ pub const RULES: &[Rule] = &[
         sentence: "Between a reset and the next initialisation the driver leaves the old queues alone.",
         source: "virtio 1.3, 2.4 and 3.1.1",
         breaks: "a queue is notified after device_status was written 0 and before ACKNOWLEDGE",
-        follows: &[],
+        follows: &["VIO-NTF-008"],
         watch: Watch::Each(old_queues),
         ..Rule::BASE
     },

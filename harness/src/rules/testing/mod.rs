@@ -1,6 +1,10 @@
 //! Traces written by hand, made with the correct device, and the cases of every family.
 
+mod acc;
+mod feat;
 mod init;
+mod ntf;
+mod q;
 mod rob;
 mod rst;
 
@@ -33,7 +37,17 @@ pub type Case = (&'static str, &'static str, Expected, fn() -> Trace);
 
 /// Every case of every family.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    [init::CASES, rst::CASES, rob::CASES].into_iter().flatten()
+    [
+        init::CASES,
+        feat::CASES,
+        rst::CASES,
+        acc::CASES,
+        q::CASES,
+        ntf::CASES,
+        rob::CASES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// A trace in the making: what the driver does reaches a correct device, whose answer is recorded.

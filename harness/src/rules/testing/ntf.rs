@@ -1,0 +1,191 @@
+//! Cases of VIO-NTF.
+
+use misfire_device::spec::NO_VECTOR;
+
+use super::*;
+
+const DATA: u128 = 1 << 38;
+const CONFIG_DATA: u128 = 1 << 39;
+const EVENT_IDX: u128 = 1 << 29;
+
+fn with(features: u128) -> Trace {
+    trace()
+        .hello_shape(block(), offered() | features)
+        .found()
+        .accept(offered() | features)
+        .features_ok()
+        .queue(0, NO_VECTOR)
+        .queue(1, NO_VECTOR)
+        .driver_ok()
+}
+
+fn without_event_idx() -> Trace {
+    trace()
+        .hello()
+        .found()
+        .accept(offered() & !EVENT_IDX)
+        .features_ok()
+        .queue(0, NO_VECTOR)
+        .driver_ok()
+}
+
+fn sample(avail_idx: u16, used_idx: u16, avail_event: u16, used_flags: u16) -> RingSample {
+    RingSample {
+        dev: 0,
+        q: 0,
+        avail_flags: 0,
+        avail_idx,
+        used_flags,
+        used_idx,
+        used_event: 0,
+        avail_event,
+    }
+}
+
+pub const CASES: &[Case] = &[
+    (
+        "VIO-NTF-001",
+        "notifications once the device is live",
+        HELD,
+        || trace().hello().up().notify(0),
+    ),
+    (
+        "VIO-NTF-001",
+        "a notification before DRIVER_OK",
+        FAIL,
+        || {
+            trace()
+                .hello()
+                .negotiated()
+                .queue(0, NO_VECTOR)
+                .notify(0)
+                .driver_ok()
+        },
+    ),
+    (
+        "VIO-NTF-001",
+        "a notification right after a reset is another rule's",
+        UNSEEN,
+        || trace().hello().up().reset().notify(0),
+    ),
+    ("VIO-NTF-002", "16 bits", HELD, || {
+        trace().hello().up().notify(0)
+    }),
+    ("VIO-NTF-002", "32 bits", FAIL, || {
+        trace().hello().up().notify_at(0, 4, 0)
+    }),
+    (
+        "VIO-NTF-002",
+        "32 bits with NOTIFICATION_DATA",
+        HELD,
+        || with(DATA).notify_at(1, 4, 0x0001_0001),
+    ),
+    ("VIO-NTF-003", "the queue's index", HELD, || {
+        trace().hello().up().notify(1)
+    }),
+    ("VIO-NTF-003", "something else", FAIL, || {
+        trace().hello().up().notify_at(0, 2, 7)
+    }),
+    (
+        "VIO-NTF-003",
+        "the index, where the device asked for another value",
+        FAIL,
+        || {
+            with(CONFIG_DATA)
+                .wr(CommonCfg::QueueSelect, 1_u8)
+                .rd_as(CommonCfg::QueueNotifConfigData, 0x55_u8)
+                .notify(1)
+        },
+    ),
+    ("VIO-NTF-004", "a queue that is there", HELD, || {
+        trace().hello().up().notify(0)
+    }),
+    ("VIO-NTF-004", "a queue that is not there", FAIL, || {
+        trace().hello().up().notify(9)
+    }),
+    ("VIO-NTF-005", "the index of the next buffer", HELD, || {
+        with(DATA).notify_at(0, 4, 0x0003_0000).ring(0, 3, 0)
+    }),
+    (
+        "VIO-NTF-005",
+        "an index that is not there yet",
+        FAIL,
+        || with(DATA).notify_at(0, 4, 0x0005_0000).ring(0, 3, 0),
+    ),
+    ("VIO-NTF-006", "every buffer was told of", HELD, || {
+        without_event_idx()
+            .notify(0)
+            .ring(0, 1, 0)
+            .ring(0, 1, 1)
+            .reset()
+    }),
+    (
+        "VIO-NTF-006",
+        "a buffer that the device was not told of",
+        FAIL,
+        || {
+            without_event_idx()
+                .notify(0)
+                .ring(0, 1, 0)
+                .ring(0, 2, 1)
+                .reset()
+        },
+    ),
+    (
+        "VIO-NTF-006",
+        "a buffer that the device did not want to be told of",
+        UNSEEN,
+        || {
+            without_event_idx()
+                .notify(0)
+                .ring(0, 1, 0)
+                .sample(sample(2, 1, 0, 1))
+                .reset()
+        },
+    ),
+    (
+        "VIO-NTF-006",
+        "the index that the device waits for went by",
+        FAIL,
+        || {
+            trace()
+                .hello()
+                .up_intx()
+                .notify(0)
+                .ring(0, 1, 0)
+                .sample(sample(2, 1, 1, 0))
+                .reset()
+        },
+    ),
+    (
+        "VIO-NTF-006",
+        "the index that the device waits for is far",
+        UNSEEN,
+        || {
+            trace()
+                .hello()
+                .up_intx()
+                .notify(0)
+                .ring(0, 1, 0)
+                .sample(sample(2, 1, 7, 0))
+                .reset()
+        },
+    ),
+    ("VIO-NTF-007", "an enabled queue", HELD, || {
+        trace().hello().up().notify(0)
+    }),
+    ("VIO-NTF-007", "a queue that was not enabled", FAIL, || {
+        trace()
+            .hello()
+            .negotiated()
+            .queue(0, NO_VECTOR)
+            .driver_ok()
+            .notify(1)
+    }),
+    ("VIO-NTF-008", "no notification after a reset", HELD, || {
+        trace().hello().up().reset().status(1)
+    }),
+    ("VIO-NTF-008", "a notification after a reset", FAIL, || {
+        trace().hello().up().reset().notify(1)
+    }),
+];
