@@ -45,13 +45,16 @@ pub enum Said {
     },
     /// `VIRTIO: needs reset`: the driver noticed DEVICE_NEEDS_RESET.
     NeedsReset,
-    /// `INT: MSI/MSI-X … MessageCount=N …` or `INT: INTx …`: one interrupt resource.
+    /// `INT: MSI/MSI-X … MessageCount=N …`, `Message Interrupt level … MessageCount N` or
+    /// `INT: INTx …`: one interrupt resource.
     Resource {
-        /// Messages that it stands for; none for a line.
+        /// Messages that the driver counted in it; none for a line.
         messages: Option<u32>,
     },
     /// `WDFINT: … MessageNumber=N Vector=V …`, or `Created interrupt(I): … Num(N), Vect(V)`.
     Interrupt {
+        /// Whether it is a message; else a line.
+        message: bool,
         /// The message number.
         number: u32,
         /// The vector that the processor sees.
@@ -64,8 +67,18 @@ pub enum Said {
         /// The status code with its name.
         status: String,
     },
+    /// `VIRTIO: queue 1: lost interrupt?` or `… request timed out …`: a request's interrupt did not
+    /// come in time.
+    Lost {
+        /// Queue index.
+        queue: u16,
+    },
+    /// `PNP: resource requirements changed, …`: the device is started anew with other resources.
+    Restart,
     /// `CNT: line isr=I dpc=D unclaimed=U`.
     LineCount {
+        /// Device, from 0.
+        dev: u8,
         /// Interrupts that the driver said were not its own.
         unclaimed: u64,
     },
@@ -92,6 +105,7 @@ impl Said {
             virtio_line(rest)
         } else if let Some(rest) = after("WDFINT:") {
             Some(Self::Interrupt {
+                message: keyed(rest, "MessageSignaled")? != 0,
                 number: keyed(rest, "MessageNumber")?,
                 vector: keyed(rest, "Vector")?,
             })
@@ -99,14 +113,26 @@ impl Said {
             Some(Self::Resource {
                 messages: Some(keyed(rest, "MessageCount")?),
             })
-        } else if after("INT: INTx").is_some() {
+        } else if let Some(rest) = after("Message Interrupt level ") {
+            Some(Self::Resource {
+                messages: Some(number(rest.rsplit_once("MessageCount ")?.1.trim())?),
+            })
+        } else if after("INT: INTx").is_some()
+            || after("Legacy Interrupts Not Supported!").is_some()
+        {
             Some(Self::Resource { messages: None })
+        } else if after("PNP: resource requirements changed").is_some() {
+            Some(Self::Restart)
         } else if let Some(rest) = after("CNT: line") {
             Some(Self::LineCount {
+                dev: keyed(rest, "dev")
+                    .and_then(|d| u8::try_from(d).ok())
+                    .unwrap_or(0),
                 unclaimed: keyed(rest, "unclaimed")?.into(),
             })
         } else if let Some(rest) = after("Created interrupt(") {
             Some(Self::Interrupt {
+                message: rest.contains("Signaled(Y)"),
                 number: between(rest, "Num(")?,
                 vector: between(rest, "Vect(")?,
             })
@@ -153,6 +179,7 @@ impl Said {
     fn names(&self) -> Option<u8> {
         match self {
             Self::Machine(MachineLine::Started(started)) => Some(started.dev),
+            Self::LineCount { dev, .. } => Some(*dev),
             Self::Machine(MachineLine::Failed { dev, .. } | MachineLine::Device { dev, .. }) => {
                 Some(*dev)
             }
@@ -190,6 +217,11 @@ fn virtio_line(rest: &str) -> Option<Said> {
             vector: vector(v)?,
         },
         ["needs", "reset", ..] => Said::NeedsReset,
+        ["queue", queue, "lost", "interrupt?"] | ["queue", queue, "request", "timed", ..] => {
+            Said::Lost {
+                queue: queue.strip_suffix(':')?.parse().ok()?,
+            }
+        }
         _ => return None,
     })
 }
@@ -259,7 +291,7 @@ impl Speech {
                 for seq in open.drain(..) {
                     said.entry(seq).and_modify(|(of, _)| *of = Some(dev));
                 }
-            } else if words.is_drivers() {
+            } else if names.is_none() && words.is_drivers() {
                 open.push(event.seq);
             }
             said.insert(event.seq, (names, words));
@@ -289,7 +321,13 @@ mod tests {
 
     #[test]
     fn lines_of_the_seeds_are_understood() {
-        let interrupt = |number, vector| Some(Said::Interrupt { number, vector });
+        let interrupt = |number, vector| {
+            Some(Said::Interrupt {
+                message: true,
+                number,
+                vector,
+            })
+        };
         for (line, expected) in [
             (
                 "WDFINT: MessageSignaled=1 MessageNumber=2 Vector=0x93 Irql=9 Affinity=0x1",
@@ -340,9 +378,25 @@ mod tests {
             ),
             (
                 "CNT: line isr=10 dpc=9 unclaimed=1",
-                Said::LineCount { unclaimed: 1 },
+                Said::LineCount {
+                    dev: 0,
+                    unclaimed: 1,
+                },
             ),
             ("VIRTIO: needs reset", Said::NeedsReset),
+            ("VIRTIO: queue 1: lost interrupt?", Said::Lost { queue: 1 }),
+            (
+                "VIRTIO: queue 0: request timed out, resetting the device",
+                Said::Lost { queue: 0 },
+            ),
+            (
+                "PNP: resource requirements changed, starting with a line-based interrupt",
+                Said::Restart,
+            ),
+            (
+                "Message Interrupt level 0x6, Vector 0x63, MessageCount 0",
+                Said::Resource { messages: Some(0) },
+            ),
         ] {
             assert_eq!(Said::of(line), Some(expected), "{line}");
         }

@@ -8,7 +8,7 @@ use misfire_device::trace::{
 use super::judge::Severity;
 use super::registry::{Level, Rule};
 use super::state::State;
-use crate::log::Said;
+use crate::log::{Done, Said};
 
 /// A rule's state machine. It sees every event of one device, and what belongs to no device.
 pub trait Machine {
@@ -177,18 +177,50 @@ impl<'a> Now<'a> {
         }
     }
 
-    /// Whether this shows that something the driver should have done was not done.
+    /// Whether this shows that the guest waited for something in vain, or is gone.
     pub fn failure(&self) -> bool {
         match self.at {
             At::Mark(phase) => phase == "timeout",
-            At::Said(said) => said.is_crash() || said.done().is_some_and(|d| !d.ok),
+            At::Said(said) => {
+                let vain = |done: &Done| matches!(done.reason(), Some("timeout" | "lost"));
+                said.is_crash() || said.done().is_some_and(vain)
+            }
             _ => false,
         }
     }
 
-    /// Whether this shows that the guest finished what it was told to do.
+    /// Whether this shows that the guest is through with what it was told to do; that a request
+    /// ended with an error does not matter here.
     pub fn success(&self) -> bool {
-        self.said().and_then(Said::done).is_some_and(|d| d.ok)
+        self.said()
+            .and_then(Said::done)
+            .is_some_and(|done| done.ok || done.reason() == Some("errors"))
+    }
+
+    /// The vector register that is written, and the vector.
+    pub fn maps(&self) -> Option<(Object, u16)> {
+        let (register, value) = self.common_write()?;
+        Some((self.vector_of(register)?, value as u16))
+    }
+
+    /// The vector register that is read, and what the driver got.
+    pub fn reads_vector(&self) -> Option<(Object, u16)> {
+        let (access, value) = self.access()?;
+        let Some(Field::Common(register)) = access.field.filter(|_| access.op == Op::Read) else {
+            return None;
+        };
+        Some((self.vector_of(register)?, value as u16))
+    }
+
+    fn vector_of(&self, register: CommonCfg) -> Option<Object> {
+        match register {
+            CommonCfg::ConfigMsixVector => Some(Object::Config),
+            CommonCfg::QueueMsixVector => {
+                let q = self.access().and_then(|(a, _)| a.q);
+                Some(Object::Queue(q.unwrap_or(self.s.dev.queue_select)))
+            }
+            _ => None,
+        }
     }
 }
 

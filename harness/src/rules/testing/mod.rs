@@ -1,8 +1,11 @@
 //! Traces written by hand, made with the correct device, and the cases of every family.
 
 mod acc;
+mod cfg;
 mod feat;
 mod init;
+mod isr;
+mod nr;
 mod ntf;
 mod q;
 mod rob;
@@ -43,7 +46,10 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
         rst::CASES,
         acc::CASES,
         q::CASES,
+        isr::CASES,
         ntf::CASES,
+        cfg::CASES,
+        nr::CASES,
         rob::CASES,
     ]
     .into_iter()
