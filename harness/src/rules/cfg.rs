@@ -44,7 +44,7 @@ pub const RULES: &[Rule] = &[
         source: "virtio 1.3, 4.1.5.5 and 3.2.1; B08, B11, B12, B13",
         breaks: "a configuration change message is sent, or ISR status read with bit 1, and neither is looked at",
         proof: "Judged when the guest fails, or at the reset or the end of the trace if the guest did other work in between.",
-        follows: &["VIO-ISR-002"],
+        follows: &["VIO-ISR-002", "VIO-MSIX-010"],
         watch: Watch::with::<Change>(),
         ..Rule::BASE
     },

@@ -248,11 +248,8 @@ fn settle(rule: &Rule, tally: &Tally) -> Judgement {
     if let Some((evidence, text)) = &tally.inconclusive {
         judgement(Outcome::Inconclusive, evidence, text.clone())
     } else if !tally.held.is_empty() {
-        judgement(
-            Outcome::Held,
-            &tally.held,
-            "put to the test and kept".into(),
-        )
+        let text = tally.note.as_deref().unwrap_or("put to the test and kept");
+        judgement(Outcome::Held, &tally.held, text.to_owned())
     } else if let Some((seq, text)) = &tally.spared {
         judgement(Outcome::NotApplicable, &[*seq], text.clone())
     } else if let Some(text) = &tally.not_applicable {

@@ -291,6 +291,8 @@ pub struct Finding {
 pub struct Tally {
     /// Where it was put to the test and kept.
     pub held: Vec<u64>,
+    /// How it was kept, where that is worth a word.
+    pub note: Option<String>,
     /// Where it was broken.
     pub findings: Vec<Finding>,
     /// Why it was not judged where the device broke the specification.
@@ -317,6 +319,11 @@ impl Say<'_> {
         if self.fair(object) && self.tally.held.len() < EVIDENCE {
             self.tally.held.push(self.now.seq);
         }
+    }
+
+    /// How the rule was kept.
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.tally.note.get_or_insert_with(|| text.into());
     }
 
     /// The rule was broken, as badly as its level says.

@@ -36,7 +36,7 @@ pub const RULES: &[Rule] = &[
         sentence: "Recovery sets everything up again, and requests work afterwards.",
         source: "virtio 1.3, 2.1.1 with 2.4; B31",
         breaks: "after the reset that DEVICE_NEEDS_RESET led to, fewer queues are enabled, or events lack the vectors they had, or requests fail",
-        follows: &["VIO-RST-006"],
+        follows: &["VIO-MSIX-005", "VIO-RST-006"],
         watch: Watch::with::<Everything>(),
         ..Rule::BASE
     },

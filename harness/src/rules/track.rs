@@ -141,7 +141,10 @@ pub fn serves(now: &Now<'_>, object: Object) -> bool {
         Object::Queue(q) => moves_on(now, q),
         // Any queue: what an interrupt without a message stands for.
         Object::Device => now.success() || now.notifies().is_some(),
-        _ => false,
+        Object::Port(port) => now.access().is_some_and(|(access, _)| {
+            access.op == Op::Read && access.field == Some(Field::PortEvents(port))
+        }),
+        Object::Status | Object::Isr => false,
     }
 }
 

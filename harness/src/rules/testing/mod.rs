@@ -1,29 +1,30 @@
-//! Traces written by hand, made with the correct device, and the cases of every family.
+//! The cases of every family: traces written by hand, and what the rules say of them.
 
 mod acc;
 mod cfg;
 mod feat;
 mod init;
 mod isr;
+mod msix;
 mod nr;
 mod ntf;
 mod q;
 mod rob;
 mod rst;
+mod trace;
+mod win_msi;
 
 use misfire_device::endpoint::Endpoint;
-use misfire_device::function::{BarLayout, Function};
+use misfire_device::function::BarLayout;
 use misfire_device::shape::{Kind, Shape};
-use misfire_device::spec::{
-    CommonCfg, Field, NO_VECTOR, PciHeader, Status, command, feature_bit, msi_control, msix_control,
-};
+use misfire_device::spec::{CommonCfg, Field};
 use misfire_device::trace::{
-    Effect, Effects, Event, Fired, Hello, Input, IrqKind, Legality, Op, Part, RingSample, Space,
-    Step, TableEntry, What,
+    Effect, Effects, Input, IrqKind, Legality, Op, Part, RingSample, Space, Step, What,
 };
 
 use super::judge::{Context, Judgement, Outcome, Severity, judge};
 use super::registry::rules;
+pub use trace::{FEATURES, LIVE, Trace, block, offered, trace};
 
 /// What a case expects.
 pub type Expected = (Outcome, Option<Severity>);
@@ -46,479 +47,18 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
         rst::CASES,
         acc::CASES,
         q::CASES,
+        msix::CASES,
         isr::CASES,
         ntf::CASES,
         cfg::CASES,
         nr::CASES,
         rob::CASES,
+        rob::INTERRUPTS,
+        win_msi::CASES,
     ]
     .into_iter()
     .flatten()
 }
-
-/// A trace in the making: what the driver does reaches a correct device, whose answer is recorded.
-pub struct Trace {
-    events: Vec<Event>,
-    devices: Vec<(Shape, Function)>,
-    dev: u8,
-}
-
-/// An empty trace.
-pub fn trace() -> Trace {
-    Trace {
-        events: Vec::new(),
-        devices: Vec::new(),
-        dev: 0,
-    }
-}
-
-/// The features that the device of these traces offers.
-pub fn offered() -> u128 {
-    [
-        "VERSION_1",
-        "EVENT_IDX",
-        "INDIRECT_DESC",
-        "SEG_MAX",
-        "BLK_SIZE",
-        "FLUSH",
-        "MQ",
-    ]
-    .iter()
-    .filter_map(|name| feature_bit(name))
-    .fold(0, |bits, bit| bits | 1 << bit)
-}
-
-/// A block device with two queues and three vectors.
-pub fn block() -> Shape {
-    Shape {
-        queues: 2,
-        ..Shape::new(Kind::Block)
-    }
-}
-
-impl Trace {
-    fn push(mut self, what: What) -> Self {
-        let seq = self.events.len() as u64 + 1;
-        self.events.push(Event {
-            seq,
-            time: seq * 1_000,
-            what,
-        });
-        self
-    }
-
-    /// The events.
-    pub fn events(self) -> Vec<Event> {
-        self.events
-    }
-
-    /// The usual block device.
-    pub fn hello(self) -> Self {
-        self.hello_shape(block(), offered())
-    }
-
-    /// A device of a kind, with this number.
-    pub fn hello_dev(self, dev: u8, kind: Kind) -> Self {
-        let mut this = self.hello_shape(
-            match kind {
-                Kind::Block => block(),
-                Kind::PortCard => Shape::new(kind),
-            },
-            offered(),
-        );
-        this.dev = dev;
-        this
-    }
-
-    /// A device of this shape; what follows is about it.
-    pub fn hello_shape(mut self, shape: Shape, features: u128) -> Self {
-        let capacity = 0x1000_u64.to_le_bytes();
-        let mut config = vec![0; 64];
-        config[..8].copy_from_slice(&capacity);
-        self.dev = self.devices.len() as u8;
-        self.devices
-            .push((shape.clone(), Function::new(&shape, features, config)));
-        let dev = self.dev;
-        self.push(What::Hello(Box::new(Hello {
-            dev,
-            shape,
-            features,
-        })))
-        .pci(
-            PciHeader::Command,
-            (command::MEMORY | command::BUS_MASTER).into(),
-        )
-    }
-
-    /// What follows is about device `dev`.
-    pub fn on(mut self, dev: u8) -> Self {
-        self.dev = dev;
-        self
-    }
-
-    fn function(&mut self) -> &mut Function {
-        &mut self.devices[usize::from(self.dev)].1
-    }
-
-    fn shape(&self) -> &Shape {
-        &self.devices[usize::from(self.dev)].0
-    }
-
-    /// An input, and the correct device's answer.
-    pub fn input(self, input: Input) -> Self {
-        self.input_shown(input, |_| ())
-    }
-
-    /// An input; the outside is shown the correct device's answer after `change`.
-    pub fn input_shown(mut self, input: Input, change: impl FnOnce(&mut Effects)) -> Self {
-        let dev = self.dev;
-        let mut shown = self.function().step(0, &input);
-        change(&mut shown);
-        self.push(What::Step(Step {
-            dev,
-            part: Part::Function,
-            input,
-            heard: None,
-            shown,
-            meant: None,
-        }))
-    }
-
-    /// An input that the device never hears.
-    pub fn unheard(self, input: Input) -> Self {
-        let dev = self.dev;
-        self.push(What::Step(Step {
-            dev,
-            part: Part::Function,
-            input,
-            heard: Some(Vec::new()),
-            shown: Effects::new(),
-            meant: None,
-        }))
-    }
-
-    /// An access by place.
-    pub fn access(mut self, op: Op, space: Space, off: u64, width: u8, val: Option<u64>) -> Self {
-        let access = self.function().name(op, space, off, width, val);
-        self.input(Input::Access(access))
-    }
-
-    /// A write of a register of the common configuration.
-    pub fn wr(self, register: CommonCfg, val: impl Into<u64>) -> Self {
-        let off = BarLayout::COMMON + register.offset();
-        self.access(
-            Op::Write,
-            Space::Bar0,
-            off,
-            register.width(),
-            Some(val.into()),
-        )
-    }
-
-    /// A write of a vector register that the device refuses, as a fault makes it.
-    pub fn wr_refused(mut self, register: CommonCfg, val: u16) -> Self {
-        let off = BarLayout::COMMON + register.offset();
-        let access = self
-            .function()
-            .name(Op::Write, Space::Bar0, off, 2, Some(val.into()));
-        self.unheard(Input::Access(access))
-    }
-
-    /// A read of a register of the common configuration.
-    pub fn rd(self, register: CommonCfg) -> Self {
-        let off = BarLayout::COMMON + register.offset();
-        self.access(Op::Read, Space::Bar0, off, register.width(), None)
-    }
-
-    /// A read that gives the driver this value, whatever the device meant.
-    pub fn rd_as(mut self, register: CommonCfg, val: impl Into<u64>) -> Self {
-        let off = BarLayout::COMMON + register.offset();
-        let access = self
-            .function()
-            .name(Op::Read, Space::Bar0, off, register.width(), None);
-        let val = val.into();
-        self.input_shown(Input::Access(access), |shown| {
-            *shown = std::iter::once(Effect::Value(val)).collect();
-        })
-    }
-
-    /// A read of ISR status.
-    pub fn isr(self) -> Self {
-        self.access(Op::Read, Space::Bar0, BarLayout::ISR, 1, None)
-    }
-
-    /// A read of device configuration.
-    pub fn dev_rd(self, offset: u64, width: u8) -> Self {
-        self.access(
-            Op::Read,
-            Space::Bar0,
-            BarLayout::DEVICE + offset,
-            width,
-            None,
-        )
-    }
-
-    /// A write of device configuration.
-    pub fn dev_wr(self, offset: u64, width: u8, val: u64) -> Self {
-        self.access(
-            Op::Write,
-            Space::Bar0,
-            BarLayout::DEVICE + offset,
-            width,
-            Some(val),
-        )
-    }
-
-    /// A notification of a queue, at its place and with its index.
-    pub fn notify(self, q: u16) -> Self {
-        self.notify_at(q, 2, q.into())
-    }
-
-    /// A notification at the place of queue `q`.
-    pub fn notify_at(self, q: u16, width: u8, val: u64) -> Self {
-        let off = BarLayout::NOTIFY + u64::from(q) * u64::from(BarLayout::NOTIFY_MULTIPLIER);
-        self.access(Op::Write, Space::Bar0, off, width, Some(val))
-    }
-
-    /// A write of a register of the configuration header.
-    pub fn pci(self, register: PciHeader, val: u64) -> Self {
-        self.access(
-            Op::Write,
-            Space::Config,
-            register.offset(),
-            register.width(),
-            Some(val),
-        )
-    }
-
-    /// The place in configuration space of a register that has one.
-    pub fn place(&mut self, field: Field) -> u64 {
-        let function = self.function();
-        (0..256)
-            .find(|off| function.name(Op::Read, Space::Config, *off, 1, None).field == Some(field))
-            .expect("the function has this register")
-    }
-
-    /// Writes MSI-X message control; enabled, every entry can be delivered.
-    pub fn msix(mut self, on: bool) -> Self {
-        let off = self.place(Field::MsixControl);
-        let control = if on { msix_control::ENABLE } else { 0 };
-        let count = self.shape().table_size();
-        self.access(Op::Write, Space::Config, off, 2, Some(control.into()))
-            .input(Input::Irqs {
-                kind: IrqKind::Msix,
-                start: 0,
-                count,
-                wired: on,
-            })
-    }
-
-    /// Enables `messages` messages of the MSI capability.
-    pub fn msi(mut self, messages: u16) -> Self {
-        let off = self.place(Field::MsiControl);
-        let control =
-            msi_control::ENABLE | (messages.trailing_zeros() as u16) << msi_control::ENABLED_SHIFT;
-        self.access(Op::Write, Space::Config, off, 2, Some(control.into()))
-    }
-
-    /// A line of the guest's log.
-    pub fn log(self, line: &str) -> Self {
-        self.push(What::Log { line: line.into() })
-    }
-
-    /// A mark of the harness.
-    pub fn mark(self, phase: &str) -> Self {
-        self.push(What::Mark {
-            step: Some(0),
-            phase: phase.into(),
-            text: "a step".into(),
-        })
-    }
-
-    /// A fault fires.
-    pub fn fault(self, fault: &str, class: Legality, object: &str) -> Self {
-        let dev = self.dev;
-        self.push(What::Fault(Fired {
-            dev,
-            id: fault.into(),
-            fault: fault.into(),
-            class,
-            object: object.into(),
-            count: 1,
-        }))
-    }
-
-    /// A sample of a ring.
-    pub fn ring(self, q: u16, avail_idx: u16, used_idx: u16) -> Self {
-        self.sample(RingSample {
-            dev: 0,
-            q,
-            avail_flags: 0,
-            avail_idx,
-            used_flags: 0,
-            used_idx,
-            used_event: 0,
-            avail_event: 0,
-        })
-    }
-
-    /// A sample of a ring, in full.
-    pub fn sample(self, sample: RingSample) -> Self {
-        let dev = self.dev;
-        self.push(What::Ring(RingSample { dev, ..sample }))
-    }
-
-    /// The MSI-X table: the APIC vector of each entry; entries with the same are the same message.
-    pub fn table(self, vectors: &[u8]) -> Self {
-        let dev = self.dev;
-        self.push(What::MsixTable {
-            dev,
-            entries: vectors
-                .iter()
-                .map(|v| TableEntry {
-                    addr: 0xfee0_0000,
-                    data: (*v).into(),
-                    ctrl: 0,
-                })
-                .collect(),
-        })
-    }
-
-    // What a correct driver does, in pieces.
-
-    /// Resets the device and waits.
-    pub fn reset(self) -> Self {
-        self.wr(CommonCfg::DeviceStatus, 0_u8)
-            .rd(CommonCfg::DeviceStatus)
-    }
-
-    /// Writes device_status.
-    pub fn status(self, bits: u8) -> Self {
-        self.wr(CommonCfg::DeviceStatus, bits)
-    }
-
-    /// Reset, ACKNOWLEDGE, DRIVER.
-    pub fn found(self) -> Self {
-        self.reset()
-            .status(Status::ACKNOWLEDGE)
-            .status(Status::ACKNOWLEDGE | Status::DRIVER)
-    }
-
-    /// Reads the features and accepts `features`.
-    pub fn accept(self, features: u128) -> Self {
-        let word = |n: u32| (features >> (32 * n)) as u32;
-        self.wr(CommonCfg::DeviceFeatureSelect, 0_u8)
-            .rd(CommonCfg::DeviceFeature)
-            .wr(CommonCfg::DeviceFeatureSelect, 1_u8)
-            .rd(CommonCfg::DeviceFeature)
-            .wr(CommonCfg::DriverFeatureSelect, 0_u8)
-            .wr(CommonCfg::DriverFeature, word(0))
-            .wr(CommonCfg::DriverFeatureSelect, 1_u8)
-            .wr(CommonCfg::DriverFeature, word(1))
-    }
-
-    /// Sets FEATURES_OK and reads it back.
-    pub fn features_ok(self) -> Self {
-        self.status(FEATURES).rd(CommonCfg::DeviceStatus)
-    }
-
-    /// Everything from the reset to an accepted FEATURES_OK.
-    pub fn negotiated(self) -> Self {
-        self.found().accept(offered()).features_ok()
-    }
-
-    /// Selects a queue and reads its size.
-    pub fn select(self, q: u16) -> Self {
-        self.wr(CommonCfg::QueueSelect, q).rd(CommonCfg::QueueSize)
-    }
-
-    /// Writes the addresses of the selected queue, as queue `q` has them.
-    pub fn areas(self, q: u16) -> Self {
-        let base = 0x10_0000 + u32::from(q) * 0x1_0000;
-        self.wr(CommonCfg::QueueDescLo, base)
-            .wr(CommonCfg::QueueDescHi, 0_u8)
-            .wr(CommonCfg::QueueDriverLo, base + 0x4000)
-            .wr(CommonCfg::QueueDriverHi, 0_u8)
-            .wr(CommonCfg::QueueDeviceLo, base + 0x8000)
-            .wr(CommonCfg::QueueDeviceHi, 0_u8)
-    }
-
-    /// Maps the selected queue and reads it back.
-    pub fn vector(self, vector: u16) -> Self {
-        self.wr(CommonCfg::QueueMsixVector, vector)
-            .rd(CommonCfg::QueueMsixVector)
-    }
-
-    /// Maps the config event and reads it back.
-    pub fn config_vector(self, vector: u16) -> Self {
-        self.wr(CommonCfg::ConfigMsixVector, vector)
-            .rd(CommonCfg::ConfigMsixVector)
-    }
-
-    /// Enables the selected queue.
-    pub fn enable(self) -> Self {
-        self.wr(CommonCfg::QueueEnable, 1_u8)
-    }
-
-    /// Sets a queue up with a vector; NO_VECTOR: without one.
-    pub fn queue(self, q: u16, vector: u16) -> Self {
-        let this = self.select(q).areas(q);
-        let this = if vector == NO_VECTOR {
-            this
-        } else {
-            this.vector(vector)
-        };
-        this.enable()
-    }
-
-    /// Sets DRIVER_OK.
-    pub fn driver_ok(self) -> Self {
-        self.status(LIVE)
-    }
-
-    /// A correct bring-up with a vector for each event.
-    pub fn up(self) -> Self {
-        let queues = self.shape().queues;
-        let mut this = self.msix(true).negotiated().config_vector(0);
-        for q in 0..queues {
-            this = this.queue(q, q + 1);
-        }
-        this.driver_ok()
-    }
-
-    /// A correct bring-up on the line.
-    pub fn up_intx(self) -> Self {
-        let queues = self.shape().queues;
-        let mut this = self.negotiated();
-        for q in 0..queues {
-            this = this.queue(q, NO_VECTOR);
-        }
-        this.driver_ok()
-    }
-
-    /// The device has used buffers of a queue.
-    pub fn used(self, q: u16) -> Self {
-        self.input(Input::Used { queue: q })
-    }
-
-    /// The capacity changes.
-    pub fn config_change(self) -> Self {
-        self.input(Input::Config {
-            offset: 0,
-            bytes: vec![0, 0x20],
-        })
-    }
-
-    /// A request on a queue, from its notification to the interrupt.
-    pub fn request(self, q: u16) -> Self {
-        self.notify(q).used(q)
-    }
-}
-
-/// Status with FEATURES_OK.
-pub const FEATURES: u8 = Status::ACKNOWLEDGE | Status::DRIVER | Status::FEATURES_OK;
-/// Status with DRIVER_OK.
-pub const LIVE: u8 = FEATURES | Status::DRIVER_OK;
 
 /// What the rule `id` says about a trace.
 pub fn judged(id: &str, trace: Trace) -> Judgement {
@@ -593,4 +133,102 @@ fn nothing_is_held_or_broken_by_an_empty_trace_or_by_a_device_that_nobody_touche
             );
         }
     }
+}
+
+#[test]
+fn the_same_trace_read_back_gives_the_same_judgements() {
+    for (id, sentence, _, make) in cases() {
+        let events = make().events();
+        let mut file = Vec::new();
+        for event in &events {
+            misfire_device::trace::write_jsonl(&mut file, event).unwrap();
+        }
+        let again = misfire_device::trace::read_jsonl(file.as_slice()).unwrap();
+        assert_eq!(
+            judge(&events, &Context::default()),
+            judge(&again, &Context::default()),
+            "{id}, {sentence}"
+        );
+    }
+}
+
+#[test]
+fn a_driver_is_not_blamed_for_what_an_illegal_fault_touched_and_still_is_for_the_rest() {
+    let trace = || {
+        trace()
+            .hello()
+            .msix(true)
+            .negotiated()
+            .fault("vector.lie", Legality::Illegal, "q0")
+    };
+    let unread = |q: u16| {
+        let trace = trace()
+            .select(q)
+            .areas(q)
+            .wr(CommonCfg::QueueMsixVector, 1_u16);
+        judged("VIO-MSIX-002", trace.enable().driver_ok())
+    };
+    assert_eq!(unread(0).outcome, Outcome::NotApplicable);
+    assert!(unread(0).text.contains("vector.lie"), "{:?}", unread(0));
+    assert_eq!(unread(1).outcome, Outcome::Broken);
+}
+
+#[test]
+fn of_several_devices_the_worst_counts_and_is_named() {
+    let both = |second: fn(Trace) -> Trace| second(trace().hello().up().hello());
+    let judgement = judged("VIO-INIT-002", both(|t| t.reset().status(2)));
+    assert_eq!(judgement.severity, Some(Severity::Fail));
+    assert_eq!(
+        judgement.text,
+        "device 1: DRIVER is set, ACKNOWLEDGE is not"
+    );
+    assert_eq!(
+        judged("VIO-INIT-002", both(Trace::up)).outcome,
+        Outcome::Held
+    );
+    assert_eq!(judged("VIO-INIT-002", both(|t| t)).outcome, Outcome::Held);
+    let card = trace().hello().up().hello_dev(1, Kind::PortCard);
+    assert_eq!(judged("VIO-INIT-002", card).outcome, Outcome::Held);
+}
+
+#[test]
+fn what_firmware_did_before_the_guest_is_not_judged() {
+    let firmware = || {
+        trace()
+            .hello()
+            .reset()
+            .status(2)
+            .accept(0)
+            .driver_ok()
+            .notify(0)
+    };
+    let guest = "MISFIRE: guest reference 1";
+    let clean = judged("VIO-INIT-002", firmware().log(guest).up());
+    assert_eq!(clean.outcome, Outcome::Held);
+    // The greeting may be recorded after the driver's first steps.
+    let late = judged(
+        "VIO-INIT-001",
+        firmware().reset().status(1).log(guest).status(3),
+    );
+    assert_eq!(late.outcome, Outcome::Held);
+    let takes_over = judged("VIO-INIT-001", firmware().log(guest).status(1));
+    assert_eq!(takes_over.severity, Some(Severity::Fail));
+}
+
+#[test]
+fn without_register_accesses_most_rules_are_open_and_say_why() {
+    let shape = Shape {
+        attach: misfire_device::shape::Attach::VhostUser,
+        ..block()
+    };
+    let judgements = judge(
+        &trace().hello_shape(shape, offered()).events(),
+        &Context::default(),
+    );
+    let open = judgements
+        .iter()
+        .filter(|j| j.outcome == Outcome::Inconclusive);
+    assert!(open.clone().count() > rules().count() / 2);
+    assert!(open.clone().all(|j| j.text.contains("vhost-user")));
+    assert!(judgements.iter().all(|j| j.severity.is_none()));
 }

@@ -1,6 +1,7 @@
 //! Cases of ROB.
 
 use misfire_device::spec::CommonCfg as C;
+use misfire_device::trace::Legality;
 
 use super::*;
 
@@ -31,4 +32,50 @@ pub const CASES: &[Case] = &[
         UNSEEN,
         || trace().hello().up().reset(),
     ),
+];
+
+fn odd(fault: &str, class: Legality) -> Trace {
+    trace().hello().up().fault(fault, class, "q0").request(0)
+}
+
+const OK: &str = "MISFIRE: done ok load read dev=0";
+const LATE: &str = "MISFIRE: done failed load reason=timeout read dev=0";
+const CRASH: &str = "MISFIRE: crash 0xD1 DRIVER_IRQL_NOT_LESS_OR_EQUAL";
+
+pub const INTERRUPTS: &[Case] = &[
+    ("ROB-011", "spurious interrupts do no harm", HELD, || {
+        odd("irq.spurious", Legality::Legal).log(OK)
+    }),
+    (
+        "ROB-011",
+        "spurious interrupts crash the guest",
+        FAIL,
+        || odd("irq.spurious", Legality::Legal).log(CRASH),
+    ),
+    ("ROB-011", "doubled interrupts hang a request", FAIL, || {
+        odd("irq.dup", Legality::Legal).log(LATE)
+    }),
+    (
+        "ROB-011",
+        "a misrouted interrupt may hang a request",
+        UNSEEN,
+        || odd("irq.misroute", Legality::Illegal).log(LATE),
+    ),
+    (
+        "ROB-011",
+        "a misrouted interrupt may not crash the guest",
+        FAIL,
+        || odd("irq.misroute", Legality::Illegal).log(CRASH),
+    ),
+    ("ROB-014", "the watchdog finds the request", HELD, || {
+        odd("irq.drop", Legality::Illegal)
+            .log("VIRTIO: queue 0: lost interrupt?")
+            .log(OK)
+    }),
+    ("ROB-014", "the request hangs", FAIL, || {
+        odd("irq.drop", Legality::Illegal).log(LATE)
+    }),
+    ("ROB-014", "the step's time runs out", FAIL, || {
+        odd("irq.drop", Legality::Illegal).mark("timeout")
+    }),
 ];
