@@ -211,7 +211,7 @@ impl Shell {
             }
             "device" => self.power(place, args.word(1)),
             "state" => {
-                print_counters(dev, device);
+                print_counters(dev);
                 let running = device.driver.running(&device.wdf);
                 let mode = if device.started {
                     running.mode
@@ -309,8 +309,8 @@ impl Shell {
         for (_, device) in &mut self.devices {
             device.stop(&mut self.vectors);
         }
-        for (dev, device) in &self.devices {
-            print_counters(*dev, device);
+        for (dev, _) in &self.devices {
+            print_counters(*dev);
         }
         println!("MISFIRE: done ok exit");
         println!("MISFIRE: exit");
@@ -329,24 +329,21 @@ fn reply(verb: &str, outcome: Outcome) {
     }
 }
 
-/// `CNT:` lines: each object that was called, by what it was connected to.
-fn print_counters(dev: usize, device: &Device<AnyDriver>) {
+/// `CNT:` lines: each message that came, and the line.
+fn print_counters(dev: usize) {
     let counters = dispatch::counters(dev);
-    let name = if dev == 0 {
+    let device = if dev == 0 {
         String::new()
     } else {
         format!(" dev={dev}")
     };
-    for n in 0..dispatch::MOST_OBJECTS {
-        if counters.isr[n] == 0 {
-            continue;
-        }
+    for n in (0..dispatch::LINE).filter(|&n| counters.isr[n] != 0) {
         let (isr, dpc) = (counters.isr[n], counters.dpc[n]);
-        if device.driver.running(&device.wdf).mode == "intx" {
-            let unclaimed = counters.unclaimed;
-            println!("CNT: line isr={isr} dpc={dpc} unclaimed={unclaimed}{name}");
-        } else {
-            println!("CNT: message {n} isr={isr} dpc={dpc}{name}");
-        }
+        println!("CNT: message {n} isr={isr} dpc={dpc}{device}");
+    }
+    let (isr, dpc) = (counters.isr[dispatch::LINE], counters.dpc[dispatch::LINE]);
+    let unclaimed = counters.unclaimed;
+    if isr != 0 || unclaimed != 0 {
+        println!("CNT: line isr={isr} dpc={dpc} unclaimed={unclaimed}{device}");
     }
 }

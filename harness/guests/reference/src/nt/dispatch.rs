@@ -13,6 +13,8 @@ use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 pub const MOST_DEVICES: usize = 16;
 /// Most interrupt objects of one device.
 pub const MOST_OBJECTS: usize = 32;
+/// Where a line is counted, after the messages.
+pub const LINE: usize = MOST_OBJECTS;
 /// `DISPATCH_LEVEL`.
 const DISPATCH_LEVEL: u8 = 2;
 /// First vector that is not an exception.
@@ -43,19 +45,19 @@ pub trait InterruptService: Sync {
 /// What happened on the interrupts of a device.
 #[derive(Clone, Copy)]
 pub struct Counters {
-    /// ISR calls that were claimed, by object.
-    pub isr: [u32; MOST_OBJECTS],
-    /// DPC calls, by object.
-    pub dpc: [u32; MOST_OBJECTS],
+    /// ISR calls that were claimed, by object, and at `LINE`.
+    pub isr: [u32; LINE + 1],
+    /// DPC calls, likewise.
+    pub dpc: [u32; LINE + 1],
     /// ISR calls that were not claimed.
     pub unclaimed: u32,
-    pending: u32,
+    pending: u64,
 }
 
 impl Counters {
     const ZERO: Self = Self {
-        isr: [0; MOST_OBJECTS],
-        dpc: [0; MOST_OBJECTS],
+        isr: [0; LINE + 1],
+        dpc: [0; LINE + 1],
         unclaimed: 0,
         pending: 0,
     };
@@ -126,9 +128,16 @@ pub fn connect(
     })
 }
 
+fn place(handle: usize, share: Share) -> usize {
+    match share {
+        Share::DeviceExclusive => handle,
+        Share::Shared => LINE,
+    }
+}
+
 /// `IoDisconnectInterruptEx`. `true` when nobody is left on the vector.
 pub fn disconnect(device: usize, handle: usize, info: &Info) -> bool {
-    COUNTERS.with(|counters| counters[device].pending &= !(1 << handle));
+    COUNTERS.with(|counters| counters[device].pending &= !(1 << place(handle, info.share)));
     VECTORS.with(|vectors| {
         let chain = &mut vectors[info.vector as usize].chain;
         chain.retain(|c| (c.device, c.handle) != (device, handle));
@@ -146,23 +155,19 @@ pub fn is_pending() -> bool {
     COUNTERS.with(|counters| counters.iter().any(|c| c.pending != 0))
 }
 
-/// Runs the DPCs that a device's ISRs have queued, at `DISPATCH_LEVEL`, in the objects' order.
+/// Runs the DPCs that a device's ISRs have queued, at `DISPATCH_LEVEL`, in the objects' order. A
+/// device that has a line has one object.
 pub fn run_dpcs(device: usize, mut dpc: impl FnMut(usize)) {
-    let pending = COUNTERS.with(|counters| {
-        let counters = &mut counters[device];
-        let pending = core::mem::take(&mut counters.pending);
-        (0..MOST_OBJECTS)
-            .filter(|n| pending & 1 << n != 0)
-            .for_each(|n| counters.dpc[n] += 1);
-        pending
-    });
-    if pending != 0 {
-        IRQL.store(DISPATCH_LEVEL, Ordering::Relaxed);
-        (0..MOST_OBJECTS)
-            .filter(|n| pending & 1 << n != 0)
-            .for_each(&mut dpc);
-        IRQL.store(0, Ordering::Relaxed);
+    let pending = COUNTERS.with(|counters| core::mem::take(&mut counters[device].pending));
+    if pending == 0 {
+        return;
     }
+    IRQL.store(DISPATCH_LEVEL, Ordering::Relaxed);
+    for n in (0..=LINE).filter(|n| pending & 1 << n != 0) {
+        COUNTERS.with(|counters| counters[device].dpc[n] += 1);
+        dpc(if n == LINE { 0 } else { n });
+    }
+    IRQL.store(0, Ordering::Relaxed);
 }
 
 /// What the interrupt stubs call.
@@ -186,14 +191,15 @@ fn device_interrupt(vector: u8) {
         let vector = &mut vectors[usize::from(vector)];
         for connection in &vector.chain {
             let claim = connection.service.isr(connection.message);
+            let n = place(connection.handle, connection.share);
             COUNTERS.with(|counters| {
                 let counters = &mut counters[connection.device];
                 match claim {
                     Claim::NotMine => counters.unclaimed += 1,
-                    Claim::Mine => counters.isr[connection.handle] += 1,
+                    Claim::Mine => counters.isr[n] += 1,
                     Claim::QueueDpc => {
-                        counters.isr[connection.handle] += 1;
-                        counters.pending |= 1 << connection.handle;
+                        counters.isr[n] += 1;
+                        counters.pending |= 1 << n;
                     }
                 }
             });

@@ -8,6 +8,7 @@ use crate::driver::Outcome;
 use crate::driver::args::Args;
 use crate::hal::mmio::Mmio;
 use crate::hal::time;
+use crate::nt::dispatch;
 use crate::nt::pnp::WdfDevice;
 use alloc::format;
 use core::ops::Range;
@@ -16,6 +17,8 @@ use core::ops::Range;
 const LARGEST: u64 = 1 << 20;
 /// Most blocks of one load.
 const MOST_BLOCKS: u64 = 1 << 32;
+/// How long a late interrupt is waited for when its request is back already, in microseconds.
+const GRACE_US: u64 = 5_000;
 /// Bytes whose pattern is written and compared, in steps of eight.
 const WORD: usize = 8;
 
@@ -160,46 +163,52 @@ impl Block {
     /// Requests that are late: perhaps only the interrupt was lost, so the ring is looked at; if
     /// the request is not there, the device is reset and the request issued again, once.
     fn watch(&mut self, device: &mut WdfDevice) {
-        if !self.live {
+        if !self.live || dispatch::is_pending() {
             return;
         }
         let now = time::now();
         for n in 0..usize::from(self.used) {
-            let late = |queue: &super::Queue| {
-                let slots = queue.slots.iter();
-                slots
-                    .enumerate()
-                    .find(|(_, s)| s.state == State::InFlight && s.deadline <= now)
-                    .map(|(k, _)| k)
-            };
-            if late(&self.queues[n]).is_none() {
-                continue;
-            }
-            let before = self.queues[n].in_flight();
-            self.take_used(n);
-            if self.queues[n].in_flight() < before {
-                dbg_print!("VIRTIO: queue {n}: lost interrupt?");
-                self.lost += 1;
-                self.load.as_mut().into_iter().for_each(|l| l.lost += 1);
-            }
-            let Some(k) = late(&self.queues[n]) else {
+            let Some(k) = self.queues[n].late(now) else {
                 continue;
             };
-            self.load.as_mut().into_iter().for_each(|l| l.timeouts += 1);
-            let slot = &mut self.queues[n].slots[k];
-            if slot.retried {
-                dbg_print!("VIRTIO: queue {n}: request timed out again");
-                self.load
-                    .as_mut()
-                    .into_iter()
-                    .for_each(|l| l.reason = Some("timeout"));
-                self.cancel(device);
+            if self.queues[n].has_used() {
+                self.suspect(n, k, now);
+            } else {
+                self.time_out(n, k, device);
                 return;
             }
-            dbg_print!("VIRTIO: queue {n}: request timed out, resetting the device");
-            slot.retried = true;
-            self.recover(device);
+        }
+    }
+
+    /// A late request, and the device has used something: its interrupt may be on the way.
+    fn suspect(&mut self, n: usize, k: usize, now: u64) {
+        let slot = &mut self.queues[n].slots[k];
+        if !slot.suspected {
+            slot.suspected = true;
+            slot.deadline = now + GRACE_US;
             return;
+        }
+        dbg_print!("VIRTIO: queue {n}: lost interrupt?");
+        self.lost += 1;
+        if let Some(load) = &mut self.load {
+            load.lost += 1;
+        }
+        self.take_used(n);
+    }
+
+    fn time_out(&mut self, n: usize, k: usize, device: &mut WdfDevice) {
+        let slot = &mut self.queues[n].slots[k];
+        let again = core::mem::replace(&mut slot.retried, true);
+        if let Some(load) = &mut self.load {
+            load.timeouts += 1;
+            load.reason = again.then_some("timeout");
+        }
+        if again {
+            dbg_print!("VIRTIO: queue {n}: request timed out again");
+            self.cancel(device);
+        } else {
+            dbg_print!("VIRTIO: queue {n}: request timed out, resetting the device");
+            self.recover(device);
         }
     }
 

@@ -62,6 +62,8 @@ pub struct Slot {
     pub deadline: u64,
     /// Whether it has been issued a second time.
     pub retried: bool,
+    /// Whether it was seen in the used ring, late, and its interrupt is given a little longer.
+    pub suspected: bool,
     /// The block of the load that it is about.
     pub block: u64,
     memory: Mmio,
@@ -110,6 +112,7 @@ impl Queue {
                     },
                     deadline: 0,
                     retried: false,
+                    suspected: false,
                     block: 0,
                     memory: requests.part(n * slot::SIZE, slot::SIZE)?,
                     data: None,
@@ -186,6 +189,7 @@ impl Queue {
     pub fn submit(&mut self, n: usize, deadline: u64) {
         self.slots[n].state = State::InFlight;
         self.slots[n].deadline = deadline;
+        self.slots[n].suspected = false;
         let head = self.describe(n);
         let old = self.next;
         self.next = old.wrapping_add(1);
@@ -284,6 +288,17 @@ impl Queue {
         table.write(at + 8, length);
         table.write(at + 12, flags);
         table.write(at + 14, next);
+    }
+
+    /// Whether the device has used something that was not taken yet.
+    pub fn has_used(&self) -> bool {
+        self.size != 0 && self.rings.read::<u16>(USED + ring::INDEX) != self.last_used
+    }
+
+    /// The first request that is later than `now`.
+    pub fn late(&self, now: u64) -> Option<usize> {
+        let late = |slot: &Slot| slot.state == State::InFlight && slot.deadline <= now;
+        self.slots.iter().position(late)
     }
 
     /// Takes what the device has used. The result is how many requests came back.

@@ -1,21 +1,22 @@
 //! The driver of the port-card: N ports, an event on each, a message for each if there are enough.
 
-use super::args::Args;
+mod isr;
+mod load;
+
 use super::mistake::Mistake;
-use super::{Outcome, Running, Settings, Style, Workload};
+use super::{Settings, Style};
 use crate::dbg_print;
 use crate::hal::mmio::Mmio;
-use crate::hal::{Local, time};
-use crate::nt::dispatch::{self, Claim, InterruptService};
+use crate::nt::dispatch;
 use crate::nt::interrupt::Config;
 use crate::nt::pnp::{Driver, WdfDevice};
 use crate::nt::policy::Kind;
 use crate::nt::resources::{Descriptor, Requirement};
 use crate::nt::status::NtStatus;
 use alloc::boxed::Box;
-use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
+use isr::PortIsr;
+use load::Load;
 
 /// Vendor and device of the port-card.
 pub const IDENTITY: (u16, u16) = (0x1234, 0x4d46);
@@ -36,50 +37,6 @@ const ID: u32 = 0x5452_4f50;
 const PORTS_MASK: u32 = 0x1f;
 const MOST_PORTS: usize = 31;
 
-/// The ISR and what it shares with the driver.
-struct PortIsr {
-    state: Local<IsrState>,
-    mistakes: super::Mistakes,
-}
-
-struct IsrState {
-    /// The registers, where they have to be read: with a line.
-    registers: Option<Mmio>,
-    /// Ports whose events have been read and not yet taken by the DPC.
-    latched: u32,
-}
-
-impl InterruptService for PortIsr {
-    fn isr(&self, _message: u32) -> Claim {
-        self.state.with(|state| {
-            let Some(registers) = state.registers else {
-                return Claim::QueueDpc;
-            };
-            if self.mistakes.has(Mistake::IntxIsrNotRead) {
-                return Claim::QueueDpc;
-            }
-            let enabled: u32 = registers.read(register::INT_ENABLE);
-            let status = registers.read::<u32>(register::INT_STATUS) & enabled;
-            if status == 0 {
-                return Claim::NotMine;
-            }
-            registers.write(register::INT_STATUS, status);
-            state.latched |= status;
-            Claim::QueueDpc
-        })
-    }
-}
-
-struct Load {
-    /// Ports to ring, one write for each.
-    rings: Vec<u32>,
-    events: u64,
-    rung: u64,
-    /// Ports whose event is waited for.
-    waiting: u32,
-    deadline: u64,
-}
-
 /// The driver's device context.
 pub struct PortCard {
     settings: Settings,
@@ -99,13 +56,7 @@ impl PortCard {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
-            isr: Box::leak(Box::new(PortIsr {
-                state: Local::new(IsrState {
-                    registers: None,
-                    latched: 0,
-                }),
-                mistakes: settings.mistakes,
-            })),
+            isr: Box::leak(Box::new(PortIsr::new(settings.mistakes))),
             registers: None,
             ports: 0,
             granted: 0,
@@ -295,13 +246,7 @@ impl Driver for PortCard {
         for port in 0..self.ports {
             self.seen[port] = registers.read(register::EVENT_COUNT + 4 * port);
         }
-        let line = self.kind.is_none().then_some(registers);
-        self.isr.state.with(|state| {
-            *state = IsrState {
-                registers: line,
-                latched: 0,
-            }
-        });
+        self.isr.read_from(self.kind.is_none().then_some(registers));
         Ok(())
     }
 
@@ -318,7 +263,7 @@ impl Driver for PortCard {
     }
 
     fn release_hardware(&mut self, _device: &mut WdfDevice) {
-        self.isr.state.with(|state| state.registers = None);
+        self.isr.read_from(None);
         self.registers = None;
     }
 
@@ -327,11 +272,7 @@ impl Driver for PortCard {
             return;
         };
         if self.kind.is_none() {
-            let latched = self
-                .isr
-                .state
-                .with(|state| core::mem::take(&mut state.latched));
-            self.serve(registers, latched);
+            self.serve(registers, self.isr.take());
             return;
         }
         let message = device
@@ -348,98 +289,4 @@ impl Driver for PortCard {
     }
 
     fn work(&mut self, _device: &mut WdfDevice) {}
-}
-
-impl Workload for PortCard {
-    fn running(&self, _device: &WdfDevice) -> Running {
-        let mode = match self.kind {
-            Some(Kind::Msi) => "msi",
-            Some(Kind::Msix) if self.granted < self.ports => "msix-shared",
-            Some(Kind::Msix) => "msix",
-            None => "intx",
-        };
-        Running {
-            mode,
-            used: self.granted.min(self.ports),
-            queues: self.ports,
-        }
-    }
-
-    fn begin(&mut self, _device: &mut WdfDevice, args: &Args) -> Result<(), &'static str> {
-        if args.word(1) != "port" || !args.only(&["dev", "events", "ports"]) {
-            return Err("usage");
-        }
-        if self.ports == 0 {
-            return Err("ports");
-        }
-        let rings = match args.get("ports") {
-            None | Some("all") => (0..self.ports).map(|port| 1 << port).collect(),
-            Some("both") if self.ports >= 2 => [0b11].into_iter().collect(),
-            Some(port) => match port.parse::<usize>() {
-                Ok(port) if port < self.ports => [1 << port].into_iter().collect(),
-                _ => return Err("usage"),
-            },
-        };
-        self.load = Some(Load {
-            rings,
-            events: args.number("events", 1)?,
-            rung: 0,
-            waiting: 0,
-            deadline: u64::MAX,
-        });
-        Ok(())
-    }
-
-    fn poll(&mut self, _device: &mut WdfDevice) -> Option<Outcome> {
-        let timeout = self.settings.timeout_ms * 1000;
-        let served = self.served;
-        let load = self.load.as_mut()?;
-        let Some(registers) = self.registers else {
-            self.load = None;
-            return Some(Outcome::failed("device", String::new()));
-        };
-        let total = load.events * load.rings.len() as u64;
-        if load.waiting == 0 && load.rung < total {
-            let ring = load.rings[(load.rung % load.rings.len() as u64) as usize];
-            load.rung += 1;
-            load.waiting = ring;
-            load.deadline = time::now() + timeout;
-            registers.write(register::DOORBELL, ring);
-            return None;
-        }
-        let late = load.waiting != 0 && time::now() >= load.deadline;
-        if load.waiting != 0 && !late {
-            return None;
-        }
-        let (rung, waiting) = (load.rung, load.waiting);
-        self.load = None;
-        if late {
-            for port in (0..self.ports).filter(|port| waiting & 1 << port != 0) {
-                dbg_print!("Port {port}: no interrupt for its event.");
-            }
-            let fields = format!("rung={rung} served={served} lost={}", waiting.count_ones());
-            return Some(Outcome::failed("lost", fields));
-        }
-        Some(Outcome::ok(format!("rung={rung} served={served} lost=0")))
-    }
-
-    fn deadline(&self) -> u64 {
-        self.load.as_ref().map_or(u64::MAX, |load| load.deadline)
-    }
-
-    fn state(&mut self, device: &WdfDevice) -> String {
-        let counters = dispatch::counters(device.index);
-        format!(
-            "ports={} isr={} dpc={} unclaimed={} served={}",
-            self.ports,
-            counters.isr.iter().sum::<u32>(),
-            counters.dpc.iter().sum::<u32>(),
-            counters.unclaimed,
-            self.served
-        )
-    }
-
-    fn take_change(&mut self) -> Option<String> {
-        None
-    }
 }
