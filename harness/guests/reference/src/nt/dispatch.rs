@@ -20,7 +20,7 @@ const DISPATCH_LEVEL: u8 = 2;
 /// First vector that is not an exception.
 const FIRST_INTERRUPT: u64 = 32;
 /// So many interrupts of one line without any progress, within `STORM_US`, are a storm.
-const STORM: u32 = 10_000;
+const STORM: u32 = 5_000;
 /// See `STORM`; in microseconds.
 const STORM_US: u64 = 5_000_000;
 
@@ -231,6 +231,10 @@ impl Vector {
         self.stuck = 0;
         if time::now() - self.since_us < STORM_US {
             let chained = if self.chain.len() > 1 { 2 } else { 1 };
+            crate::println!(
+                "STORM: device {} was interrupted {STORM} times by its line, and nothing came of it",
+                first.device
+            );
             let service = (&raw const *first.service).cast::<()>() as u64;
             bug_check(
                 HARDWARE_INTERRUPT_STORM,
