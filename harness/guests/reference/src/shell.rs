@@ -205,7 +205,7 @@ impl Shell {
             "load" if !device.started => Err("stopped"),
             "load" => {
                 device.driver.begin(&mut device.wdf, args)?;
-                let reply = format!("{} dev={dev}", args.word(1));
+                let reply = format!("op={} dev={dev}", args.word(1));
                 self.active = Some(Active::Load { dev, reply });
                 Ok(None)
             }
@@ -241,7 +241,7 @@ impl Shell {
         if what != "stop" && !self.devices[place].1.started {
             self.start(place).map_err(|_| "start")?;
         }
-        Ok(Some(format!("{what} dev={}", self.devices[place].0)))
+        Ok(Some(format!("op={what} dev={}", self.devices[place].0)))
     }
 
     fn idle(&mut self, args: &Args) -> Result<Option<String>, &'static str> {
