@@ -94,6 +94,8 @@ impl Machine for Wait {
             return;
         };
         let what = match now.written() {
+            // Giving up is no initialisation.
+            Some((Field::Common(C::DeviceStatus), v)) if v as u8 & Status::FAILED != 0 => return,
             Some((Field::Common(C::DeviceStatus), v)) => format!("{} is set", Status(v as u8)),
             Some((Field::Common(r), _))
                 if r.scope() == Scope::queue
