@@ -5,6 +5,7 @@
 //! [`report`] know nothing of machines.
 
 pub mod cli;
+pub mod doctor;
 pub mod guest;
 pub mod log;
 pub mod machine;
