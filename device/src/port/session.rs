@@ -272,6 +272,7 @@ impl VhostUserBackend for Session {
     }
 
     fn reset_device(&self) {
+        self.disk.block().accept(0);
         self.rings().iter().for_each(Vring::pass);
     }
 

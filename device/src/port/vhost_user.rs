@@ -94,17 +94,23 @@ impl Handle {
         }
     }
 
-    /// Takes a new configuration over and tells the frontend that it changed.
+    /// Takes a new configuration over.
     pub fn configure(&self, configuration: Configuration) {
         if let Some(shared) = self.0.upgrade() {
-            shared.configure(configuration);
+            shared.disk.block().configure(configuration);
+        }
+    }
+
+    /// Tells the frontend that the configuration changed.
+    pub fn announce(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.announce();
         }
     }
 }
 
 impl Shared {
-    fn configure(&self, configuration: Configuration) {
-        self.disk.block().configure(configuration);
+    fn announce(&self) {
         if let Some(channel) = &self.now().channel
             && let Err(error) = tell_config_change(channel)
         {
@@ -198,7 +204,8 @@ impl Backend {
 
     /// Takes a new configuration over and tells the frontend.
     pub fn configure(&self, configuration: Configuration) {
-        self.shared.configure(configuration);
+        self.shared.disk.block().configure(configuration);
+        self.shared.announce();
     }
 
     /// What an observer acts on.
