@@ -2,6 +2,7 @@
 
 mod facts;
 mod replay;
+mod run;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,15 +26,19 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs scenarios and says which rules the driver kept and which it broke.
+    Run(RunArgs),
     /// Lists scenarios. Nothing is started.
     List(Selection),
     /// Reads scenarios and says what is wrong with them. Nothing is started.
     Check(Selection),
     /// Lists the rules.
     Rules,
-    /// Explains a rule: what it asks for, where it comes from, what breaks it.
+    /// Lists the faults.
+    Faults,
+    /// Explains a rule or a fault: what it asks for, where it comes from, what breaks it.
     Explain {
-        /// The rule's id, such as VIO-MSIX-001.
+        /// A rule's id, such as VIO-MSIX-001, or a fault's name, such as vector.reject.
         id: String,
     },
     /// Judges a recorded trace by the rules.
@@ -44,6 +49,8 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Pretty)]
         format: Format,
     },
+    /// Says what this machine can and can't do.
+    Doctor,
     /// Prints the JSON schema of a scenario file.
     Schema,
 }
@@ -60,6 +67,51 @@ pub struct Selection {
     /// Part M of N of them.
     #[arg(long, value_name = "M/N")]
     partition: Option<Partition>,
+}
+
+/// What `run` takes.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    selection: Selection,
+    /// The guest: a name, or a guest file.
+    #[arg(long, value_name = "NAME|FILE", default_value = "reference")]
+    guest: String,
+    /// Scenarios at a time; default: one for each processor.
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<std::num::NonZeroUsize>,
+    /// How to print the run.
+    #[arg(long, value_enum, default_value_t = Format::Pretty)]
+    format: Format,
+    /// Also writes JUnit XML.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Also writes one page of HTML.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Where each run's trace, logs and verdict are kept.
+    #[arg(long, value_name = "DIR", default_value = "target/misfire")]
+    out: PathBuf,
+    /// Accepts the transcripts of this run as snapshots.
+    #[arg(long)]
+    bless: bool,
+    /// Prints QEMU's arguments and starts nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// What executes the guest; default: KVM if a trial boot under it succeeds.
+    #[arg(long, value_enum, default_value_t = AccelArg::Auto)]
+    accel: AccelArg,
+}
+
+/// What executes the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AccelArg {
+    /// KVM if a trial boot under it succeeds, else software.
+    Auto,
+    /// Software emulation.
+    Tcg,
+    /// The processor's virtualisation.
+    Kvm,
 }
 
 /// How something is printed.
@@ -80,6 +132,8 @@ pub enum Failure {
     Wrong(miette::Report),
     /// This machine can't do it: exit status 3.
     Machine(miette::Report),
+    /// The user stopped it: exit status 130, as shells have it. No machine stays behind.
+    Interrupted,
 }
 
 impl From<Problems> for Failure {
@@ -106,6 +160,7 @@ pub fn main() -> ExitCode {
         Err(Failure::Scenario) => ExitCode::from(1),
         Err(Failure::Wrong(report)) => complain(&report, 2),
         Err(Failure::Machine(report)) => complain(&report, 3),
+        Err(Failure::Interrupted) => ExitCode::from(130),
     }
 }
 
@@ -117,9 +172,12 @@ fn complain(report: &miette::Report, status: u8) -> ExitCode {
 impl Command {
     fn carry_out(self) -> Result<(), Failure> {
         match self {
+            Self::Run(args) => run::run(&args)?,
+            Self::Doctor => run::doctor()?,
             Self::List(selection) => facts::list(&selection.open()?),
             Self::Check(selection) => facts::check(&selection.open()?),
             Self::Rules => facts::rules(),
+            Self::Faults => facts::faults(),
             Self::Explain { id } => facts::explain(&id)?,
             Self::Replay { trace, format } => replay::replay(&trace, format)?,
             Self::Schema => facts::schema(),

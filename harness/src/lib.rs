@@ -2,15 +2,16 @@
 //! sides, and says which rules the driver under test kept and which it broke.
 //!
 //! Direction of use: [`scenario`], [`log`], [`rules`], [`transcript`], [`snapshot`], [`verdict`] and
-//! [`report`] know nothing of machines.
+//! [`report`] know nothing of machines; [`machine`] and [`guest`] know nothing of scenarios; [`run`]
+//! joins them, and [`cli`] is what is typed.
 
 pub mod cli;
-pub mod doctor;
 pub mod guest;
 pub mod log;
 pub mod machine;
 pub mod report;
 pub mod rules;
+pub mod run;
 pub mod scenario;
 pub mod snapshot;
 pub mod transcript;

@@ -10,9 +10,9 @@ use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use misfire_device::shape::Attach;
-use misfire_device::spec::{CommonCfg, Field, NO_VECTOR, PortCard, Status};
+use misfire_device::spec::{CommonCfg, Field, NO_VECTOR, PciHeader, PortCard, Status};
 use misfire_device::trace::{
-    Access, Effect, Event, Fired, Hello, Input, Op, Part, Step, TableEntry, What,
+    Access, Effect, Event, Fired, Hello, Input, Op, Space, Step, TableEntry, What,
 };
 use regex_lite::{Captures, Regex};
 
@@ -67,12 +67,13 @@ fn log(out: &mut String, events: &[Event], names: &mut Names) {
 /// What a guest of ours prints first; the firmware's output comes before it.
 const GUEST_STARTS: &str = "MISFIRE: guest";
 
+const FUNCTION_RESET: &str = "function reset";
+
 fn device(out: &mut String, hello: &Hello, events: &[Event], names: &mut Names) {
     let dev = hello.dev;
     let mut setup = Vec::new();
     let mut live = BTreeSet::new();
     let mut interrupts = BTreeSet::new();
-    let mut messages = Vec::new();
     let mut faults = BTreeSet::new();
     let mut table = None;
     let seen = &events[driver_starts(events, dev)..];
@@ -81,6 +82,7 @@ fn device(out: &mut String, hello: &Hello, events: &[Event], names: &mut Names) 
             What::Step(step) if step.dev == dev => {
                 interrupts.extend(step.shown.iter().filter_map(interrupt));
                 match &step.input {
+                    Input::Access(access) if left_out(access) => {}
                     Input::Access(access) => {
                         let line = names.access(step, access, hello);
                         if in_any_order(access) {
@@ -89,12 +91,9 @@ fn device(out: &mut String, hello: &Hello, events: &[Event], names: &mut Names) 
                             setup.push(line);
                         }
                     }
-                    Input::FunctionReset => setup.push("function reset".into()),
-                    Input::Vhost { message, .. }
-                        if step.part == Part::Backend
-                            && hello.shape.attach == Attach::VhostUser =>
-                    {
-                        messages.push(message.clone());
+                    Input::FunctionReset => setup.push(FUNCTION_RESET.into()),
+                    Input::Kick { queue } if hello.shape.attach == Attach::VhostUser => {
+                        live.insert(format!("kick q{queue}"));
                     }
                     _ => {}
                 }
@@ -106,12 +105,11 @@ fn device(out: &mut String, hello: &Hello, events: &[Event], names: &mut Names) 
             _ => {}
         }
     }
+    // QEMU's own, as it goes.
+    while setup.last().is_some_and(|line| line == FUNCTION_RESET) {
+        setup.pop();
+    }
     section(out, &format!("device {dev}: set up"), setup);
-    section(
-        out,
-        &format!("device {dev}: vhost-user messages"),
-        sorted(messages),
-    );
     section(
         out,
         &format!("device {dev}: in any order"),
@@ -134,17 +132,27 @@ fn device(out: &mut String, hello: &Hello, events: &[Event], names: &mut Names) 
     );
 }
 
-fn sorted(lines: Vec<String>) -> Vec<String> {
-    lines
-        .into_iter()
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect()
+/// The longest group of lines whose repeats are folded.
+const LONGEST_GROUP: usize = 8;
+
+/// Leaves one of each run of equal lines, and of equal groups of lines: how often something is
+/// polled, or a change is looked at, depends on the time.
+fn fold(lines: &mut Vec<String>) {
+    for length in 1..=LONGEST_GROUP {
+        let mut at = 0;
+        while at + 2 * length <= lines.len() {
+            if lines[at..at + length] == lines[at + length..at + 2 * length] {
+                lines.drain(at..at + length);
+            } else {
+                at += 1;
+            }
+        }
+    }
 }
 
-/// Writes a section, each run of equal lines once. A section without lines is left out.
+/// Writes a section, repeats folded. A section without lines is left out.
 fn section(out: &mut String, title: &str, mut lines: Vec<String>) {
-    lines.dedup();
+    fold(&mut lines);
     if lines.is_empty() {
         return;
     }
@@ -154,11 +162,49 @@ fn section(out: &mut String, title: &str, mut lines: Vec<String>) {
     }
 }
 
-/// Where the driver's part of a device's events begins: after the firmware's last access.
+/// Where the guest's part of a device's events begins: at the last reset of the function before
+/// somebody accessed a base address register, or a guest of ours spoke. What comes before is QEMU's
+/// own doing.
 fn driver_starts(events: &[Event], dev: u8) -> usize {
-    let _ = dev;
-    let _ = events;
-    0
+    let steps = || {
+        events
+            .iter()
+            .enumerate()
+            .filter_map(|(n, event)| match &event.what {
+                What::Step(step) if step.dev == dev => Some((n, &step.input)),
+                _ => None,
+            })
+    };
+    let greeting = events.iter().position(
+        |event| matches!(&event.what, What::Log { line } if line.starts_with(GUEST_STARTS)),
+    );
+    let first = steps()
+        .find(|(_, input)| matches!(input, Input::Access(a) if a.space != Space::Config))
+        .map_or(events.len(), |(n, _)| n)
+        .min(greeting.unwrap_or(events.len()));
+    let reset = steps()
+        .take_while(|(n, _)| *n < first)
+        .filter(|(_, input)| matches!(input, Input::FunctionReset))
+        .last();
+    reset.map_or(0, |(n, _)| n + 1)
+}
+
+/// Configuration space belongs to firmware, guest and QEMU alike, and depends on their versions. What
+/// decides how the function interrupts does not.
+fn left_out(access: &Access) -> bool {
+    access.space == Space::Config
+        && (access.op == Op::Read
+            || !matches!(
+                access.field,
+                Some(
+                    Field::MsixControl
+                        | Field::MsiControl
+                        | Field::PowerControl
+                        | Field::Window
+                        | Field::VirtioCapability
+                        | Field::Pci(PciHeader::Command)
+                )
+            ))
 }
 
 /// Accesses that interrupt handlers and threads make at the same time.
@@ -248,7 +294,7 @@ struct Names {
 }
 
 static VECTOR: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"(?i)(\bvect(?:or)?(?:=|\(| ))(0x[0-9a-f]+)").ok());
+    LazyLock::new(|| Regex::new(r"(\bVect(?:or)?(?:=|\(| ))(0x[0-9a-fA-F]+|[0-9]+)\b").ok());
 static ADDRESS: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"\b0x([0-9a-fA-F]{9,16})\b").ok());
 static COUNTERS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"=\d+").ok());
@@ -266,7 +312,7 @@ impl Names {
     }
 
     fn line(&mut self, line: &str) -> String {
-        if line.starts_with("CNT:") {
+        if line.starts_with("CNT:") || line.starts_with("MISFIRE: done ok idle ") {
             return replace(&COUNTERS, line, |_| "=*".into());
         }
         let line = replace(&VECTOR, line, |found| match number(&found[2]) {
@@ -299,6 +345,9 @@ impl Names {
         } else {
             ""
         };
+        if let Some(Field::PortEvents(_)) = access.field {
+            return format!("{op} {place}{wide}{changed}"); // counts how far things had gone
+        }
         format!(
             "{op} {place}{queue}{wide} = {}{changed}",
             self.value(access, value, hello)
@@ -334,7 +383,10 @@ impl Names {
 }
 
 fn number(text: &str) -> Option<u64> {
-    u64::from_str_radix(text.trim_start_matches("0x"), 16).ok()
+    match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
 }
 
 fn named(prefix: &str, known: &mut Vec<u64>, value: u64) -> String {
@@ -355,3 +407,6 @@ fn replace(
         None => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

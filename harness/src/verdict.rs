@@ -79,6 +79,8 @@ pub mod phase {
     pub const TIMEOUT: &str = "timeout";
     /// It was not begun: the guest was gone.
     pub const SKIPPED: &str = "skipped";
+    /// The guest ended the machine without being told to; no step's phase.
+    pub const LEFT: &str = "left";
 }
 
 /// Reads from a trace what the driver did with `devices` devices.
@@ -109,6 +111,9 @@ pub fn observe(events: &[Event], devices: usize) -> Observed {
                 _ => {}
             },
             What::Qmp { event, .. } if event == "GUEST_PANICKED" => crashed = true,
+            What::Mark {
+                step: None, phase, ..
+            } if phase == phase::LEFT => crashed = true,
             What::Fault(fired) => {
                 seen.fired
                     .insert((fired.dev, fired.id.clone()), fired.count);

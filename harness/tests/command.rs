@@ -123,7 +123,7 @@ fn what_is_wrong_ends_with_status_2_and_names_file_and_line() {
         (
             &[("a/one.toml", GOOD)],
             &["explain", "VIO-RST-0"],
-            &["no rule is called `VIO-RST-0`", "VIO-RST-001"],
+            &["no rule or fault is called `VIO-RST-0`", "VIO-RST-001"],
         ),
         (
             &[("a/one.toml", GOOD)],
@@ -175,6 +175,26 @@ fn rules_are_listed_and_explained() {
     assert!(
         status == 0 && out.contains("VIO-RST-001 (MUST)") && out.contains("Source: "),
         "{out}"
+    );
+}
+
+#[test]
+fn faults_are_listed_and_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, _, status) = run(dir.path(), &["faults"]);
+    assert!(
+        status == 0 && out.contains("vector.reject    legal"),
+        "{out}"
+    );
+    let (out, _, status) = run(dir.path(), &["explain", "reset.slow"]);
+    assert!(
+        status == 0 && out.contains("Rests on: ") && out.contains("Argument t: "),
+        "{out}"
+    );
+    let (_, err, status) = run(dir.path(), &["explain", "reset.slo"]);
+    assert!(
+        status == 2 && err.contains("did you mean `reset.slow`?"),
+        "{err}"
     );
 }
 

@@ -62,6 +62,26 @@ refusals! {
     a_variants_own_error_points_into_the_variant: with("", "[[variant]]\nname = \"big\"\n[variant.device]\nmsix = 4096");
     a_bad_regular_expression_is_refused: with("", "[expect]\nlog = \"(\"");
     an_expectation_inside_another_is_refused: with("", "[expect.linux.windows]\noutcome = \"started\"");
+    more_queues_than_vectors_allow_are_refused: with("queues = 4\nmsix = 3", "[expect]\ninterrupts = \"msix\"");
+    a_load_on_more_queues_than_there_are_is_refused: with("queues = 2", "[[step]]\nload = \"read\"\nqueues = 3");
+    an_unknown_fault_is_refused: with("", "[[fault]]\non = \"live\"\ndo = \"vector.rejct\"");
+    an_unknown_trigger_is_refused: with("", "[[fault]]\non = \"cc.queue_vector.wr\"\ndo = \"vector.reject\"");
+    a_fault_that_this_attachment_can_not_do_is_refused: with(
+        "attach = \"vhost-user\"",
+        "[[fault]]\non = \"reset.begin\"\ndo = \"reset.slow\"\nargs = { t = \"20ms\" }"
+    );
+    a_predicate_that_does_not_type_check_is_refused: with(
+        "",
+        "[[fault]]\non = \"cc.queue_msix_vector.wr\"\nwhere = \"val == mode\"\ndo = \"vector.reject\""
+    );
+    a_fault_on_a_device_that_is_not_there_is_refused: with("", "[[fault]]\ndevice = 1\non = \"live\"\ndo = \"needs_reset\"");
+    a_fault_that_speaks_of_another_that_is_not_there_is_refused: with("", "[[fault]]\non = \"fault:frist\"\ndo = \"needs_reset\"");
+    two_faults_of_one_id_are_refused: with(
+        "",
+        "[[fault]]\nid = \"a\"\non = \"live\"\ndo = \"needs_reset\"\n[[fault]]\nid = \"a\"\non = \"live\"\ndo = \"needs_reset\""
+    );
+    a_wait_for_what_can_not_be_is_refused: with("", "[[step]]\nwait = \"alive\"");
+    a_wait_for_what_only_a_trigger_knows_is_refused: with("", "[[step]]\nwait = \"val == 3\"");
     a_known_deviation_names_driver_and_revision: with("", "[expect.known.viostor]\noutcome = \"refused\"");
 }
 

@@ -10,7 +10,7 @@ use super::trigger::Occasion;
 use crate::trace::{Access, Device, Legality};
 
 /// An armed verb.
-pub trait Act: DynClone + fmt::Debug + Send {
+pub trait Act: DynClone + fmt::Debug + Send + Sync {
     /// Its class, as things are.
     fn class(&self, world: &Device) -> Legality;
 

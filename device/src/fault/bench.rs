@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use super::injector::MAX_SHOWN;
 use super::line::Line;
 use crate::endpoint::Nanos;
 use crate::shape::Attach;
@@ -221,10 +220,11 @@ impl State {
         }
     }
 
-    /// A reset: what was late does not come any more. The device itself lowers the line.
+    /// A reset: what was late does not come any more.
     pub fn reset(&mut self) {
         self.held.clear();
         self.line.extra = false;
+        self.line.let_go();
     }
 
     /// The kind of message that the function sends now, and how many there are.
@@ -269,8 +269,7 @@ impl Bench<'_> {
 
     /// The outside is shown this as well, so often.
     pub fn emit(&mut self, effect: Effect, times: u64) {
-        let room = MAX_SHOWN.saturating_sub(self.plan.emits.len());
-        for _ in 0..times.min(room as u64) {
+        for _ in 0..times.min(MAX_SENT) {
             self.plan.emits.push(effect.clone());
         }
     }

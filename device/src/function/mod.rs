@@ -14,7 +14,7 @@ mod virtio;
 mod window;
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 pub use bars::{BAR_SIZES, BarLayout, bar_size};
 pub use pci::Pci;

@@ -2,9 +2,13 @@
 
 use std::fmt::Write as _;
 
+use misfire_device::fault::{CATALOGUE, Verb};
+use misfire_device::shape::Attach;
+use misfire_device::trace::Legality;
+
 use super::{Failure, say};
 use crate::rules::{Explained, FAMILIES, Rule, Sight, explain as look_up};
-use crate::scenario::{Library, schema as scenario_schema};
+use crate::scenario::{Library, nearest, schema as scenario_schema};
 
 pub(super) fn list(library: &Library) {
     for scenario in &library.scenarios {
@@ -32,21 +36,87 @@ pub(super) fn rules() {
     }
 }
 
+pub(super) fn faults() {
+    for verb in CATALOGUE {
+        let classes: Vec<String> = verb
+            .classes
+            .iter()
+            .map(|(class, _)| class_word(*class))
+            .collect();
+        say(format_args!(
+            "{:16} {:16} {}",
+            verb.name,
+            classes.join(", "),
+            verb.summary
+        ));
+    }
+}
+
+fn class_word(class: Legality) -> String {
+    format!("{class:?}").to_lowercase()
+}
+
 pub(super) fn explain(id: &str) -> Result<(), Failure> {
+    if let Some(verb) = CATALOGUE.iter().find(|verb| verb.name == id) {
+        say(fault_in_words(verb));
+        return Ok(());
+    }
     match look_up(id) {
         Explained::Rule(rule) => say(rule_in_words(rule)),
         Explained::Unjudged { id, why } => say(format_args!("{id} is not judged: {why}.")),
-        Explained::Unknown { nearest } => {
-            return Err(Failure::Wrong(miette::miette!(
-                help = format!(
-                    "the nearest are {}; `misfire rules` lists them all",
-                    nearest.join(", ")
+        Explained::Unknown { nearest: rules } => {
+            let names = CATALOGUE.iter().map(|verb| verb.name);
+            let help = match nearest(id, names) {
+                Some(fault) => format!("did you mean `{fault}`?"),
+                None => format!(
+                    "the nearest rules are {}; `misfire rules` and `misfire faults` list everything",
+                    rules.join(", ")
                 ),
-                "no rule is called `{id}`"
+            };
+            return Err(Failure::Wrong(miette::miette!(
+                help = help,
+                "no rule or fault is called `{id}`"
             )));
         }
     }
     Ok(())
+}
+
+fn fault_in_words(verb: &Verb) -> String {
+    let mut text = format!("{}\n\n  {}\n", verb.name, verb.summary);
+    for (class, when) in verb.classes {
+        let class = class_word(*class);
+        let _ = write!(
+            text,
+            "\nClass: {class}{}",
+            if when.is_empty() {
+                String::new()
+            } else {
+                format!(" ({when})")
+            }
+        );
+    }
+    let _ = write!(
+        text,
+        "\nRests on: {} (virtio 1.3, {})",
+        verb.sentence, verb.section
+    );
+    let _ = write!(text, "\nTrigger: {}", verb.needs.words());
+    for arg in verb.args {
+        let default = arg
+            .default
+            .map_or("has to be given".into(), |d| format!("default {d}"));
+        let _ = write!(
+            text,
+            "\nArgument {}: {}; {} ({default})",
+            arg.name, arg.words, arg.kind
+        );
+    }
+    if !verb.attachments.contains(&Attach::VhostUser) {
+        text.push_str("\nNot with attach = \"vhost-user\", where QEMU owns the registers.");
+    }
+    let _ = write!(text, "\n\n{}", verb.example.trim());
+    text
 }
 
 fn rule_in_words(rule: &Rule) -> String {

@@ -9,6 +9,7 @@ mod html;
 mod junit;
 mod terminal;
 
+pub(crate) use document::millis;
 pub use document::{Document, FaultReport, ScenarioReport, Summary};
 pub use html::html;
 pub use junit::junit;

@@ -12,6 +12,11 @@ use super::registry::{Level, Rule, Sight, rules};
 use super::state::State;
 use crate::log::{MachineLine, Said, Speech};
 
+/// The phase of the mark that names the firmware.
+pub const FIRMWARE: &str = "firmware";
+/// The firmware that drives no device.
+pub const IDLE_FIRMWARE: &str = "qboot";
+
 /// What became of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -189,7 +194,13 @@ fn about<'a>(dev: u8, event: &'a Event, speech: &'a Speech) -> Option<At<'a>> {
 /// A line on the console and a register access that are close together may be recorded either way
 /// round. So the guest's greeting alone does not tell: the tenure begins after the last access of a
 /// BAR before it, unless a reset of the device lies between the firmware's DRIVER_OK and it.
+///
+/// Where the harness says that the firmware drives no device, everything is the guest's.
 pub fn tenure(dev: u8, events: &[Event]) -> u64 {
+    let is_idle = |e: &Event| matches!(&e.what, What::Mark { step: None, phase, text } if phase == FIRMWARE && text == IDLE_FIRMWARE);
+    if events.iter().any(is_idle) {
+        return 0;
+    }
     let greeting = events.iter().position(|e| {
         matches!(&e.what, What::Log { line } if matches!(Said::of(line), Some(Said::Machine(MachineLine::Guest { .. }))))
     });

@@ -11,7 +11,6 @@
 mod acc;
 mod catalogue;
 mod cfg;
-mod epoch;
 mod feat;
 mod init;
 mod isr;
@@ -34,5 +33,5 @@ mod win_msi;
 pub(crate) mod testing;
 
 pub use catalogue::{Explained, explain};
-pub use judge::{Context, Judgement, Outcome, Severity, judge, tenure};
+pub use judge::{Context, FIRMWARE, IDLE_FIRMWARE, Judgement, Outcome, Severity, judge, tenure};
 pub use registry::{FAMILIES, Family, Level, Rule, Sight, rule, rules};

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use misfire_device::spec::{CommonCfg as C, NO_VECTOR, Status};
 use misfire_device::trace::Mode;
 
-use super::epoch::Mapping;
 use super::machine::{At, Machine, Now, Object, Say, Watch};
 use super::registry::{Level, Rule};
-use super::state::State;
+use super::state::{Mapping, State};
 use crate::log::Said;
 
 /// The rules.

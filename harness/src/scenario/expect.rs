@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use misfire_device::shape::{Kind, Shape};
 use serde::{Deserialize, Serialize};
 
 use super::check::Checker;
@@ -165,7 +166,7 @@ impl ExpectFile {
 }
 
 impl Checker<'_> {
-    pub(super) fn expectations(&mut self, file: &ExpectFile, devices: usize) -> Expectations {
+    pub(super) fn expectations(&mut self, file: &ExpectFile, devices: &[Shape]) -> Expectations {
         let base = self.expect(&["expect".into()], file, devices, &Expect::default());
         let mut guests = BTreeMap::new();
         for guest in GUESTS {
@@ -204,7 +205,7 @@ impl Checker<'_> {
         &mut self,
         path: &[At<'_>],
         file: &ExpectFile,
-        devices: usize,
+        devices: &[Shape],
         base: &Expect,
     ) -> Expect {
         let inner = GUESTS.iter().copied().find(|g| file.for_guest(g).is_some());
@@ -219,11 +220,36 @@ impl Checker<'_> {
         self.expect(path, file, devices, base)
     }
 
+    /// Refuses to expect a vector for each event of a device whose table has too few.
+    fn vectors(&mut self, path: &[At<'_>], expected: &[Interrupts], devices: &[Shape]) {
+        for (n, device) in devices.iter().enumerate() {
+            let all = expected
+                .get(n)
+                .or(expected.first().filter(|_| expected.len() == 1));
+            let needed = device.queues.saturating_add(1);
+            let table = device.table_size();
+            if device.kind == Kind::Block && all == Some(&Interrupts::Msix) && table < needed {
+                let message = format!(
+                    "interrupts = \"msix\" takes {needed} vectors, for {} queues and configuration: device {n} has msix = {table}",
+                    device.queues
+                );
+                self.fail(
+                    path,
+                    message,
+                    Some(
+                        "expect \"msix-shared\" or \"intx\", or give the device a larger table"
+                            .into(),
+                    ),
+                );
+            }
+        }
+    }
+
     fn expect(
         &mut self,
         path: &[At<'_>],
         file: &ExpectFile,
-        devices: usize,
+        devices: &[Shape],
         base: &Expect,
     ) -> Expect {
         let mut expect = base.clone();
@@ -235,10 +261,11 @@ impl Checker<'_> {
             expect.outcome = Outcome::named(word);
         }
         if let Some(words) = &file.interrupts {
-            if words.len() != 1 && words.len() != devices {
+            if words.len() != 1 && words.len() != devices.len() {
                 let message = format!(
-                    "interrupts has {} entries: expected one, or one for each of the {devices} devices",
-                    words.len()
+                    "interrupts has {} entries: expected one, or one for each of the {} devices",
+                    words.len(),
+                    devices.len()
                 );
                 self.fail(&at("interrupts"), message, None);
             }
@@ -251,6 +278,7 @@ impl Checker<'_> {
                 );
             }
             expect.interrupts = words.iter().filter_map(|w| Interrupts::named(w)).collect();
+            self.vectors(&at("interrupts"), &expect.interrupts, devices);
         }
         if let Some(word) = &file.io {
             self.known(&at("io"), "end of the loads", word, Io::WORDS);

@@ -94,7 +94,7 @@ pub struct StepFile {
     pub size: Option<u32>,
     /// load: first sector.
     pub lba: Option<u64>,
-    /// load: `"all"`, or how many queues.
+    /// load: `"all"`, or the number of the one queue to use, from 0.
     #[schemars(schema_with = "schema::word_or_number")]
     pub queues: Option<toml::Value>,
     /// load = "port": events for each port.

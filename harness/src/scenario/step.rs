@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use misfire_device::fault::{Name, Predicate};
+use misfire_device::shape::{Kind, Shape};
 use misfire_device::trace::Host;
 
 use super::file::StepFile;
-use super::problem::{one_of, suggest};
+use super::problem::{nearest, one_of, suggest};
 
 /// The longest a step may take when it says nothing.
 pub const STEP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,8 +45,8 @@ pub enum Wait {
     Started,
     /// DRIVER_OK is set, and neither NEEDS_RESET nor FAILED.
     Live,
-    /// A trigger, or a predicate over the device's state.
-    Until(String),
+    /// A predicate over what is known of the device.
+    Until(Predicate),
 }
 
 /// What the guest does with a device.
@@ -60,8 +62,8 @@ pub enum Load {
         size: Option<u32>,
         /// First sector.
         lba: Option<u64>,
-        /// How many queues; `None`: all.
-        queues: Option<u16>,
+        /// The one queue that is used; `None`: all of them in turn.
+        queue: Option<u16>,
     },
     /// Events of a port-card.
     Port {
@@ -112,7 +114,8 @@ impl Step {
     }
 
     /// Makes out what was written.
-    pub(super) fn try_from_file(file: &StepFile, devices: usize) -> Result<Self, Wrong> {
+    pub(super) fn try_from_file(file: &StepFile, shapes: &[Shape]) -> Result<Self, Wrong> {
+        let devices = shapes.len();
         let verbs: Vec<&str> = [
             file.wait.as_ref().map(|_| "wait"),
             file.load.as_ref().map(|_| "load"),
@@ -146,11 +149,14 @@ impl Step {
         let (action, text) = if let Some(what) = &file.wait {
             keys(file, "wait", &[])?;
             (
-                Action::Wait(wait(what), file.device),
+                Action::Wait(wait(what)?, file.device),
                 format!("wait {what}"),
             )
         } else if let Some(kind) = &file.load {
             let load = load(kind, file)?;
+            if let Some(shape) = shapes.get(usize::from(device)) {
+                load.check(device, shape)?;
+            }
             let text = load.command(device);
             (Action::Load(load, device), text)
         } else if let Some(command) = &file.host {
@@ -208,12 +214,42 @@ fn keys(file: &StepFile, verb: &'static str, allowed: &[&str]) -> Result<(), Wro
     Ok(())
 }
 
-fn wait(what: &str) -> Wait {
-    match what {
+fn wait(what: &str) -> Result<Wait, Wrong> {
+    Ok(match what {
         "ready" => Wait::Ready,
         "started" => Wait::Started,
         "live" => Wait::Live,
-        other => Wait::Until(other.to_owned()),
+        other => Wait::Until(predicate(other)?),
+    })
+}
+
+/// Names whose value does not depend on an access or an interrupt of the moment.
+const LASTING: &[Name] = &[Name::Status, Name::Epoch, Name::Inflight, Name::Granted];
+
+fn predicate(text: &str) -> Result<Predicate, Wrong> {
+    let words = ["ready", "started", "live"];
+    let predicate = Predicate::parse(text).map_err(|error| {
+        let near = nearest(text, words).map(|near| format!("did you mean `{near}`?"));
+        let message = format!(
+            "`{text}` is neither `ready`, `started` or `live` nor a predicate: {}",
+            error.message
+        );
+        ("wait", message, near.or(error.help))
+    })?;
+    match predicate
+        .used()
+        .names
+        .iter()
+        .find(|(name, _)| !LASTING.contains(name))
+    {
+        Some((name, _)) => wrong(
+            "wait",
+            format!(
+                "`{}` has a value only when a fault's trigger matches: a wait can use `status`, `epoch`, `inflight`, `granted`, `mode`, `live` and `fired(…)`",
+                name.text()
+            ),
+        ),
+        None => Ok(predicate),
     }
 }
 
@@ -246,14 +282,14 @@ fn load(kind: &str, file: &StepFile) -> Result<Load, Wrong> {
         ));
     };
     keys(file, "block load", &["blocks", "size", "lba", "queues"])?;
-    let queues = match &file.queues {
+    let queue = match &file.queues {
         None => None,
         Some(toml::Value::String(s)) if s == "all" => None,
-        Some(toml::Value::Integer(n @ 1..=1024)) => Some(*n as u16),
+        Some(toml::Value::Integer(n @ 0..=1023)) => Some(*n as u16),
         Some(other) => {
             return wrong(
                 "queues",
-                format!("queues = {other}: expected \"all\" or a number from 1 to 1024"),
+                format!("queues = {other}: expected \"all\" or the number of one queue, from 0"),
             );
         }
     };
@@ -270,12 +306,52 @@ fn load(kind: &str, file: &StepFile) -> Result<Load, Wrong> {
             blocks,
             size: file.size,
             lba: file.lba,
-            queues,
+            queue,
         }),
     }
 }
 
 impl Load {
+    /// Refuses what a device of this shape can't be used for.
+    fn check(&self, device: u8, shape: &Shape) -> Result<(), Wrong> {
+        match (self, shape.kind) {
+            (
+                Self::Block {
+                    queue: Some(queue), ..
+                },
+                Kind::Block,
+            ) if *queue >= shape.queues => wrong(
+                "queues",
+                format!(
+                    "queues = {queue}: device {device} has {}, counted from 0",
+                    shape.queues
+                ),
+            ),
+            (Self::Block { kind, .. }, Kind::PortCard) => wrong(
+                "load",
+                format!("load = \"{kind}\" is for a disk, and device {device} is a port-card"),
+            ),
+            (Self::Port { .. }, Kind::Block) => wrong(
+                "load",
+                format!("load = \"port\" is for a port-card, and device {device} is a disk"),
+            ),
+            (
+                Self::Port {
+                    ports: Ports::One(port),
+                    ..
+                },
+                Kind::PortCard,
+            ) if u16::from(*port) >= shape.ports => wrong(
+                "ports",
+                format!(
+                    "ports = {port}: device {device} has {}, counted from 0",
+                    shape.ports
+                ),
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// The line that the guest's console takes.
     pub fn command(&self, device: u8) -> String {
         match self {
@@ -284,7 +360,7 @@ impl Load {
                 blocks,
                 size,
                 lba,
-                queues,
+                queue,
             } => {
                 let mut line = format!("load {kind} dev={device} blocks={blocks}");
                 if let Some(size) = size {
@@ -293,8 +369,8 @@ impl Load {
                 if let Some(lba) = lba {
                     line += &format!(" lba={lba}");
                 }
-                if let Some(queues) = queues {
-                    line += &format!(" queues={queues}");
+                if let Some(queue) = queue {
+                    line += &format!(" queues={queue}");
                 }
                 line
             }
@@ -389,108 +465,4 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn step(text: &str) -> Result<Step, Wrong> {
-        Step::try_from_file(&toml::from_str(text).unwrap(), 2)
-    }
-
-    #[test]
-    fn a_load_becomes_the_line_that_the_guest_takes() {
-        let read = step("load = \"read\"\nblocks = 64\nsize = 4096\nqueues = 2").unwrap();
-        assert_eq!(
-            read.command().unwrap(),
-            "load read dev=0 blocks=64 size=4096 queues=2"
-        );
-        let port = step("load = \"port\"\nevents = 3\nports = \"both\"\ndevice = 1").unwrap();
-        assert_eq!(
-            port.command().unwrap(),
-            "load port dev=1 events=3 ports=both"
-        );
-    }
-
-    #[test]
-    fn a_host_command_takes_arguments_in_words_and_in_a_table() {
-        let step =
-            step("host = \"cfg.change capacity=0x1000 irq=false\"\nargs = { field = \"x\" }")
-                .unwrap();
-        let Action::Host(host, 0) = step.action else {
-            panic!("{step:?}")
-        };
-        assert_eq!(host.command, "cfg.change");
-        assert_eq!(host.args["capacity"], toml::Value::Integer(4096));
-        assert_eq!(host.args["irq"], toml::Value::Boolean(false));
-        assert_eq!(host.args["field"], toml::Value::String("x".into()));
-    }
-
-    #[test]
-    fn what_a_step_can_not_mean_is_refused() {
-        for (text, key, message) in [
-            (
-                "timeout = \"1s\"",
-                "",
-                "a step has exactly one of `wait`, `load`, `host` or `guest`, this one has none",
-            ),
-            (
-                "wait = \"live\"\nload = \"read\"",
-                "",
-                "a step has exactly one of `wait`, `load`, `host` or `guest`, this one has `wait` and `load`",
-            ),
-            ("load = \"raed\"", "load", "unknown load `raed`"),
-            (
-                "wait = \"live\"\nblocks = 3",
-                "blocks",
-                "`blocks` means nothing to a `wait` step",
-            ),
-            (
-                "load = \"port\"\nblocks = 3",
-                "blocks",
-                "`blocks` means nothing to a `load = \"port\"` step",
-            ),
-            (
-                "load = \"read\"\nsize = 100",
-                "size",
-                "size = 100: expected a multiple of 512 bytes",
-            ),
-            (
-                "load = \"read\"\ndevice = 2",
-                "device",
-                "device = 2: this scenario has 2, counted from 0",
-            ),
-            (
-                "guest = \"device reboot\"",
-                "guest",
-                "unknown command to the guest `device reboot`",
-            ),
-            (
-                "wait = \"live\"\ntimeout = \"soon\"",
-                "timeout",
-                "`soon` is not a time: expected a number and us, ms, s or m, such as \"500ms\"",
-            ),
-            (
-                "host = \"cfg.change now\"",
-                "host",
-                "`now`: expected key=value",
-            ),
-        ] {
-            let (found, said, _) = step(text).unwrap_err();
-            assert_eq!((found, said.as_str()), (key, message), "{text}");
-        }
-    }
-
-    #[test]
-    fn times_are_read_in_four_units() {
-        for (text, micros) in [
-            ("300us", 300),
-            ("20ms", 20_000),
-            ("1.5s", 1_500_000),
-            ("2m", 120_000_000),
-        ] {
-            assert_eq!(parse_duration(text), Ok(Duration::from_micros(micros)));
-        }
-        for text in ["", "10", "ms", "1h", "-1s", "1e300s"] {
-            assert!(parse_duration(text).is_err(), "{text}");
-        }
-    }
-}
+mod tests;

@@ -15,8 +15,9 @@ const LINE_STATUS: u16 = PORT + 5;
 const DATA_READY: u8 = 0x01;
 const TRANSMITTER_EMPTY: u8 = 0x20;
 const FIFO: usize = 16;
-/// A port that never empties is given up after this many looks.
-const PATIENCE: u32 = 1_000_000;
+/// A port that never empties is given up after this many looks: a minute or so. On a machine with much
+/// to do the other end may be read late, and what is written to a full FIFO is lost.
+const PATIENCE: u32 = 200_000_000;
 const BUFFER: usize = 512;
 const LONGEST_LINE: usize = 256;
 

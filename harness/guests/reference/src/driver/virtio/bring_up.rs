@@ -199,7 +199,8 @@ impl Block {
         if let Some(transport) = self.transport
             && self.status != 0
         {
-            transport.set_failed();
+            // What the driver set, not what the device shows: bits are never cleared (2.1.1).
+            transport.set_status(self.status | status::FAILED);
             self.status = 0;
         }
         self.live = false;

@@ -1,0 +1,214 @@
+//! `misfire run` and `misfire doctor`: what starts machines.
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+
+use miette::{IntoDiagnostic as _, WrapErr as _};
+use tokio::sync::mpsc;
+
+use super::{AccelArg, Failure, Format, RunArgs, say};
+use crate::machine::{AccelChoice, Cache, MachineError, Qemu};
+use crate::report::{Document, Terminal, html, junit};
+use crate::run::{Options, REFERENCE, Snapshots, dry_run, run_all};
+use crate::scenario::Library;
+
+pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
+    let library = args.selection.open()?;
+    if args.guest != REFERENCE {
+        return Err(Failure::Wrong(miette::miette!(
+            help = format!("the guest that is built in is called `{REFERENCE}`"),
+            "no guest is called `{}`",
+            args.guest
+        )));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .into_diagnostic()
+        .map_err(Failure::Machine)?;
+    runtime.block_on(all(library, args))
+}
+
+async fn all(library: Library, args: &RunArgs) -> Result<(), Failure> {
+    let options = options(args).await?;
+    if args.dry_run {
+        for scenario in &library.scenarios {
+            let words: Vec<String> = dry_run(scenario, &options)
+                .iter()
+                .map(|w| quoted(&w.to_string_lossy()))
+                .collect();
+            say(format_args!("# {}\n{}", scenario.name, words.join(" ")));
+        }
+        return Ok(());
+    }
+    let pretty = args.format == Format::Pretty;
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let terminal = Terminal::new(!pretty, colour);
+    let (sender, mut progress) = mpsc::unbounded_channel();
+    let interrupt = async {
+        // Without a handler an interrupt ends us at once, and the kernel ends our machines.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let mut running = std::pin::pin!(run_all(library.scenarios, options, sender, interrupt));
+    let document = loop {
+        tokio::select! {
+            biased;
+            Some(what) = progress.recv() => {
+                if let Some(text) = terminal.show(&what).filter(|_| pretty) {
+                    terminal.print(&text);
+                }
+            }
+            document = &mut running => break document,
+        }
+    };
+    let document = document.ok_or(Failure::Interrupted)?;
+    while let Ok(what) = progress.try_recv() {
+        if let Some(text) = terminal.show(&what).filter(|_| pretty) {
+            terminal.print(&text);
+        }
+    }
+    let last = terminal.finish(&document);
+    match args.format {
+        Format::Pretty => say(last),
+        Format::Json => say(serde_json::to_string_pretty(&document)
+            .into_diagnostic()
+            .map_err(Failure::Wrong)?),
+    }
+    files(&document, args)?;
+    if document.as_expected() {
+        Ok(())
+    } else {
+        Err(Failure::Scenario)
+    }
+}
+
+async fn options(args: &RunArgs) -> Result<Options, Failure> {
+    let cache = Cache::of_user();
+    let qemu = Qemu::find(&cache).await.map_err(machine)?;
+    let choice = match args.accel {
+        AccelArg::Auto => AccelChoice::Auto,
+        AccelArg::Tcg => AccelChoice::Tcg,
+        AccelArg::Kvm => AccelChoice::Kvm,
+    };
+    let accel = choice.decide(&qemu, &cache).await.map_err(machine)?;
+    let jobs = args.jobs.map_or_else(
+        || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+        std::num::NonZeroUsize::get,
+    );
+    let snapshots = if args.bless {
+        Snapshots::Bless
+    } else {
+        Snapshots::Compare
+    };
+    Ok(Options {
+        qemu,
+        accel,
+        out: args.out.clone(),
+        snapshots,
+        jobs,
+    })
+}
+
+fn files(document: &Document, args: &RunArgs) -> Result<(), Failure> {
+    if let Some(path) = &args.junit {
+        let text = junit(document).into_diagnostic().map_err(Failure::Wrong)?;
+        write(path, &text)?;
+    }
+    if let Some(path) = &args.html {
+        write(path, &html(document))?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{} can't be written", path.display()))
+        .map_err(Failure::Wrong)
+}
+
+/// An error of the machine, with what to do about it.
+fn machine(error: MachineError) -> Failure {
+    let help = error
+        .help()
+        .unwrap_or_else(|| "`misfire doctor` says what this machine can do".into());
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(why) = cause {
+        text += &format!(": {why}");
+        cause = why.source();
+    }
+    Failure::Machine(miette::miette!(help = help, "{text}"))
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=,./:@+%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+pub(super) fn doctor() -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .into_diagnostic()
+        .map_err(Failure::Machine)?;
+    runtime.block_on(async {
+        let cache = Cache::of_user();
+        let qemu = Qemu::find(&cache).await.map_err(machine)?;
+        say(format_args!(
+            "QEMU      {} {}",
+            qemu.about.version,
+            qemu.program.display()
+        ));
+        say(format_args!(
+            "vfio-user {}",
+            if qemu.about.vfio_user { "yes" } else { "no" }
+        ));
+        say(format_args!(
+            "firmware  {}",
+            if qemu.about.qboot {
+                "qboot"
+            } else {
+                "SeaBIOS: each start takes longer"
+            }
+        ));
+        match crate::machine::kvm(&qemu, &cache).await {
+            Ok(()) => say("KVM       yes"),
+            Err(why) => say(format_args!(
+                "KVM       no, software emulation is used: {why}"
+            )),
+        }
+        match crate::machine::trial(&qemu, crate::machine::Accel::Tcg).await {
+            Ok(time) => say(format_args!(
+                "guest     boots and leaves in {:.3} s under software emulation",
+                time.as_secs_f64()
+            )),
+            Err(why) => {
+                return Err(Failure::Machine(miette::miette!(
+                    "the reference guest does not run here: {why}"
+                )));
+            }
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_as_a_shell_needs_it() {
+        assert_eq!(quoted("-m"), "-m");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+}

@@ -1,0 +1,371 @@
+//! Running scenarios: the only place where scenario, device, machine and rules meet.
+
+mod keep;
+mod recorder;
+mod session;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use misfire_device::port::{Attachment, ServeError, Served, serve};
+use misfire_device::shape::{Attach, Shape};
+use misfire_device::trace::Event;
+use serde_json::json;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use crate::guest::Reference;
+use crate::machine::{Accel, MachineError, Qemu, RunDir, argv};
+use crate::report::{Document, FaultReport, Progress, ScenarioReport, millis};
+use crate::rules::{Context, FIRMWARE, IDLE_FIRMWARE, Judgement, judge};
+use crate::scenario::Scenario;
+use crate::snapshot::{self, Comparison};
+use crate::transcript::transcript;
+use crate::verdict::{Case, Decision, Observed, Verdict, joined, observe};
+use keep::Kept;
+use recorder::Recorder;
+use session::Session;
+
+/// Everything random in the faults comes from this.
+const SEED: u64 = 0x6d69_7366_6972_6521;
+/// What a machine may take beside its steps.
+const OVERHEAD: Duration = Duration::from_secs(20);
+/// The kind of the guest that is built in.
+pub const REFERENCE: &str = "reference";
+
+/// How scenarios are run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The QEMU.
+    pub qemu: Qemu,
+    /// How it carries out instructions.
+    pub accel: Accel,
+    /// Where each run is kept, in a folder of the scenario's name.
+    pub out: PathBuf,
+    /// What is done with snapshots.
+    pub snapshots: Snapshots,
+    /// Scenarios at a time.
+    pub jobs: usize,
+}
+
+/// What is done with snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Snapshots {
+    /// Transcripts are compared with them.
+    Compare,
+    /// Transcripts of scenarios that pass otherwise take their place.
+    Bless,
+    /// Nothing: somebody else compares.
+    Leave,
+}
+
+/// What came of a scenario, and its transcript.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The report.
+    pub report: ScenarioReport,
+    /// The transcript.
+    pub transcript: String,
+}
+
+/// Runs scenarios, some at a time, and tells how it goes. When `interrupt` comes first there is no
+/// document, and no machine is left when this returns.
+///
+/// # Panics
+/// Outside a tokio runtime with I/O and time.
+pub async fn run_all(
+    scenarios: Vec<Scenario>,
+    options: Options,
+    progress: mpsc::UnboundedSender<Progress>,
+    interrupt: impl Future<Output = ()>,
+) -> Option<Document> {
+    let begin = Instant::now();
+    let options = Arc::new(options);
+    // Nobody listening is no reason to stop.
+    let tell = move |what| drop(progress.send(what));
+    tell(Progress::Begin(scenarios.len()));
+    let places = Arc::new(Semaphore::new(options.jobs.max(1)));
+    let mut running = JoinSet::new();
+    for scenario in scenarios {
+        let (options, places, tell) = (Arc::clone(&options), Arc::clone(&places), tell.clone());
+        running.spawn(async move {
+            let _place = places.acquire_owned().await;
+            tell(Progress::Start(scenario.name.clone()));
+            let run = run_scenario(&scenario, &options).await;
+            tell(Progress::End(Box::new(run.report.clone())));
+            run.report
+        });
+    }
+    let mut reports = Vec::new();
+    let mut interrupt = std::pin::pin!(interrupt);
+    loop {
+        let next = tokio::select! {
+            next = running.join_next() => next,
+            () = &mut interrupt => {
+                running.shutdown().await;
+                return None;
+            }
+        };
+        match next {
+            None => break,
+            Some(Ok(report)) => reports.push(report),
+            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Some(Err(_)) => (),
+        }
+    }
+    Some(Document::new(reports, begin.elapsed()))
+}
+
+/// Runs one scenario to its verdict. Whatever goes wrong is in the report.
+///
+/// # Panics
+/// Outside a tokio runtime with I/O and time.
+pub async fn run_scenario(scenario: &Scenario, options: &Options) -> Run {
+    let begin = Instant::now();
+    let kept = Kept::open(&options.out, &scenario.name);
+    let recorder = Recorder::new();
+    recorder.begin(&scenario.name);
+    kept.trace(&recorder.events());
+    let trouble = drive(scenario, options, &recorder).await.err();
+    let events = recorder.events();
+    let run = conclude(scenario, options, &events, trouble, begin);
+    kept.all(&events, &run);
+    Run {
+        report: ScenarioReport {
+            files: kept.files(),
+            ..run.report
+        },
+        ..run
+    }
+}
+
+/// A scenario can't be run to its end.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    #[error("device {dev} can't be served")]
+    Serve {
+        dev: usize,
+        #[source]
+        source: ServeError,
+    },
+    #[error("no folder for sockets can be made")]
+    RunDir(#[source] std::io::Error),
+    #[error("the guest can't do what it is told: {0}")]
+    Guest(String),
+}
+
+impl Trouble {
+    /// With every cause, in one line.
+    fn in_full(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text += &format!(": {error}");
+            cause = error.source();
+        }
+        text
+    }
+}
+
+/// Serves the devices, boots the guest, goes through the steps, ends everything.
+async fn drive(scenario: &Scenario, options: &Options, recorder: &Recorder) -> Result<(), Trouble> {
+    let dir = RunDir::new().map_err(Trouble::RunDir)?;
+    let served = serve_all(scenario, dir.path(), recorder)?;
+    let attachments = served.iter().map(|s| s.qemu().clone()).collect();
+    let steps: Duration = scenario.steps.iter().map(|step| step.timeout).sum();
+    let guest = Reference::boot(
+        &options.qemu,
+        options.accel,
+        attachments,
+        &scenario.guest.command_line(),
+        recorder.journal(),
+        steps + OVERHEAD,
+    )?;
+    let firmware = if options.qemu.about.qboot {
+        IDLE_FIRMWARE
+    } else {
+        "SeaBIOS"
+    };
+    recorder.mark(None, FIRMWARE, firmware);
+    let mut session = Session::new(scenario, guest, &served, recorder);
+    let gone_through = session.go().await;
+    let ended = session.end().await;
+    for device in served {
+        device.shutdown();
+    }
+    gone_through.and(ended)
+}
+
+fn serve_all(scenario: &Scenario, dir: &Path, recorder: &Recorder) -> Result<Vec<Served>, Trouble> {
+    let one = |(dev, device): (usize, &crate::scenario::DeviceUnderTest)| {
+        let number = u8::try_from(dev).unwrap_or(u8::MAX);
+        serve(
+            number,
+            &device.shape,
+            device.faults.clone(),
+            SEED,
+            dir,
+            recorder.journal(),
+        )
+        .map_err(|source| Trouble::Serve { dev, source })
+    };
+    scenario.devices.iter().enumerate().map(one).collect()
+}
+
+/// From what was recorded to the verdict.
+fn conclude(
+    scenario: &Scenario,
+    options: &Options,
+    events: &[Event],
+    trouble: Option<Trouble>,
+    begin: Instant,
+) -> Run {
+    let judgements = judge(events, &Context::default());
+    let observed = observe(events, scenario.devices.len());
+    let text = transcript(events);
+    let trouble = trouble.map(|t| t.in_full());
+    let decide = |comparison: Option<&Comparison>| {
+        decision(
+            scenario,
+            events,
+            &observed,
+            &judgements,
+            trouble.as_deref(),
+            comparison,
+        )
+    };
+    let path = scenario.snapshot();
+    let failed = |doing: &str, error: std::io::Error| {
+        let mut decided = decide(None);
+        decided.verdict = Verdict::Error;
+        decided
+            .reasons
+            .push(format!("{} can't be {doing}: {error}", path.display()));
+        decided
+    };
+    let decided = match options.snapshots {
+        Snapshots::Leave => decide(None),
+        Snapshots::Compare => match snapshot::compare(&path, &text) {
+            Ok(comparison) => decide(Some(&comparison)),
+            Err(error) => failed("read", error),
+        },
+        Snapshots::Bless => match decide(None) {
+            passed if passed.verdict == Verdict::Pass => match snapshot::bless(&path, &text) {
+                Ok(()) => passed,
+                Err(error) => failed("written", error),
+            },
+            other => other,
+        },
+    };
+    let report = report(scenario, &observed, judgements, decided, begin.elapsed());
+    Run {
+        report,
+        transcript: text,
+    }
+}
+
+fn decision(
+    scenario: &Scenario,
+    events: &[Event],
+    observed: &Observed,
+    judgements: &[Judgement],
+    trouble: Option<&str>,
+    snapshot: Option<&Comparison>,
+) -> Decision {
+    let faults: Vec<(u8, String, String)> = faults(scenario).collect();
+    Case {
+        expect: &scenario.expect,
+        guest: REFERENCE,
+        driver: None,
+        faults: &faults,
+        events,
+        observed,
+        judgements,
+        snapshot,
+        trouble,
+    }
+    .decide()
+}
+
+/// Device, id and name of every fault.
+fn faults(scenario: &Scenario) -> impl Iterator<Item = (u8, String, String)> {
+    scenario
+        .devices
+        .iter()
+        .flat_map(|device| &device.faults)
+        .map(|fault| {
+            (
+                fault.device(),
+                fault.id().to_owned(),
+                fault.name().to_owned(),
+            )
+        })
+}
+
+fn report(
+    scenario: &Scenario,
+    observed: &Observed,
+    rules: Vec<Judgement>,
+    decided: Decision,
+    took: Duration,
+) -> ScenarioReport {
+    ScenarioReport {
+        name: scenario.name.clone(),
+        guest: REFERENCE.into(),
+        verdict: decided.verdict,
+        outcome: observed.outcome,
+        interrupts: joined(&observed.interrupts),
+        duration_ms: millis(took),
+        rules,
+        faults: faults(scenario)
+            .map(|(dev, id, name)| FaultReport {
+                fired: observed.fired.get(&(dev, id.clone())).copied().unwrap_or(0),
+                id,
+                name,
+            })
+            .collect(),
+        files: std::collections::BTreeMap::new(),
+        reasons: decided.reasons,
+        notes: decided.notes,
+    }
+}
+
+/// QEMU's arguments for a scenario, with stand-ins for the sockets. Nothing is started.
+pub fn dry_run(scenario: &Scenario, options: &Options) -> Vec<std::ffi::OsString> {
+    let attachments: Vec<Attachment> = scenario
+        .devices
+        .iter()
+        .enumerate()
+        .map(|(n, device)| stand_in(n, &device.shape))
+        .collect();
+    let parameters = scenario.guest.command_line();
+    argv(&Reference::spec(
+        &options.qemu,
+        options.accel,
+        attachments,
+        &parameters,
+    ))
+}
+
+/// What QEMU would be told of a device that is not served.
+fn stand_in(n: usize, shape: &Shape) -> Attachment {
+    let path = format!("RUN/dev{n}");
+    match shape.attach {
+        Attach::VfioUser => Attachment {
+            chardevs: Vec::new(),
+            device: json!({"driver": "vfio-user-pci", "socket": {"type": "unix", "path": path}}),
+        },
+        Attach::VhostUser => Attachment {
+            chardevs: vec![format!("socket,id=vhost{n},path={path}")],
+            device: json!({
+                "driver": "vhost-user-blk-pci",
+                "chardev": format!("vhost{n}"),
+                "vectors": shape.table_size(),
+                "num-queues": shape.queues,
+            }),
+        },
+    }
+}

@@ -1,0 +1,91 @@
+//! What is kept of a run: trace, guest log, transcript, verdict.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use misfire_device::trace::{Event, What, write_jsonl};
+
+use super::Run;
+
+/// The folder of one run. What can't be written is told on standard error once, and is no reason
+/// for another verdict.
+pub(super) struct Kept {
+    dir: Option<PathBuf>,
+}
+
+const FILES: [(&str, &str); 4] = [
+    ("log", "guest.log"),
+    ("trace", "trace.jsonl"),
+    ("transcript", "transcript.txt"),
+    ("verdict", "verdict.json"),
+];
+
+impl Kept {
+    /// Empties and opens the folder of the scenario `name` under `out`.
+    pub(super) fn open(out: &Path, name: &str) -> Self {
+        let dir = out.join(name);
+        let made = FILES
+            .iter()
+            .try_for_each(|(_, file)| match fs::remove_file(dir.join(file)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            })
+            .and_then(|()| fs::create_dir_all(&dir));
+        Self {
+            dir: tell(&dir, made).then_some(dir),
+        }
+    }
+
+    pub(super) fn trace(&self, events: &[Event]) {
+        self.write("trace.jsonl", |file| {
+            events.iter().try_for_each(|event| write_jsonl(file, event))
+        });
+    }
+
+    pub(super) fn all(&self, events: &[Event], run: &Run) {
+        self.trace(events);
+        self.write("guest.log", |file| {
+            events.iter().try_for_each(|event| match &event.what {
+                What::Log { line } => writeln!(file, "{line}"),
+                _ => Ok(()),
+            })
+        });
+        self.write("transcript.txt", |file| {
+            file.write_all(run.transcript.as_bytes())
+        });
+        self.write("verdict.json", |file| {
+            serde_json::to_writer_pretty(&mut *file, &run.report).map_err(io::Error::from)
+        });
+    }
+
+    /// Where everything is, by what it is.
+    pub(super) fn files(&self) -> BTreeMap<&'static str, String> {
+        let Some(dir) = &self.dir else {
+            return BTreeMap::new();
+        };
+        FILES
+            .iter()
+            .map(|(what, file)| (*what, dir.join(file).display().to_string()))
+            .collect()
+    }
+
+    fn write(&self, name: &str, content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) {
+        let Some(dir) = &self.dir else { return };
+        let path = dir.join(name);
+        let written = File::create(&path).and_then(|file| {
+            let mut file = BufWriter::new(file);
+            content(&mut file)?;
+            file.flush()
+        });
+        tell(&path, written);
+    }
+}
+
+fn tell(path: &Path, result: io::Result<()>) -> bool {
+    if let Err(error) = &result {
+        tracing::warn!("{} can't be written: {error}", path.display());
+    }
+    result.is_ok()
+}

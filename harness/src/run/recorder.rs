@@ -1,0 +1,82 @@
+//! The journal of one run, in memory, with somebody who may wait for what comes into it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use misfire_device::port::Journal;
+use misfire_device::trace::{Event, What};
+use tokio::sync::Notify;
+
+use crate::verdict::phase;
+
+/// Everything that happens in a run.
+#[derive(Clone)]
+pub(super) struct Recorder {
+    journal: Arc<Journal>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    events: Mutex<Vec<Event>>,
+    waiting: AtomicBool,
+    more: Notify,
+}
+
+impl Shared {
+    fn events(&self) -> MutexGuard<'_, Vec<Event>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Recorder {
+    pub(super) fn new() -> Self {
+        let shared = Arc::<Shared>::default();
+        let sink = Arc::clone(&shared);
+        let journal = Journal::new(Box::new(move |event| {
+            sink.events().push(event.clone());
+            if sink.waiting.load(Ordering::Relaxed) {
+                sink.more.notify_one();
+            }
+        }));
+        Self { journal, shared }
+    }
+
+    pub(super) fn journal(&self) -> Arc<Journal> {
+        Arc::clone(&self.journal)
+    }
+
+    /// Marks the beginning of the run, so that a run that is cut off can be named.
+    pub(super) fn begin(&self, name: &str) {
+        self.mark(None, phase::BEGIN, name);
+    }
+
+    pub(super) fn mark(&self, step: Option<usize>, phase: &str, text: &str) {
+        self.journal.record(What::Mark {
+            step,
+            phase: phase.into(),
+            text: text.into(),
+        });
+    }
+
+    /// What was recorded so far.
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.shared.events().clone()
+    }
+
+    /// Shows each event from position `from` on, and returns the position after the last.
+    pub(super) fn look(&self, from: usize, mut see: impl FnMut(&Event)) -> usize {
+        let events = self.shared.events();
+        events[from.min(events.len())..].iter().for_each(&mut see);
+        events.len()
+    }
+
+    /// Returns when something was recorded after position `seen`.
+    pub(super) async fn more(&self, seen: usize) {
+        self.shared.waiting.store(true, Ordering::Relaxed);
+        while self.shared.events().len() <= seen {
+            self.shared.more.notified().await;
+        }
+        self.shared.waiting.store(false, Ordering::Relaxed);
+    }
+}

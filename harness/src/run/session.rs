@@ -1,0 +1,313 @@
+//! One machine going through the steps of a scenario.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use misfire_device::fault::Facts;
+use misfire_device::port::Served;
+use misfire_device::shape::Attach;
+use misfire_device::trace::{Mode, World};
+
+use super::Trouble;
+use super::recorder::Recorder;
+use crate::guest::Reference;
+use crate::log::{Done, MachineLine};
+use crate::machine::{MachineError, Next, QmpError, TablePlace};
+use crate::scenario::{Action, Scenario, Step, Wait};
+use crate::verdict::phase;
+
+/// How long the guest may take to leave.
+const EXIT_LIMIT: Duration = Duration::from_secs(3);
+
+/// A machine, and what is known of its guest.
+pub(super) struct Session<'a> {
+    scenario: &'a Scenario,
+    guest: Reference,
+    served: &'a [Served],
+    recorder: &'a Recorder,
+    world: World,
+    seen: usize,
+    ready: bool,
+    /// Drivers that said that they started, by device.
+    started: Vec<bool>,
+    answers: VecDeque<Done>,
+    /// The guest was told to leave.
+    leaving: bool,
+    /// The guest crashed or left.
+    over: bool,
+}
+
+/// How waiting ended.
+#[derive(Clone, Debug, PartialEq)]
+enum Waited<T> {
+    Met(T),
+    Timeout,
+    /// The guest crashed or left.
+    Over,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        scenario: &'a Scenario,
+        guest: Reference,
+        served: &'a [Served],
+        recorder: &'a Recorder,
+    ) -> Self {
+        Self {
+            scenario,
+            guest,
+            served,
+            recorder,
+            world: World::default(),
+            seen: 0,
+            ready: false,
+            started: vec![false; scenario.devices.len()],
+            answers: VecDeque::new(),
+            leaving: false,
+            over: false,
+        }
+    }
+
+    /// Goes through the steps. Each leaves a mark when it begins and when it ends.
+    pub(super) async fn go(&mut self) -> Result<(), Trouble> {
+        let scenario = self.scenario;
+        for (number, step) in scenario.steps.iter().enumerate() {
+            let number = Some(number);
+            if self.over {
+                self.recorder.mark(number, phase::SKIPPED, &step.text);
+                continue;
+            }
+            self.recorder.mark(number, phase::BEGIN, &step.text);
+            let ended = self.step(step).await?;
+            self.recorder.mark(number, ended, &step.text);
+        }
+        Ok(())
+    }
+
+    /// Has the guest leave, and ends the machine.
+    pub(super) async fn end(mut self) -> Result<(), Trouble> {
+        if !self.over {
+            let deadline = Instant::now() + EXIT_LIMIT;
+            // A guest that is not ready does not read commands.
+            if let Waited::Met(()) = self.until_ready(deadline).await? {
+                self.guest.machine().say("exit").await;
+                self.leaving = true;
+                let _ = self
+                    .until("the guest's end", deadline, false, |_| None::<()>)
+                    .await?;
+            }
+        }
+        Ok(self.guest.end().await?)
+    }
+
+    /// The phase that the step ends with.
+    async fn step(&mut self, step: &Step) -> Result<&'static str, Trouble> {
+        let deadline = Instant::now() + step.timeout;
+        let waited = match &step.action {
+            Action::Wait(wait, device) => self.wait(wait, *device, &step.text, deadline).await?,
+            Action::Host(host, device) => {
+                if let Some(served) = self.served.get(usize::from(*device)) {
+                    served.host(host.clone());
+                }
+                Waited::Met(true)
+            }
+            Action::Load(..) | Action::Guest(_) => match step.command() {
+                Some(command) => self.command(&command, deadline).await?,
+                None => Waited::Met(true),
+            },
+        };
+        Ok(match waited {
+            Waited::Met(true) => phase::END,
+            Waited::Met(false) => phase::FAILED,
+            Waited::Timeout => phase::TIMEOUT,
+            Waited::Over => phase::SKIPPED,
+        })
+    }
+
+    async fn wait(
+        &mut self,
+        wait: &Wait,
+        device: Option<u8>,
+        text: &str,
+        deadline: Instant,
+    ) -> Result<Waited<bool>, Trouble> {
+        let concerns = move |dev: usize| device.is_none_or(|d| usize::from(d) == dev);
+        Ok(match wait {
+            Wait::Ready => self.until_ready(deadline).await?.map(|()| true),
+            Wait::Started => {
+                self.until(text, deadline, false, |s| {
+                    let all = s
+                        .started
+                        .iter()
+                        .enumerate()
+                        .all(|(dev, s)| *s || !concerns(dev));
+                    all.then_some(true)
+                })
+                .await?
+            }
+            Wait::Live => {
+                self.until(text, deadline, true, |s| {
+                    let mut devices = s
+                        .world
+                        .devices
+                        .iter()
+                        .filter(|(dev, _)| concerns(usize::from(**dev)));
+                    devices.all(|(_, d)| d.live()).then_some(true)
+                })
+                .await?
+            }
+            Wait::Until(predicate) => {
+                self.until(text, deadline, true, |s| {
+                    let mut devices = s
+                        .world
+                        .devices
+                        .iter()
+                        .filter(|(dev, _)| concerns(usize::from(**dev)));
+                    devices
+                        .all(|(_, d)| predicate.holds(&Facts::new(d)))
+                        .then_some(true)
+                })
+                .await?
+            }
+        })
+    }
+
+    /// Waits until the guest reads commands; the MSI-X tables are read when it does.
+    async fn until_ready(&mut self, deadline: Instant) -> Result<Waited<()>, Trouble> {
+        if self.ready {
+            return Ok(Waited::Met(()));
+        }
+        let waited = self
+            .until("the guest's `ready`", deadline, false, |s| {
+                s.ready.then_some(())
+            })
+            .await?;
+        if waited == Waited::Met(()) {
+            self.tables().await?;
+        }
+        Ok(waited)
+    }
+
+    /// Gives the guest a command. The answer tells whether it was done.
+    async fn command(&mut self, command: &str, deadline: Instant) -> Result<Waited<bool>, Trouble> {
+        match self.until_ready(deadline).await? {
+            Waited::Met(()) => {}
+            Waited::Timeout => return Ok(Waited::Timeout),
+            Waited::Over => return Ok(Waited::Over),
+        }
+        self.answers.clear();
+        self.guest.machine().say(command).await;
+        let awaited = format!("the answer to `{command}`");
+        let waited = self
+            .until(&awaited, deadline, false, |s| s.answers.pop_front())
+            .await?;
+        if let Waited::Met(done) = &waited
+            && done.ok
+            && done.verb == "device"
+        {
+            self.tables().await?;
+        }
+        Ok(waited.map(|done| done.ok))
+    }
+
+    /// Reads the MSI-X table of each device that uses it into the journal.
+    async fn tables(&mut self) -> Result<(), Trouble> {
+        self.catch_up();
+        for (dev, device) in (0..).zip(&self.scenario.devices) {
+            let bar = match device.shape.attach {
+                Attach::VfioUser => 2,
+                Attach::VhostUser => 1, // QEMU's virtio-pci
+            };
+            let place = TablePlace {
+                bar,
+                offset: 0,
+                entries: device.shape.table_size(),
+            };
+            let uses = match device.shape.attach {
+                Attach::VfioUser => self
+                    .world
+                    .devices
+                    .get(&dev)
+                    .is_some_and(|d| d.mode() == Mode::Msix),
+                Attach::VhostUser => true,
+            };
+            if place.entries == 0 || !uses {
+                continue;
+            }
+            match self.guest.machine().record_msix_table(dev, place).await {
+                Ok(_) | Err(MachineError::Qmp(QmpError::NoTable { .. })) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows the guest, and with `watching` the devices too, until `test` finds what it wants.
+    async fn until<T>(
+        &mut self,
+        awaited: &str,
+        deadline: Instant,
+        watching: bool,
+        mut test: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Result<Waited<T>, Trouble> {
+        loop {
+            if watching {
+                self.catch_up();
+            }
+            if let Some(found) = test(self) {
+                return Ok(Waited::Met(found));
+            }
+            if self.over {
+                return Ok(Waited::Over);
+            }
+            let seen = self.seen;
+            let next = tokio::select! {
+                next = self.guest.machine().next(awaited, deadline) => next?,
+                () = self.recorder.more(seen), if watching => continue,
+            };
+            match next {
+                Next::Line(line) => self.hear(&line)?,
+                Next::Silent => return Ok(Waited::Timeout),
+                Next::Left(status) => {
+                    self.over = true;
+                    if !self.leaving {
+                        let text = format!("the guest ended the machine, exit status {status}");
+                        self.recorder.mark(None, phase::LEFT, &text);
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, line: &str) -> Result<(), Trouble> {
+        match MachineLine::parse(line) {
+            Some(MachineLine::Ready) => self.ready = true,
+            Some(MachineLine::Started(started)) => {
+                if let Some(device) = self.started.get_mut(usize::from(started.dev)) {
+                    *device = true;
+                }
+            }
+            Some(MachineLine::Done(done)) => self.answers.push_back(done),
+            Some(MachineLine::Crash(_)) => self.over = true,
+            Some(MachineLine::Error(text)) => return Err(Trouble::Guest(text)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Brings what is known of the devices up to date.
+    fn catch_up(&mut self) {
+        let world = &mut self.world;
+        self.seen = self.recorder.look(self.seen, |event| world.apply(event));
+    }
+}
+
+impl<T> Waited<T> {
+    fn map<U>(self, f: impl FnOnce(T) -> U) -> Waited<U> {
+        match self {
+            Self::Met(value) => Waited::Met(f(value)),
+            Self::Timeout => Waited::Timeout,
+            Self::Over => Waited::Over,
+        }
+    }
+}
