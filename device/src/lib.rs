@@ -4,8 +4,10 @@
 //! Direction of use: [`spec`] → [`trace`] → [`function`], `backend` → [`fault`] → [`port`].
 
 pub mod backend;
+pub mod command;
 pub mod endpoint;
 pub mod fault;
+pub mod file;
 pub mod function;
 pub mod port;
 pub mod shape;

@@ -7,6 +7,8 @@ use crate::spec::{msi_control, msix_control};
 
 /// The most queues a device can have: a vhost-user kick names its queue in eight bits.
 pub const MAX_QUEUES: u16 = 256;
+/// The most queues that our own backend serves.
+pub const MAX_OWN_QUEUES: u16 = 64;
 /// The largest queue (2.7).
 pub const MAX_QUEUE_SIZE: u16 = 32768;
 
@@ -139,10 +141,14 @@ impl Shape {
     /// The first value that is out of range, with the range.
     pub fn check(&self) -> Result<(), ShapeError> {
         let fail = |key, message| Err(ShapeError { key, message });
-        if !(1..=MAX_QUEUES).contains(&self.queues) {
+        let most = match (self.kind, &self.backend) {
+            (Kind::Block, None) => MAX_OWN_QUEUES,
+            _ => MAX_QUEUES,
+        };
+        if !(1..=most).contains(&self.queues) {
             return fail(
                 "queues",
-                format!("queues = {}: expected 1 to {MAX_QUEUES}", self.queues),
+                format!("queues = {}: expected 1 to {most}", self.queues),
             );
         }
         if !self.queue_size.is_power_of_two() || self.queue_size > MAX_QUEUE_SIZE {
@@ -191,6 +197,12 @@ impl Shape {
                     "msi",
                     "msi: QEMU's virtio-pci has no MSI capability; use attach = \"vfio-user\""
                         .into(),
+                );
+            }
+            if self.backend.is_some() {
+                return fail(
+                    "backend",
+                    "backend: QEMU would speak to it without us; use attach = \"vfio-user\"".into(),
                 );
             }
             if !self.pin {

@@ -6,6 +6,7 @@
 //! joins them, and [`cli`] is what is typed.
 
 pub mod cli;
+pub mod doctor;
 pub mod guest;
 pub mod log;
 pub mod machine;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::{Spanned, Value};
 
 use super::catalogue::Verb;
-use super::error::{FaultError, nearest};
+use super::error::{FaultError, nearest, place};
 use super::predicate::Number;
 use super::schedule::duration;
 use crate::endpoint::Nanos;
@@ -148,7 +148,7 @@ impl<'a> Args<'a> {
             Some(Value::Integer(n)) => Number::parse(&n.to_string()).map(Some),
             Some(Value::String(text)) => Number::parse(text).map(Some).map_err(|error| {
                 let whole = self.values.get(name).map_or(self.at.clone(), |v| v.span());
-                let span = super::trigger::place(&whole, text.len(), error.span.clone());
+                let span = place(&whole, text.len(), error.span.clone());
                 FaultError {
                     span: Some(span),
                     ..error

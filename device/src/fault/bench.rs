@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::injector::MAX_SHOWN;
 use super::line::Line;
 use crate::endpoint::Nanos;
 use crate::shape::Attach;
@@ -220,11 +221,10 @@ impl State {
         }
     }
 
-    /// A reset: what was late does not come any more.
+    /// A reset: what was late does not come any more. The device itself lowers the line.
     pub fn reset(&mut self) {
         self.held.clear();
         self.line.extra = false;
-        self.line.let_go();
     }
 
     /// The kind of message that the function sends now, and how many there are.
@@ -269,7 +269,8 @@ impl Bench<'_> {
 
     /// The outside is shown this as well, so often.
     pub fn emit(&mut self, effect: Effect, times: u64) {
-        for _ in 0..times.min(MAX_SENT) {
+        let room = MAX_SHOWN.saturating_sub(self.plan.emits.len());
+        for _ in 0..times.min(room as u64) {
             self.plan.emits.push(effect.clone());
         }
     }

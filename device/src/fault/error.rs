@@ -56,3 +56,18 @@ pub(super) fn nearest<'a>(
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, k)| format!("did you mean `{}`?", k.as_ref()))
 }
+
+/// The place of `part` in `whole`, if it is a part of it.
+pub(super) fn place(
+    whole: &Range<usize>,
+    text_len: usize,
+    part: Option<Range<usize>>,
+) -> Range<usize> {
+    match part {
+        // A one-line string without escapes: its quotes are all that is added.
+        Some(part) if whole.len() == text_len + 2 => {
+            whole.start + 1 + part.start..whole.start + 1 + part.end
+        }
+        _ => whole.clone(),
+    }
+}

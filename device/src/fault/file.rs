@@ -9,10 +9,10 @@ use toml::Spanned;
 use super::act::Act;
 use super::args::Args;
 use super::catalogue::{CATALOGUE, Verb};
-use super::error::{FaultError, nearest};
+use super::error::{FaultError, nearest, place};
 use super::predicate::Predicate;
 use super::schedule::{Nth, Per, Until};
-use super::trigger::{On, Trigger, place};
+use super::trigger::{On, Trigger};
 use crate::shape::{Attach, Kind, Shape};
 
 /// A `[[fault]]` table as it is written.

@@ -6,8 +6,10 @@
 //! change them, or have the device hear more. At last come the triggers *after*.
 //!
 //! Nothing here is without bound, whatever the guest does: a step fires at most [`MAX_FIRINGS`] faults
-//! and lets the device hear at most [`MAX_HEARD`] inputs; beyond that faults stay silent.
+//! and lets the device hear at most [`MAX_HEARD`] inputs more; beyond that faults stay silent. What
+//! faults send beside the device ends when [`MAX_SHOWN`] effects are shown.
 
+mod interrupts;
 mod step;
 
 use smallvec::SmallVec;
@@ -25,8 +27,10 @@ use step::Run;
 
 /// The most faults that fire in one step.
 pub const MAX_FIRINGS: usize = 256;
-/// The most inputs that a device hears in one step.
-pub const MAX_HEARD: usize = 64;
+/// The most inputs that a device hears in one step beside the input itself.
+pub const MAX_HEARD: usize = 4096;
+/// The most effects that one step shows on account of faults.
+pub const MAX_SHOWN: usize = 8192;
 /// The most firings that wait for their time (`live+200ms`).
 const MAX_LATER: usize = 64;
 

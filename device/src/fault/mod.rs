@@ -31,7 +31,7 @@ pub use catalogue::{Arg, CATALOGUE, Needs, Verb};
 pub use error::FaultError;
 pub use file::{Fault, FaultFile, check_references};
 pub use host::device_input;
-pub use injector::{Injector, MAX_FIRINGS, MAX_HEARD, Outcome};
+pub use injector::{Injector, MAX_FIRINGS, MAX_HEARD, MAX_SHOWN, Outcome};
 pub use predicate::{Facts, Name, Predicate};
 pub use schedule::{Nth, Per, Until};
 pub use trigger::{On, Source, Trigger};

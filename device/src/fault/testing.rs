@@ -1,6 +1,9 @@
 //! A device under faults, driven as a driver would.
 
+use std::collections::BTreeMap;
+
 use super::{Fault, FaultError, FaultFile, Injector, Outcome};
+use crate::backend::{Configuration, Signaller};
 use crate::endpoint::{Endpoint, Nanos};
 use crate::function::Function;
 use crate::shape::{Attach, Kind, Shape};
@@ -20,34 +23,21 @@ pub fn cc(register: CommonCfg) -> Field {
 #[derive(Debug)]
 pub enum Device {
     Function(Box<Function>),
-    Calls,
+    Signaller(Signaller),
 }
 
 impl Endpoint for Device {
     fn step(&mut self, now: Nanos, input: &Input) -> Effects {
-        match (self, input) {
-            (Self::Function(function), _) => function.step(now, input),
-            (Self::Calls, Input::Used { queue }) => {
-                Effects::from_iter([Effect::Call { queue: *queue }])
-            }
-            (Self::Calls, Input::Config { .. }) => Effects::from_iter([Effect::ConfigChanged]),
-            (Self::Calls, _) => Effects::new(),
+        match self {
+            Self::Function(function) => function.step(now, input),
+            Self::Signaller(signaller) => signaller.step(now, input),
         }
     }
 
     fn name(&self, op: Op, space: Space, off: u64, width: u8, val: Option<u64>) -> Access {
         match self {
             Self::Function(function) => function.name(op, space, off, width, val),
-            Self::Calls => Access {
-                op,
-                space,
-                off,
-                width,
-                val,
-                field: None,
-                q: None,
-                window: false,
-            },
+            Self::Signaller(signaller) => signaller.name(op, space, off, width, val),
         }
     }
 }
@@ -56,6 +46,8 @@ impl Endpoint for Device {
 pub struct Rig {
     pub injector: Injector<Device>,
     pub now: Nanos,
+    /// Where each register begins.
+    registers: BTreeMap<Field, (Space, u64)>,
 }
 
 impl Rig {
@@ -71,32 +63,49 @@ impl Rig {
 
     /// Any device.
     pub fn new(shape: &Shape, faults: &[&str]) -> Self {
-        let faults = faults
+        let armed = faults
             .iter()
-            .map(|text| check(text, shape).unwrap_or_else(|e| panic!("{text}: {e}")))
-            .collect();
+            .map(|text| check(text, shape).unwrap_or_else(|e| panic!("{text}: {e}")));
+        let mut rig = Self::armed(shape, armed.collect());
+        if shape.attach == Attach::VfioUser {
+            rig.write(
+                Field::Pci(PciHeader::Command),
+                u64::from(command::MEMORY | command::BUS_MASTER),
+            );
+        }
+        rig
+    }
+
+    /// Any device with faults that were checked already, untouched.
+    pub fn armed(shape: &Shape, faults: Vec<Fault>) -> Self {
         let device = match shape.attach {
             Attach::VfioUser => {
                 let mut config = vec![0; 0x3c];
                 config[..8].copy_from_slice(&shape.capacity.to_le_bytes());
                 Device::Function(Box::new(Function::new(shape, VERSION_1, config)))
             }
-            Attach::VhostUser => Device::Calls,
+            Attach::VhostUser => {
+                Device::Signaller(Signaller::new(Configuration::new(shape, shape.capacity)))
+            }
         };
         let hello = Hello {
             dev: 0,
             shape: shape.clone(),
             features: VERSION_1,
         };
-        let mut rig = Self {
+        let mut registers = BTreeMap::new();
+        for (space, end) in [(Space::Config, 0x100), (Space::Bar0, 0x3040)] {
+            for off in 0..end {
+                if let Some(field) = device.name(Op::Read, space, off, 1, None).field {
+                    registers.entry(field).or_insert((space, off));
+                }
+            }
+        }
+        Self {
             injector: Injector::new(device, hello, faults, 7),
+            registers,
             now: 1_000 * MS,
-        };
-        rig.set(
-            Field::Pci(PciHeader::Command),
-            u64::from(command::MEMORY | command::BUS_MASTER),
-        );
-        rig
+        }
     }
 
     /// Why a fault can't be armed on the usual block device.
@@ -120,32 +129,25 @@ impl Rig {
         }))
     }
 
-    fn access(&self, op: Op, field: Field, val: Option<u64>) -> Input {
-        let spaces = [(Space::Config, 0x100), (Space::Bar0, 0x4000)];
-        for (space, end) in spaces {
-            for off in 0..end {
-                let name = |width| self.injector.inner().name(op, space, off, width, val);
-                if name(1).field == Some(field) {
-                    return Input::Access(name(field.width().unwrap_or(8)));
-                }
-            }
-        }
-        panic!("no register {field}");
+    /// An access of a register, as wide as it is.
+    pub fn access(&self, op: Op, field: Field, val: Option<u64>) -> Option<Input> {
+        let (space, off) = *self.registers.get(&field)?;
+        let width = field.width().unwrap_or(8);
+        let device = self.injector.inner();
+        Some(Input::Access(device.name(op, space, off, width, val)))
     }
 
     pub fn write(&mut self, field: Field, val: u64) -> Outcome {
-        let input = self.access(Op::Write, field, Some(val));
+        let input = self
+            .access(Op::Write, field, Some(val))
+            .expect("the register is there");
         self.input(input)
     }
 
-    fn set(&mut self, field: Field, val: u64) {
-        if matches!(self.injector.inner(), Device::Function(_)) {
-            self.write(field, val);
-        }
-    }
-
     pub fn read_outcome(&mut self, field: Field) -> Outcome {
-        let input = self.access(Op::Read, field, None);
+        let input = self
+            .access(Op::Read, field, None)
+            .expect("the register is there");
         self.input(input)
     }
 

@@ -14,7 +14,7 @@ mod virtio;
 mod window;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use bars::{BAR_SIZES, BarLayout, bar_size};
 pub use pci::Pci;

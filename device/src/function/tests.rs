@@ -477,12 +477,12 @@ fn any_value() -> impl Strategy<Value = u64> {
 
 /// What can reach a function: accesses as they are named, and everything else.
 #[derive(Clone, Debug)]
-enum Doing {
+pub(crate) enum Doing {
     Access(Op, Space, u64, u8, u64),
     Other(Input),
 }
 
-fn any_doing() -> impl Strategy<Value = Doing> {
+pub(crate) fn any_doing() -> impl Strategy<Value = Doing> {
     let width = prop_oneof![Just(1u8), Just(2), Just(4), Just(8), any::<u8>()];
     let access = (
         prop_oneof![Just(Op::Read), Just(Op::Write)],
@@ -512,7 +512,7 @@ fn any_doing() -> impl Strategy<Value = Doing> {
     prop_oneof![8 => access, 1 => other.prop_map(Doing::Other)]
 }
 
-fn any_shape() -> impl Strategy<Value = Shape> {
+pub(crate) fn any_shape() -> impl Strategy<Value = Shape> {
     let msi = prop_oneof![Just(0u16), Just(1), Just(8), Just(32)];
     (
         prop_oneof![Just(Kind::Block), Just(Kind::PortCard)],

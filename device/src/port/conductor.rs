@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::journal::Journal;
 use super::vhost_user::{Backend, BackendError, Handle};
-use crate::backend::{Observer, Signaller};
+use crate::backend::{Configuration, Observer, Signaller};
 use crate::fault::{Fault, Injector, Outcome};
 use crate::shape::Shape;
 use crate::trace::{Effect, Hello, Input, Part, RingSample, Step, What};
@@ -35,6 +35,8 @@ struct Stage {
 
 struct State {
     injector: Injector<Signaller>,
+    /// What the disk has.
+    configuration: Configuration,
     ended: bool,
 }
 
@@ -69,11 +71,13 @@ impl Conducted {
         conductor
             .journal
             .record(What::Hello(Box::new(hello.clone())));
-        let signaller = Signaller::new(backend.configuration());
+        let configuration = backend.configuration();
+        let signaller = Signaller::new(configuration);
         conductor.stage.get_or_init(|| Stage {
             handle: backend.handle(),
             state: Mutex::new(State {
                 injector: Injector::new(signaller, hello, faults, seed),
+                configuration,
                 ended: false,
             }),
         });
@@ -124,6 +128,12 @@ impl Conductor {
             shown,
             meant,
         } = state.injector.step(self.journal.now(), &input);
+        let configuration = *state.injector.inner().configuration();
+        if configuration != state.configuration {
+            // The disk has it before anybody is told, and also when nobody is.
+            state.configuration = configuration;
+            stage.handle.configure(configuration);
+        }
         let effects = shown.clone();
         let step = Step {
             dev: self.dev,
@@ -139,11 +149,7 @@ impl Conductor {
         for effect in effects {
             match effect {
                 Effect::Call { queue } => stage.handle.call(queue),
-                Effect::ConfigChanged => {
-                    stage
-                        .handle
-                        .configure(*state.injector.inner().configuration());
-                }
+                Effect::ConfigChanged => stage.handle.announce(),
                 _ => {}
             }
         }

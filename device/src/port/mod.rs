@@ -19,4 +19,4 @@ pub use conductor::Conducted;
 pub use disk::DiskError;
 pub use frontend::FrontendError;
 pub use journal::Journal;
-pub use serve::{Attachment, ServeError, Served, serve};
+pub use serve::{Attachment, ServeError, Served, backend_socket, serve, serve_on};

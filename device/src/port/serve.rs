@@ -1,6 +1,6 @@
 //! Serving one device, whatever it is and however it is attached.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use serde_json::json;
@@ -35,6 +35,19 @@ pub enum ServeError {
     /// Our own backend can't be served.
     #[error(transparent)]
     Backend(#[from] BackendError),
+}
+
+impl ServeError {
+    /// Whether a file that the device's shape names is at fault, not the machine.
+    pub fn is_about_a_file(&self) -> bool {
+        use super::disk::DiskError;
+        matches!(
+            self,
+            Self::Backend(BackendError::Disk(
+                DiskError::File { .. } | DiskError::Empty { .. }
+            ))
+        )
+    }
 }
 
 /// What QEMU has to be told to take a device.
@@ -109,13 +122,28 @@ pub fn serve(
     journal: Arc<Journal>,
 ) -> Result<Served, ServeError> {
     let socket = dir.join(format!("dev{dev}"));
+    serve_on(dev, shape, faults, seed, &socket, journal)
+}
+
+/// Serves device number `dev` on `socket`, and our own backend on [`backend_socket`].
+///
+/// Everything random in the faults comes from `seed`.
+///
+/// # Errors
+/// When a socket can't be bound or a foreign backend is not there.
+pub fn serve_on(
+    dev: u8,
+    shape: &Shape,
+    faults: Vec<Fault>,
+    seed: u64,
+    socket: &Path,
+    journal: Arc<Journal>,
+) -> Result<Served, ServeError> {
     if shape.attach == Attach::VhostUser {
         return Ok(Served {
             shape: shape.clone(),
-            attachment: vhost_user_attachment(dev, shape, &socket),
-            port: Attached::VhostUser(Conducted::start(
-                dev, shape, faults, seed, &socket, journal,
-            )?),
+            attachment: vhost_user_attachment(dev, shape, socket),
+            port: Attached::VhostUser(Conducted::start(dev, shape, faults, seed, socket, journal)?),
         });
     }
     let wake = EventFd::new(EFD_NONBLOCK).map_err(ServeError::Os)?;
@@ -125,14 +153,11 @@ pub fn serve(
         wake: wake.try_clone().map_err(ServeError::Os)?,
     };
     let own = match (shape.kind, &shape.backend) {
-        (Kind::Block, None) => {
-            let socket = dir.join(format!("dev{dev}-backend"));
-            Some(Arc::new(Backend::start(
-                shape,
-                &socket,
-                Some(Arc::new(told)),
-            )?))
-        }
+        (Kind::Block, None) => Some(Arc::new(Backend::start(
+            shape,
+            &backend_socket(socket),
+            Some(Arc::new(told)),
+        )?)),
         _ => None,
     };
     let path = own.as_ref().map(|own| own.socket());
@@ -149,6 +174,12 @@ pub fn serve(
         None => (None, 0, Vec::new()),
     };
     let function = Function::new(shape, features, config);
+    let mut shape = shape.clone();
+    if let Some(own) = &own {
+        // A disk in a file is as large as the file.
+        shape.capacity = own.configuration().sectors();
+    }
+    let shape = &shape;
     let hello = Hello {
         dev,
         shape: shape.clone(),
@@ -165,7 +196,7 @@ pub fn serve(
             own.configure(configuration);
         })
     });
-    let port = Port::start(&socket, shape, core, observed)?;
+    let port = Port::start(socket, shape, core, observed)?;
     let device = json!({"driver": "vfio-user-pci", "socket": {"type": "unix", "path": socket}});
     Ok(Served {
         shape: shape.clone(),
@@ -175,6 +206,13 @@ pub fn serve(
         },
         port: Attached::VfioUser(port),
     })
+}
+
+/// Where our own backend listens for the function that listens on `socket`.
+pub fn backend_socket(socket: &Path) -> PathBuf {
+    let mut path = socket.as_os_str().to_owned();
+    path.push("-backend");
+    path.into()
 }
 
 /// The same function as ours has: no legacy interface, and as many vectors and queues.

@@ -20,12 +20,12 @@ use super::vring::{SharedMemory, Vring};
 use crate::backend::{
     Block, BrokenRing, Chain, Observer, Request, is_drained, needs_interrupt, peek, settle,
 };
-use crate::shape::Shape;
+use crate::shape::{MAX_OWN_QUEUES, Shape};
 use crate::spec::NO_VECTOR;
 use crate::trace::{Input, QueueSetup};
 
-/// The most queues that one worker of `vhost-user-backend` can tell apart.
-pub const MAX_QUEUES: u16 = 64;
+/// One worker of `vhost-user-backend` can't tell more queues apart.
+const _: () = assert!(MAX_OWN_QUEUES as u32 <= u64::BITS);
 
 /// What outlives a connection.
 pub struct Disk {
@@ -272,6 +272,7 @@ impl VhostUserBackend for Session {
     }
 
     fn reset_device(&self) {
+        self.disk.block().accept(0);
         self.rings().iter().for_each(Vring::pass);
     }
 
@@ -296,7 +297,7 @@ impl VhostUserBackend for Session {
     }
 
     fn queues_per_thread(&self) -> Vec<u64> {
-        vec![u64::MAX >> (u64::from(MAX_QUEUES) - self.num_queues() as u64)]
+        vec![u64::MAX >> (u64::BITS - u32::from(self.disk.shape.queues))]
     }
 
     fn exit_event(&self, _thread: usize) -> Option<(EventConsumer, EventNotifier)> {

@@ -16,10 +16,10 @@ use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::disk::{self, DiskError};
-use super::session::{Disk, MAX_QUEUES, Session};
+use super::session::{Disk, Session};
 use super::wire::{carry_messages, carry_replies, tell_config_change};
 use crate::backend::{Block, Configuration, Observer};
-use crate::shape::Shape;
+use crate::shape::{MAX_OWN_QUEUES, Shape};
 use crate::spec::BlkConfig;
 
 /// How long a worker may take to begin.
@@ -41,7 +41,7 @@ pub enum BackendError {
         source: io::Error,
     },
     /// There are too many queues for one worker.
-    #[error("{0} queues: a vhost-user backend serves {MAX_QUEUES} at most")]
+    #[error("{0} queues: a vhost-user backend serves {MAX_OWN_QUEUES} at most")]
     Queues(u16),
     /// The operating system refused an eventfd or a thread.
     #[error("the operating system refused what serving a backend needs")]
@@ -94,17 +94,23 @@ impl Handle {
         }
     }
 
-    /// Takes a new configuration over and tells the frontend that it changed.
+    /// Takes a new configuration over.
     pub fn configure(&self, configuration: Configuration) {
         if let Some(shared) = self.0.upgrade() {
-            shared.configure(configuration);
+            shared.disk.block().configure(configuration);
+        }
+    }
+
+    /// Tells the frontend that the configuration changed.
+    pub fn announce(&self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.announce();
         }
     }
 }
 
 impl Shared {
-    fn configure(&self, configuration: Configuration) {
-        self.disk.block().configure(configuration);
+    fn announce(&self) {
         if let Some(channel) = &self.now().channel
             && let Err(error) = tell_config_change(channel)
         {
@@ -140,7 +146,7 @@ impl Backend {
         socket: &Path,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Self, BackendError> {
-        if !(1..=MAX_QUEUES).contains(&shape.queues) {
+        if !(1..=MAX_OWN_QUEUES).contains(&shape.queues) {
             return Err(BackendError::Queues(shape.queues));
         }
         let bound = UnixListener::bind(socket).map_err(|source| BackendError::Socket {
@@ -198,7 +204,8 @@ impl Backend {
 
     /// Takes a new configuration over and tells the frontend.
     pub fn configure(&self, configuration: Configuration) {
-        self.shared.configure(configuration);
+        self.shared.disk.block().configure(configuration);
+        self.shared.announce();
     }
 
     /// What an observer acts on.

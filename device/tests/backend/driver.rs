@@ -133,6 +133,8 @@ impl Driver {
                 available: 0,
             };
         }
+        // The answer to the next question comes after all of that.
+        self.features();
     }
 
     pub fn enable(&mut self, index: usize, enable: bool) {
@@ -273,6 +275,12 @@ impl Queue<'_> {
         self.memory
             .load(index, std::sync::atomic::Ordering::SeqCst)
             .unwrap()
+    }
+
+    /// How many interrupts came since the last time this was asked.
+    pub fn calls(&self) -> u64 {
+        let call = &self.ring.events.as_ref().unwrap().1;
+        call.read().unwrap_or(0)
     }
 
     /// Waits for the interrupt; `None` when it does not come.

@@ -11,9 +11,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 use super::heard::{Heard, Silence};
 use crate::log::{Done, MachineLine};
-use crate::machine::{
-    Accel, Firmware, Machine, MachineError, MachineSpec, Next, Qemu, kernel_path,
-};
+use crate::machine::{Accel, Machine, MachineError, MachineSpec, Next, Qemu, kernel_path};
 
 /// Guest memory in MiB.
 pub const MEMORY_MIB: u32 = 64;
@@ -44,11 +42,7 @@ impl Reference {
         MachineSpec {
             qemu: qemu.program.clone(),
             accel,
-            firmware: if qemu.about.qboot {
-                Firmware::Qboot
-            } else {
-                Firmware::SeaBios
-            },
+            firmware: qemu.firmware(),
             memory_mib: MEMORY_MIB,
             kernel: kernel_path(),
             append: parameters.to_owned(),
@@ -72,8 +66,24 @@ impl Reference {
         limit: Duration,
     ) -> Result<Self, MachineError> {
         let spec = Self::spec(qemu, accel, devices, parameters);
+        Self::boot_spec(&spec, journal, limit)
+    }
+
+    /// Starts the machine of `spec`, which [`Reference::spec`] made, and waits for nothing. It is killed
+    /// after `limit`.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O and time.
+    pub fn boot_spec(
+        spec: &MachineSpec,
+        journal: Arc<Journal>,
+        limit: Duration,
+    ) -> Result<Self, MachineError> {
         let kernel = Self::kernel().map_err(MachineError::os("writing the kernel to memory"))?;
-        let machine = Machine::launch(&spec, Some(kernel), journal, limit)?;
+        let machine = Machine::launch(spec, Some(kernel), journal, limit)?;
         Ok(Self { machine })
     }
 

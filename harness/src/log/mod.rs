@@ -3,9 +3,11 @@
 mod lines;
 mod machine_line;
 mod said;
+mod speech;
 mod stop;
 
 pub use lines::{LineSplitter, MAX_LINE};
 pub use machine_line::{Crash, Done, MachineLine, Started};
-pub use said::{Said, Speech};
+pub use said::Said;
+pub use speech::Speech;
 pub use stop::{StopCode, stop_name};

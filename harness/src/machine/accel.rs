@@ -83,13 +83,19 @@ pub async fn trial(qemu: &Qemu, accel: Accel) -> Result<Duration, String> {
         if is_ready && matches!(guest.exit(left()).await?, Heard::Answer(_)) {
             return Ok(Ok(begin.elapsed()));
         }
-        Ok(Err(match guest.machine().last_lines().last() {
+        let machine = guest.machine();
+        let mut why = match machine.last_lines().last() {
             None => format!("a guest printed nothing within {} s", TRIAL.as_secs()),
             Some(line) => format!(
                 "a guest was not through within {} s; its last line: {line}",
                 TRIAL.as_secs()
             ),
-        }))
+        };
+        let messages = machine.messages();
+        if let Some(first) = messages.lines().find(|line| !line.contains("warning:")) {
+            why.push_str(&format!("; QEMU said: {first}"));
+        }
+        Ok(Err(why))
     };
     run.await
         .unwrap_or_else(|error: MachineError| Err(error.to_string()))

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug)]
 pub struct Cache {
     dir: Option<PathBuf>,
+    forgetful: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -31,6 +32,7 @@ impl Cache {
             absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
         Self {
             dir: base.map(|base| base.join("misfire")),
+            forgetful: false,
         }
     }
 
@@ -38,11 +40,24 @@ impl Cache {
     pub fn in_folder(dir: &Path) -> Self {
         Self {
             dir: Some(dir.to_owned()),
+            forgetful: false,
+        }
+    }
+
+    /// The same, but everything is found out again, and kept.
+    #[must_use]
+    pub fn forgetful(self) -> Self {
+        Self {
+            forgetful: true,
+            ..self
         }
     }
 
     /// The answer `name`, if it was found with `key`.
     pub fn get<T: DeserializeOwned>(&self, name: &str, key: &str) -> Option<T> {
+        if self.forgetful {
+            return None;
+        }
         let text = fs::read(self.path(name)?).ok()?;
         let entry: Entry<T> = serde_json::from_slice(&text).ok()?;
         (entry.key == key).then_some(entry.value)
@@ -101,8 +116,23 @@ mod tests {
     }
 
     #[test]
+    fn a_forgetful_one_keeps_for_others_what_it_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let forgetful = Cache::in_folder(dir.path()).forgetful();
+        forgetful.put("qemu", "a", 7);
+        assert_eq!(forgetful.get::<u32>("qemu", "a"), None);
+        assert_eq!(
+            Cache::in_folder(dir.path()).get::<u32>("qemu", "a"),
+            Some(7)
+        );
+    }
+
+    #[test]
     fn without_a_folder_nothing_is_kept_and_nothing_fails() {
-        let cache = Cache { dir: None };
+        let cache = Cache {
+            dir: None,
+            forgetful: false,
+        };
         cache.put("qemu", "a", 7);
         assert_eq!(cache.get::<u32>("qemu", "a"), None);
     }

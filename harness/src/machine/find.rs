@@ -11,6 +11,7 @@ use tokio::process::Command;
 
 use super::cache::Cache;
 use super::error::{MachineError, OLDEST_QEMU};
+use super::spec::Firmware;
 
 const PROGRAM: &str = "qemu-system-x86_64";
 /// Where `ci/setup` puts a QEMU of the project's own.
@@ -114,6 +115,15 @@ impl Qemu {
             about,
             key,
         })
+    }
+
+    /// The fastest firmware that it has for a guest that does not need SeaBIOS.
+    pub fn firmware(&self) -> Firmware {
+        if self.about.qboot {
+            Firmware::Qboot
+        } else {
+            Firmware::SeaBios
+        }
     }
 
     fn check(&self) -> Result<(), MachineError> {

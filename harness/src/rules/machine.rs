@@ -316,7 +316,8 @@ pub struct Say<'a> {
 impl Say<'_> {
     /// The rule was put to the test and kept.
     pub fn held(&mut self, object: Object) {
-        if self.fair(object) && self.tally.held.len() < EVIDENCE {
+        let new = self.tally.held.last() != Some(&self.now.seq);
+        if self.fair(object) && new && self.tally.held.len() < EVIDENCE {
             self.tally.held.push(self.now.seq);
         }
     }

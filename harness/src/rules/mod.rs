@@ -11,6 +11,7 @@
 mod acc;
 mod catalogue;
 mod cfg;
+mod epoch;
 mod feat;
 mod init;
 mod isr;

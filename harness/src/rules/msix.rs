@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use misfire_device::spec::{CommonCfg as C, NO_VECTOR, Status};
 use misfire_device::trace::Mode;
 
+use super::epoch::Mapping;
 use super::machine::{At, Machine, Now, Object, Say, Watch};
 use super::registry::{Level, Rule};
-use super::state::{Mapping, State};
+use super::state::State;
 use crate::log::Said;
 
 /// The rules.

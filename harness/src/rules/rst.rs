@@ -95,9 +95,7 @@ impl Machine for Wait {
         };
         let what = match now.written() {
             // Giving up is no initialisation.
-            Some((Field::Common(C::DeviceStatus), v)) if Status(v as u8).has(Status::FAILED) => {
-                return;
-            }
+            Some((Field::Common(C::DeviceStatus), v)) if v as u8 & Status::FAILED != 0 => return,
             Some((Field::Common(C::DeviceStatus), v)) => format!("{} is set", Status(v as u8)),
             Some((Field::Common(r), _))
                 if r.scope() == Scope::queue

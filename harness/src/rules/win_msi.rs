@@ -85,14 +85,18 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
-/// Messages that the device and the driver have a use for.
+/// Messages that a driver has a use for: one for each event of the device.
+fn useful(s: &State) -> u32 {
+    match s.dev.shape.kind {
+        Kind::Block => u32::from(s.dev.shape.queues) + 1,
+        Kind::PortCard => u32::from(s.dev.shape.ports),
+    }
+}
+
+/// Messages that the device offers and a driver has a use for.
 fn requested(s: &State) -> u32 {
     let shape = &s.dev.shape;
-    let useful = match shape.kind {
-        Kind::Block => u32::from(shape.queues) + 1,
-        Kind::PortCard => u32::from(shape.ports),
-    };
-    useful.min(shape.table_size().max(shape.msi).into())
+    useful(s).min(shape.table_size().max(shape.msi).into())
 }
 
 #[derive(Default)]
@@ -216,7 +220,7 @@ impl Machine for OnLine {
                     self.granted.or(s.epoch.driver_ok).unwrap_or(now.seq),
                     now.seq,
                 ],
-                "the driver runs on the line, and requests fail",
+                "the driver runs on the line, and the guest waits for it in vain",
             );
         } else if on_line && now.success() {
             say.held(Object::Device);
@@ -264,7 +268,7 @@ impl Machine for Counted {
             return;
         }
         if let Some((seq, started)) = &attempt.started {
-            let plenty = started.granted >= requested(s) && started.granted > 1;
+            let plenty = started.granted >= useful(s) && started.granted > 1;
             if plenty && started.used == 1 && s.past.refused_mapping.is_none() {
                 say.warn(
                     Object::Device,

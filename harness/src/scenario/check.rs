@@ -2,10 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use misfire_device::fault::{Fault, FaultError, FaultFile, check_references};
-use misfire_device::shape::Shape;
-
-use toml::Spanned;
+use misfire_device::file::DeviceUnderTest;
 
 use super::document::{At, Document};
 use super::expect::{Expectations, GUESTS};
@@ -13,9 +10,6 @@ use super::file::ScenarioFile;
 use super::guest::GuestParameters;
 use super::problem::{Problem, suggest};
 use super::step::Step;
-
-/// The most devices of one scenario.
-const MAX_DEVICES: usize = 8;
 
 /// One scenario, all of whose values are valid.
 #[derive(Clone, Debug)]
@@ -36,15 +30,6 @@ pub struct Scenario {
     pub steps: Vec<Step>,
     /// What must come out.
     pub expect: Expectations,
-}
-
-/// A device, and what goes wrong with it.
-#[derive(Clone, Debug)]
-pub struct DeviceUnderTest {
-    /// What it is.
-    pub shape: Shape,
-    /// What goes wrong with it, each with an id of its own.
-    pub faults: Vec<Fault>,
 }
 
 impl Scenario {
@@ -192,85 +177,12 @@ impl Checker<'_> {
     }
 
     fn devices(&mut self, file: &ScenarioFile) -> Vec<DeviceUnderTest> {
-        if file.device.is_empty() {
-            self.fail(&["device".into()], "a scenario needs a [device]", None);
-        }
-        if file.device.len() > MAX_DEVICES {
-            let message = format!(
-                "{} devices: the machine has slots for {MAX_DEVICES}",
-                file.device.len()
-            );
-            self.fail(&["device".into()], message, None);
-        }
-        for (index, shape) in file.device.iter().enumerate() {
-            if let Err(error) = shape.check() {
-                self.fail(
-                    &["device".into(), index.into(), error.key.into()],
-                    error.message,
-                    None,
-                );
-            }
-        }
-        let mut devices: Vec<DeviceUnderTest> = file
-            .device
-            .iter()
-            .map(|shape| DeviceUnderTest {
-                shape: shape.clone(),
-                faults: Vec::new(),
-            })
-            .collect();
-        self.faults(&file.fault, &mut devices);
-        devices
-    }
-
-    fn faults(&mut self, files: &[FaultFile], devices: &mut [DeviceUnderTest]) {
-        let mut ids: Vec<String> = Vec::new();
-        for (index, file) in files.iter().enumerate() {
-            let mut file = file.clone();
-            let number = file
-                .device
-                .as_ref()
-                .map_or(0, |d| usize::from(*d.get_ref()));
-            let Some(device) = devices.get_mut(number) else {
-                let path = ["fault".into(), index.into(), "device".into()];
-                self.fail(
-                    &path,
-                    format!(
-                        "device = {number}: this scenario has {}, counted from 0",
-                        devices.len()
-                    ),
-                    None,
-                );
-                continue;
-            };
-            match &file.id {
-                Some(id) if ids.contains(id.get_ref()) => {
-                    let message = format!("two faults have the id `{}`", id.get_ref());
-                    self.fail(&["fault".into(), index.into(), "id".into()], message, None);
-                }
-                Some(id) => ids.push(id.get_ref().clone()),
-                None => {
-                    let id = free_id(file.verb.get_ref(), &ids);
-                    file.id = Some(Spanned::new(file.verb.span(), id.clone()));
-                    ids.push(id);
-                }
-            }
-            match Fault::check(&file, &device.shape) {
-                Ok(fault) => device.faults.push(fault),
-                Err(error) => self.fault_problem(error, &["fault".into(), index.into()]),
-            }
-        }
-        for device in devices.iter() {
-            for error in check_references(&device.faults) {
-                self.fault_problem(error, &["fault".into()]);
-            }
-        }
-    }
-
-    fn fault_problem(&mut self, error: FaultError, near: &[At<'_>]) {
-        let span = error.span.unwrap_or_else(|| self.document.span(near));
-        let problem = self.document.source.problem(Some(span), error.message);
-        self.problems.push(problem.with_help(error.help));
+        misfire_device::file::devices(self.document, &file.device, &file.fault).unwrap_or_else(
+            |problems| {
+                self.problems.extend(problems);
+                Vec::new()
+            },
+        )
     }
 
     fn steps(&mut self, file: &ScenarioFile) -> Vec<Step> {
@@ -288,12 +200,4 @@ impl Checker<'_> {
         }
         steps
     }
-}
-
-/// The verb, or the verb and a number if another fault is called so.
-fn free_id(verb: &str, taken: &[String]) -> String {
-    std::iter::once(verb.to_owned())
-        .chain((2..).map(|n| format!("{verb}-{n}")))
-        .find(|id| !taken.contains(id))
-        .unwrap_or_default()
 }

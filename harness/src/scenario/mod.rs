@@ -6,19 +6,19 @@
 //! expected.
 
 mod check;
-mod document;
 mod expect;
 pub mod file;
 mod guest;
 mod library;
-mod problem;
 mod schema;
 mod step;
 
-pub use check::{DeviceUnderTest, Scenario, Vocabulary, read};
+use misfire_device::file::{document, problem};
+
+pub use check::{Scenario, Vocabulary, read};
 pub use expect::{Expect, Expectations, Interrupts, Io, Known, Outcome};
 pub use guest::{GuestParameters, MISTAKES, Mistake, Parameters};
 pub use library::{Library, Partition, PartitionError, find_root};
-pub use problem::{Problem, Problems, nearest};
+pub use misfire_device::file::{DeviceUnderTest, Problem, Problems, nearest};
 pub use schema::schema;
 pub use step::{Action, Load, Ports, Step, Wait, parse_duration};

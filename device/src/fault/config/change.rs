@@ -96,7 +96,7 @@ args = { field = "capacity", add = 2048, irq = "merge:q0" }
                             "irq",
                             format!(
                                 "irq = \"{text}\": the device has queues 0 to {}",
-                                shape.queues - 1
+                                shape.queues.saturating_sub(1)
                             ),
                         ));
                     }

@@ -96,6 +96,15 @@ mod tests {
     }
 
     #[test]
+    fn a_reset_leaves_a_line_that_was_held_down_where_it_is() {
+        let mut rig = Rig::block(&["on = 'irq.due[q0]'\ndo = 'irq.drop'"]);
+        rig.bring_up_intx();
+        rig.input(Input::Used { queue: 0 });
+        let pins = |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::Pin(_)));
+        assert!(!pins(&rig.input(Input::FunctionReset).shown));
+    }
+
+    #[test]
     fn behind_qemu_the_call_is_lost() {
         let mut rig = Rig::block_with(
             "attach = 'vhost-user'\nqueues = 2",

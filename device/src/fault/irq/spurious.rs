@@ -67,8 +67,8 @@ args = { src = "cfg" }
                 }
                 _ => {
                     let expected = match shape.kind {
-                        Kind::Block => format!("q0 to q{} or cfg", shape.queues - 1),
-                        Kind::PortCard => format!("port0 to port{}", shape.ports - 1),
+                        Kind::Block => format!("q0 to q{} or cfg", shape.queues.saturating_sub(1)),
+                        Kind::PortCard => format!("port0 to port{}", shape.ports.saturating_sub(1)),
                     };
                     return Err(args.error("src", format!("src = \"{text}\": expected {expected}")));
                 }

@@ -30,6 +30,18 @@ pub const CASES: &[Case] = &[
                 .status(1)
         },
     ),
+    (
+        "VIO-RST-001",
+        "a driver that gives up waiting",
+        UNSEEN,
+        || {
+            trace()
+                .hello()
+                .wr(C::DeviceStatus, 0_u8)
+                .rd_as(C::DeviceStatus, 1_u8)
+                .status(Status::FAILED)
+        },
+    ),
     ("VIO-RST-001", "a driver that never resets", UNSEEN, || {
         trace().hello().status(1)
     }),

@@ -201,6 +201,12 @@ pub const CASES: &[Case] = &[
     ("WIN-MSI-010", "one of three messages is used", WARN, || {
         counted(3).log("MISFIRE: dev 0 started mode=msix-shared granted=3 used=1 queues=2")
     }),
+    (
+        "WIN-MSI-010",
+        "both of two messages where three would be of use",
+        HELD,
+        || counted(2).log("MISFIRE: dev 0 started mode=msix-shared granted=2 used=1 queues=2"),
+    ),
     ("WIN-MSI-012", "an object for each message", HELD, healthy),
     ("WIN-MSI-012", "the forum thread", FAIL, thread),
     ("WIN-MSI-015", "message 0 serves everything", HELD, || {

@@ -77,7 +77,8 @@ impl Problem {
 #[error("{}", count(.0.len()))]
 pub struct Problems(#[related] pub Vec<Problem>);
 
-fn count(n: usize) -> String {
+/// "1 problem", or how many.
+pub fn count(n: usize) -> String {
     match n {
         1 => "1 problem, and nothing was started".into(),
         n => format!("{n} problems, and nothing was started"),
@@ -104,7 +105,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 /// "did you mean …?", or the whole list when nothing is near.
-pub(super) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+pub fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(word, known.clone()) {
         Some(name) => format!("did you mean `{name}`?"),
         None => format!("expected {}", one_of(known)),
@@ -112,7 +113,7 @@ pub(super) fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str> +
 }
 
 /// "`a`, `b` or `c`".
-pub(super) fn one_of<'a>(known: impl IntoIterator<Item = &'a str>) -> String {
+pub fn one_of<'a>(known: impl IntoIterator<Item = &'a str>) -> String {
     let names: Vec<String> = known.into_iter().map(|n| format!("`{n}`")).collect();
     match names.split_last() {
         None => "nothing".into(),

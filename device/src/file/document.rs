@@ -12,17 +12,16 @@ use super::problem::{Problem, suggest};
 
 /// A file that was read, and its text.
 #[derive(Clone, Debug)]
-pub(super) struct Source {
+pub struct Source {
+    /// Its name as it was given.
     pub path: PathBuf,
+    /// What it holds.
     pub text: Arc<str>,
 }
 
 impl Source {
-    pub(super) fn problem(
-        &self,
-        span: Option<Range<usize>>,
-        message: impl Into<String>,
-    ) -> Problem {
+    /// Something is wrong at these bytes of it.
+    pub fn problem(&self, span: Option<Range<usize>>, message: impl Into<String>) -> Problem {
         Problem::new(&self.path, &self.text, span, message)
     }
 
@@ -46,8 +45,10 @@ impl Source {
 
 /// One step on the way to a value.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum At<'a> {
+pub enum At<'a> {
+    /// The key of a table.
     Key(&'a str),
+    /// A place in a list, from 0.
     Index(usize),
 }
 
@@ -65,13 +66,18 @@ impl From<usize> for At<'_> {
 
 /// A document, whole or after a variant was laid over it.
 #[derive(Clone, Debug)]
-pub(super) struct Document<'i> {
+pub struct Document<'i> {
+    /// The file.
     pub source: Source,
     table: Spanned<DeTable<'i>>,
 }
 
 impl<'i> Document<'i> {
-    pub(super) fn parse(path: &Path, text: &'i str) -> Result<Self, Problem> {
+    /// Reads `text` as TOML; `path` is only named.
+    ///
+    /// # Errors
+    /// It is not TOML.
+    pub fn parse(path: &Path, text: &'i str) -> Result<Self, Problem> {
         let source = Source {
             path: path.to_owned(),
             text: Arc::from(text),
@@ -81,7 +87,7 @@ impl<'i> Document<'i> {
     }
 
     /// Takes the `[[variant]]` tables out, each with its name and the name's place.
-    pub(super) fn take_variants(&mut self) -> Result<Vec<Variant<'i>>, Problem> {
+    pub fn take_variants(&mut self) -> Result<Vec<Variant<'i>>, Problem> {
         let Some(entry) = self.table.get_mut().remove("variant") else {
             return Ok(Vec::new());
         };
@@ -128,7 +134,7 @@ impl<'i> Document<'i> {
     }
 
     /// The document with a variant laid over it.
-    pub(super) fn with(&self, variant: &Variant<'i>) -> Result<Self, Problem> {
+    pub fn with(&self, variant: &Variant<'i>) -> Result<Self, Problem> {
         let mut merged = self.clone();
         merge(merged.table.get_mut(), &variant.table).map_err(|span| {
             self.source.problem(
@@ -140,7 +146,7 @@ impl<'i> Document<'i> {
     }
 
     /// Where the value at `path` stands, or the nearest table around it.
-    pub(super) fn span(&self, path: &[At<'_>]) -> Range<usize> {
+    pub fn span(&self, path: &[At<'_>]) -> Range<usize> {
         let mut span = self.table.span();
         let mut table = Some(self.table.get_ref());
         let mut array: Option<&DeArray<'_>> = None;
@@ -159,12 +165,13 @@ impl<'i> Document<'i> {
         span
     }
 
-    pub(super) fn problem(&self, path: &[At<'_>], message: impl Into<String>) -> Problem {
+    /// Something is wrong with the value at `path`.
+    pub fn problem(&self, path: &[At<'_>], message: impl Into<String>) -> Problem {
         self.source.problem(Some(self.span(path)), message)
     }
 
     /// Reads the document as `T`, after single values were put into lists where `lists` says so.
-    pub(super) fn read<T: DeserializeOwned>(&self, lists: &[&[&str]]) -> Result<T, Problem> {
+    pub fn read<T: DeserializeOwned>(&self, lists: &[&[&str]]) -> Result<T, Problem> {
         let mut table = self.table.clone();
         for path in lists {
             listify(table.get_mut(), path);
@@ -176,8 +183,10 @@ impl<'i> Document<'i> {
 
 /// A `[[variant]]` table without its name.
 #[derive(Clone, Debug)]
-pub(super) struct Variant<'i> {
+pub struct Variant<'i> {
+    /// Its name.
     pub name: String,
+    /// Where the name stands, in bytes.
     pub at: Range<usize>,
     table: DeTable<'i>,
 }

@@ -1,0 +1,207 @@
+//! Interrupts on their way out: messages, calls and the line, as faults leave them.
+
+use smallvec::SmallVec;
+
+use super::Injector;
+use super::step::Run;
+use crate::endpoint::{Endpoint, Nanos};
+use crate::fault::bench::{Fate, Held, MAX_HELD, State};
+use crate::fault::trigger::{Carrier, Occasion};
+use crate::spec::{Field, PortCard};
+use crate::trace::{Cause, Effect, Input, Message, Op};
+
+impl<E: Endpoint> Injector<E> {
+    /// A message or call is due: what becomes of it?
+    pub(super) fn interrupt(
+        &mut self,
+        run: &mut Run,
+        effect: Effect,
+        cause: Cause,
+        entry: Option<u16>,
+        carrier: Carrier,
+    ) {
+        let mut fate = Fate::default();
+        let due = Occasion::Irq {
+            sent: false,
+            cause,
+            entry,
+            carrier,
+        };
+        self.occur(run, due, Some(&mut fate));
+        if fate.drop {
+            return;
+        }
+        let effect = match (effect, fate.entry) {
+            (Effect::Message(message), Some(entry)) => {
+                Effect::Message(Message { entry, ..message })
+            }
+            (effect, _) => effect,
+        };
+        for _ in 0..fate.copies {
+            match fate.delay {
+                Some(delay) if self.state.held.len() < MAX_HELD => self.state.held.push(Held {
+                    at: run.now.saturating_add(delay),
+                    effect: effect.clone(),
+                    waits: false,
+                }),
+                _ => self.send(run, effect.clone()),
+            }
+        }
+    }
+
+    /// Shows an interrupt, and says that it was sent.
+    pub(super) fn send(&mut self, run: &mut Run, effect: Effect) {
+        let sent = match &effect {
+            Effect::Message(m) => Some((m.cause, Some(m.entry), Carrier::Message)),
+            Effect::Call { queue } => Some((Cause::Queue(*queue), None, Carrier::Call)),
+            Effect::ConfigChanged => Some((Cause::Config, None, Carrier::Call)),
+            _ => None,
+        };
+        run.outcome.shown.push(effect);
+        if let Some((cause, entry, carrier)) = sent {
+            let occasion = Occasion::Irq {
+                sent: true,
+                cause,
+                entry,
+                carrier,
+            };
+            self.occur(run, occasion, None);
+        }
+    }
+
+    /// The device moves the line.
+    pub(super) fn pin(&mut self, run: &mut Run, input: &Input, level: bool, muted: bool) {
+        let was_free = self.state.line.is_free();
+        self.state.line.wants(level);
+        if level && muted {
+            self.state.line.dropped = !self.state.line.shown;
+        } else if level {
+            let causes = match causes(input) {
+                causes if causes.is_empty() => SmallVec::from_slice(&[Cause::None]),
+                causes => causes,
+            };
+            self.line_due(run, &causes);
+        }
+        if was_free && self.state.line.is_free() {
+            // Nothing of ours is in the way: what the device says is shown as it says it.
+            self.state.line.shown = level;
+            run.outcome.shown.push(Effect::Pin(level));
+            if level {
+                self.line_sent(run);
+            }
+        } else {
+            self.settle_line(run);
+        }
+    }
+
+    /// The line is to rise for these events.
+    pub(super) fn line_due(&mut self, run: &mut Run, causes: &[Cause]) {
+        let up = self.state.line.shown;
+        let (mut now, mut later) = (false, None);
+        for cause in causes {
+            let mut fate = Fate::default();
+            let due = Occasion::Irq {
+                sent: false,
+                cause: *cause,
+                entry: None,
+                carrier: Carrier::Line { up },
+            };
+            self.occur(run, due, Some(&mut fate));
+            match fate {
+                Fate { drop: true, .. } => {}
+                Fate { delay: Some(t), .. } => {
+                    let at = run.now.saturating_add(t);
+                    later = Some(later.map_or(at, |l: Nanos| l.min(at)));
+                }
+                _ => now = true,
+            }
+            self.state.line.cause = *cause;
+        }
+        let line = &mut self.state.line;
+        match later {
+            _ if now || up => line.let_go(),
+            Some(at) => {
+                line.dropped = false;
+                line.rises = Some(line.rises.map_or(at, |r| r.min(at)));
+            }
+            // An earlier one that comes late comes all the same.
+            None => line.dropped = line.rises.is_none(),
+        }
+    }
+
+    fn line_sent(&mut self, run: &mut Run) {
+        let occasion = Occasion::Irq {
+            sent: true,
+            cause: self.state.line.cause,
+            entry: None,
+            carrier: Carrier::Line { up: true },
+        };
+        self.occur(run, occasion, None);
+    }
+
+    /// Shows the level of the line, if it is not what is shown.
+    pub(super) fn settle_line(&mut self, run: &mut Run) {
+        let line = &mut self.state.line;
+        let level = line.level(State::may_assert(&self.world));
+        if level != line.shown {
+            line.shown = level;
+            run.outcome.shown.push(Effect::Pin(level));
+            if level {
+                self.line_sent(run);
+            }
+        }
+    }
+
+    /// Sends what was held until now. What can't be sent for the moment waits on; what can't be sent
+    /// any more, since the kind of interrupt changed, is forgotten.
+    pub(super) fn send_late(&mut self, run: &mut Run) {
+        if self.state.held.iter().all(|h| h.at > run.now) {
+            return;
+        }
+        let mut held = std::mem::take(&mut self.state.held);
+        held.sort_by_key(|h| h.at);
+        for mut late in held {
+            let (gone, possible) = match &late.effect {
+                Effect::Message(m) => (
+                    State::messages(&self.world).map(|(kind, _)| kind) != Some(m.kind),
+                    self.state.may_send(&self.world, m.kind, m.entry),
+                ),
+                _ => (false, true),
+            };
+            if gone {
+                continue;
+            }
+            if late.at > run.now || !possible {
+                late.waits = late.at <= run.now;
+                self.state.held.push(late);
+            } else {
+                self.send(run, late.effect);
+            }
+        }
+    }
+}
+
+/// Whether the same message is among what the device meant.
+pub(super) fn already(meant: &[Effect], message: Message) -> bool {
+    meant.iter().any(|effect| {
+        matches!(effect, Effect::Message(m) if (m.kind, m.entry) == (message.kind, message.entry))
+    })
+}
+
+/// The events that an input brings to the line.
+pub(super) fn causes(input: &Input) -> SmallVec<[Cause; 2]> {
+    match input {
+        Input::Used { queue } => SmallVec::from_slice(&[Cause::Queue(*queue)]),
+        Input::Config { .. } | Input::Broken => SmallVec::from_slice(&[Cause::Config]),
+        Input::Access(access)
+            if access.op == Op::Write && access.field == Some(Field::Port(PortCard::Doorbell)) =>
+        {
+            let bells = access.val.unwrap_or(0);
+            (0..PortCard::MAX_PORTS as u8)
+                .filter(|port| bells & (1 << port) != 0)
+                .map(Cause::Port)
+                .collect()
+        }
+        _ => SmallVec::new(),
+    }
+}

@@ -1,0 +1,219 @@
+//! What this machine can and can't do.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::machine::{Accel, Cache, Firmware, MachineError, Qemu, RunDir, kvm, trial};
+
+/// What was found out about this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Doctor {
+    /// One finding for each thing that was looked at.
+    pub findings: Vec<Finding>,
+}
+
+/// What was found out about one thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was looked at.
+    pub about: &'static str,
+    /// How it is.
+    pub state: State,
+    /// What was found, in words.
+    pub found: String,
+    /// What to do about it, if something is to be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+/// How a thing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// As it should be.
+    Good,
+    /// Not needed, but something is slower or missing without it.
+    Slower,
+    /// No scenario can run.
+    Bad,
+}
+
+impl Doctor {
+    /// Looks at this machine. Takes at most a few seconds; nothing that was found earlier is believed.
+    pub async fn examine() -> Self {
+        Self::examine_with(Cache::of_user().forgetful()).await
+    }
+
+    /// Whether scenarios can run.
+    pub fn can_run(&self) -> bool {
+        self.findings
+            .iter()
+            .all(|finding| finding.state != State::Bad)
+    }
+
+    async fn examine_with(cache: Cache) -> Self {
+        let mut findings = Vec::new();
+        match Qemu::find(&cache).await {
+            Ok(qemu) => {
+                findings.push(about_qemu(&qemu));
+                findings.push(about_firmware(&qemu));
+                findings.push(about_boot(trial(&qemu, Accel::Tcg).await));
+                findings.push(about_kvm(kvm(&qemu, &cache).await));
+            }
+            Err(error) => findings.push(missing_qemu(&error)),
+        }
+        findings.push(about_memfd(rustix::fs::memfd_create(
+            "misfire-doctor",
+            rustix::fs::MemfdFlags::CLOEXEC,
+        )));
+        findings.push(about_run_dir(RunDir::new()));
+        Self { findings }
+    }
+}
+
+fn good(about: &'static str, found: String) -> Finding {
+    Finding {
+        about,
+        state: State::Good,
+        found,
+        help: None,
+    }
+}
+
+fn not(about: &'static str, state: State, found: String, help: &str) -> Finding {
+    Finding {
+        about,
+        state,
+        found,
+        help: Some(help.to_owned()),
+    }
+}
+
+fn about_qemu(qemu: &Qemu) -> Finding {
+    good(
+        "QEMU",
+        format!(
+            "{} with vfio-user-pci, {}",
+            qemu.about.version,
+            qemu.program.display()
+        ),
+    )
+}
+
+fn missing_qemu(error: &MachineError) -> Finding {
+    not(
+        "QEMU",
+        State::Bad,
+        error.to_string(),
+        &error.help().unwrap_or_default(),
+    )
+}
+
+fn about_firmware(qemu: &Qemu) -> Finding {
+    match qemu.firmware() {
+        Firmware::Qboot => good("firmware", "qboot".into()),
+        Firmware::SeaBios => not(
+            "firmware",
+            State::Slower,
+            "this QEMU comes without qboot.rom; SeaBIOS is used, which takes longer".into(),
+            "Install the package that holds QEMU's qboot.rom.",
+        ),
+    }
+}
+
+fn about_boot(boot: Result<Duration, String>) -> Finding {
+    match boot {
+        Ok(time) => good(
+            "bare boot",
+            format!(
+                "the reference guest came and left in {:.0} ms under software emulation",
+                time.as_secs_f64() * 1e3
+            ),
+        ),
+        Err(why) => not(
+            "bare boot",
+            State::Bad,
+            why,
+            "Try again when the machine is less busy; QEMU's own messages are above if there are any.",
+        ),
+    }
+}
+
+fn about_kvm(kvm: Result<(), String>) -> Finding {
+    match kvm {
+        Ok(()) => good("KVM", "the reference guest runs under it".into()),
+        Err(why) => not(
+            "KVM",
+            State::Slower,
+            why,
+            "Nothing has to be done: software emulation is used. For KVM, /dev/kvm has to be readable \
+             and writable, as it is for members of the group kvm, on a host that lets guests use it.",
+        ),
+    }
+}
+
+fn about_memfd<T>(made: rustix::io::Result<T>) -> Finding {
+    match made {
+        Ok(_) => good("shared memory", "memfd_create works".into()),
+        Err(error) => not(
+            "shared memory",
+            State::Bad,
+            format!("memfd_create failed: {error}"),
+            "Linux 3.17 or newer is needed, and a sandbox that allows memfd_create.",
+        ),
+    }
+}
+
+fn about_run_dir(made: std::io::Result<RunDir>) -> Finding {
+    match made {
+        Ok(dir) => {
+            let folder = dir.path().parent().unwrap_or(dir.path());
+            good("folder for sockets", folder.display().to_string())
+        }
+        Err(error) => not(
+            "folder for sockets",
+            State::Bad,
+            format!("no folder can be made for sockets: {error}"),
+            "Set XDG_RUNTIME_DIR or TMPDIR to a folder that can be written.",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_thing_that_is_not_good_comes_with_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let doctor = Doctor::examine_with(Cache::in_folder(dir.path())).await;
+        for finding in &doctor.findings {
+            assert_eq!(
+                finding.help.is_some(),
+                finding.state != State::Good,
+                "{finding:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_boot_no_scenario_can_run_and_without_kvm_all_can() {
+        let doctor = |finding| Doctor {
+            findings: vec![finding],
+        };
+        assert!(!doctor(about_boot(Err("it hung".into()))).can_run());
+        assert!(doctor(about_boot(Ok(Duration::from_millis(44)))).can_run());
+        assert!(doctor(about_kvm(Err("it hung".into()))).can_run());
+    }
+
+    #[test]
+    fn a_missing_qemu_is_reported_with_where_it_was_looked_for() {
+        let finding = missing_qemu(&MachineError::NoQemu {
+            looked: vec!["nothing in PATH".into()],
+        });
+        assert_eq!(finding.state, State::Bad);
+        assert_eq!(finding.found, "no QEMU was found: nothing in PATH");
+        assert!(finding.help.unwrap().contains("ci/setup"));
+    }
+}
