@@ -65,6 +65,8 @@ refusals! {
     more_queues_than_vectors_allow_are_refused: with("queues = 4\nmsix = 3", "[expect]\ninterrupts = \"msix\"");
     a_load_on_more_queues_than_there_are_is_refused: with("queues = 2", "[[step]]\nload = \"read\"\nqueues = 3");
     an_unknown_fault_is_refused: with("", "[[fault]]\non = \"live\"\ndo = \"vector.rejct\"");
+    an_unknown_name_in_a_predicate_is_refused: with("", "[[fault]]\non = \"cc.queue_msix_vector.wr\"\nwhere = \"vall != 0xFFFF\"\ndo = \"vector.reject\"");
+    an_unknown_argument_of_a_fault_is_refused: with("", "[[fault]]\non = \"reset.begin\"\ndo = \"reset.slow\"\nargs = { tt = \"2s\" }");
     an_unknown_trigger_is_refused: with("", "[[fault]]\non = \"cc.queue_vector.wr\"\ndo = \"vector.reject\"");
     a_fault_that_this_attachment_can_not_do_is_refused: with(
         "attach = \"vhost-user\"",
