@@ -64,9 +64,13 @@ pub enum Said {
         /// The status code with its name.
         status: String,
     },
-    /// `VIRTIO: queue 1: lost interrupt?` or `… request timed out …`: a request's interrupt did not
-    /// come in time.
+    /// `VIRTIO: queue 1: lost interrupt?`: a request was done, and no interrupt had said so.
     Lost {
+        /// Queue index.
+        queue: u16,
+    },
+    /// `VIRTIO: queue 1: request timed out …`: a request was not done in time.
+    TimedOut {
         /// Queue index.
         queue: u16,
     },
@@ -214,11 +218,12 @@ fn virtio_line(rest: &str) -> Option<Said> {
             vector: vector(v)?,
         },
         ["needs", "reset", ..] => Said::NeedsReset,
-        ["queue", queue, "lost", "interrupt?"] | ["queue", queue, "request", "timed", ..] => {
-            Said::Lost {
-                queue: queue.strip_suffix(':')?.parse().ok()?,
-            }
-        }
+        ["queue", queue, "lost", "interrupt?"] => Said::Lost {
+            queue: queue.strip_suffix(':')?.parse().ok()?,
+        },
+        ["queue", queue, "request", "timed", ..] => Said::TimedOut {
+            queue: queue.strip_suffix(':')?.parse().ok()?,
+        },
         _ => return None,
     })
 }
@@ -325,7 +330,7 @@ mod tests {
             ("VIRTIO: queue 1: lost interrupt?", Said::Lost { queue: 1 }),
             (
                 "VIRTIO: queue 0: request timed out, resetting the device",
-                Said::Lost { queue: 0 },
+                Said::TimedOut { queue: 0 },
             ),
             (
                 "PNP: resource requirements changed, starting with a line-based interrupt",

@@ -286,7 +286,7 @@ impl Machine for Nothing {
                     &[sent, now.seq],
                     "the driver resets the device after a configuration change interrupt with nothing changed",
                 );
-            } else if now.notifies().is_some() || now.success() {
+            } else if now.notifies().is_some() || now.success() || matches!(now.at, At::Mark(_)) {
                 self.sent = None;
                 say.held(Object::Config);
             }

@@ -95,7 +95,7 @@ impl Machine for Storm {
                 say.held(Object::Isr);
             }
         }
-        self.passed |= now.notifies().is_some() || now.said().is_some();
+        self.passed |= now.notifies().is_some() || now.said().and_then(Said::done).is_some();
         if let Some(risen) = self.risen {
             let over = now.failure() || matches!(now.at, At::End);
             let never = now.resets() && !self.read && self.passed;
@@ -162,21 +162,10 @@ impl Machine for Bits {
             self.value = value;
             raise(&mut self.owed, value, now.seq);
         }
-        for (object, since) in missed(&mut self.owed, now) {
+        for (object, since) in self.owed.missed(now) {
             say.broken(Object::Isr, &[since, now.seq], unserved(object, self.value));
         }
     }
-}
-
-/// As [`Owed::missed`]; that the queues were not looked at is proved only by a failure, or by the
-/// driver's word.
-fn missed(owed: &mut Owed, now: &Now<'_>) -> Vec<(Object, u64)> {
-    let said = matches!(now.said(), Some(Said::Lost { .. }));
-    let proven = now.failure() || said;
-    owed.missed(now)
-        .into_iter()
-        .filter(|(object, _)| *object == Object::Config || proven)
-        .collect()
 }
 
 #[derive(Default)]
@@ -280,7 +269,7 @@ impl Machine for Stale {
             self.up = None;
             return say.held(Object::Isr);
         }
-        self.passed |= now.notifies().is_some() || now.said().is_some();
+        self.passed |= now.notifies().is_some() || now.said().and_then(Said::done).is_some();
         let over = now.failure() || (now.ends() && self.passed);
         if over {
             say.broken(
@@ -311,7 +300,7 @@ impl Machine for Reserved {
             self.value = value;
             raise(&mut self.owed, value, now.seq);
         }
-        for (object, since) in missed(&mut self.owed, now) {
+        for (object, since) in self.owed.missed(now) {
             say.warn(Object::Isr, &[since, now.seq], unserved(object, self.value));
         }
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use misfire_device::shape::{Attach, Kind};
-use misfire_device::spec::Field;
-use misfire_device::trace::{Event, Op, Space, What};
+use misfire_device::spec::{Field, PciHeader};
+use misfire_device::trace::{Event, What};
 use serde::Serialize;
 
 use super::machine::{At, Machine, Now, Say, Tally, Watch};
@@ -191,9 +191,10 @@ fn about<'a>(dev: u8, event: &'a Event, speech: &'a Speech) -> Option<At<'a>> {
 /// The first event of the driver under test for device `dev`: firmware may have driven the device
 /// before the guest.
 ///
-/// A line on the console and a register access that are close together may be recorded either way
-/// round. So the guest's greeting alone does not tell: the tenure begins after the last access of a
-/// BAR before it, unless a reset of the device lies between the firmware's DRIVER_OK and it.
+/// The console lags behind the registers, so the guest's greeting alone does not tell: the driver may
+/// be at work when it is recorded. A guest looks for devices before it drives them, which is seen as
+/// a read of the vendor id. If the device was driven before the last of these that precedes the
+/// greeting, somebody else did it.
 ///
 /// Where the harness says that the firmware drives no device, everything is the guest's.
 pub fn tenure(dev: u8, events: &[Event]) -> u64 {
@@ -202,33 +203,19 @@ pub fn tenure(dev: u8, events: &[Event]) -> u64 {
         return 0;
     }
     let greeting = events.iter().position(|e| {
-        matches!(&e.what, What::Log { line } if matches!(Said::of(line), Some(Said::Machine(MachineLine::Guest { .. }))))
+        matches!(&e.what, What::Log { line }
+            if matches!(Said::of(line), Some(Said::Machine(MachineLine::Guest { .. }))))
     });
     let Some(greeting) = greeting else { return 0 };
-    let step_of = |e: &Event| match &e.what {
-        What::Step(step) if step.dev == dev => step.access().map(|(a, v)| (*a, v)),
-        _ => None,
-    };
-    let status = Field::Common(misfire_device::spec::CommonCfg::DeviceStatus);
-    let wrote = |e: &Event, test: &dyn Fn(u64) -> bool| {
-        step_of(e).is_some_and(|(a, v)| a.op == Op::Write && a.field == Some(status) && test(v))
-    };
-    let before = &events[..greeting];
-    let live = before.iter().rposition(|e| {
-        wrote(e, &|v| {
-            v as u8 & misfire_device::spec::Status::DRIVER_OK != 0
-        })
-    });
-    if let Some(live) = live
-        && let Some(reset) = before[live..].iter().find(|e| wrote(e, &|v| v as u8 == 0))
-    {
-        return reset.seq;
-    }
-    before
+    events[..greeting]
         .iter()
-        .rev()
-        .find(|e| step_of(e).is_some_and(|(a, _)| a.space != Space::Config))
-        .map_or(0, |e| e.seq + 1)
+        .rfind(|e| match &e.what {
+            What::Step(step) if step.dev == dev => {
+                step.read(Field::Pci(PciHeader::VendorId)).is_some()
+            }
+            _ => false,
+        })
+        .map_or(0, |e| e.seq)
 }
 
 /// What one device's tally comes to.

@@ -167,7 +167,7 @@ impl Machine for Lost {
                 &[dropped, now.seq],
                 "an interrupt was lost, and a request never ends",
             );
-        } else if matches!(now.said(), Some(Said::Lost { .. })) {
+        } else if matches!(now.said(), Some(Said::Lost { .. } | Said::TimedOut { .. })) {
             self.how = Some("the driver's time limit");
         } else if now.resets() {
             self.how.get_or_insert("a reset");

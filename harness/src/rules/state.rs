@@ -185,7 +185,11 @@ impl State {
     /// Notes what the driver did, before the device takes it.
     fn driver_did(&mut self, seq: u64, step: &Step) {
         match &step.input {
-            Input::FunctionReset => self.new_epoch(seq),
+            Input::FunctionReset => {
+                // Nobody has to wait for a reset from outside.
+                self.new_epoch(seq);
+                self.epoch.zero_read = true;
+            }
             Input::Dma {
                 address,
                 size,

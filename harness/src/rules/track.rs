@@ -9,13 +9,19 @@ use super::machine::{At, Now, Object};
 use crate::log::{MachineLine, Said, Started};
 
 /// What the device has told the driver of, and the driver has not looked at yet.
+///
+/// The console lags behind the registers, by much when the machine is busy. So what the driver says
+/// about lost interrupts is only counted, and compared with what the device did when the guest
+/// answers a command: all that it said before has been recorded by then.
 #[derive(Clone, Debug, Default)]
 pub struct Owed {
     debts: BTreeMap<Object, Debt>,
-    /// When each object was last raised, looked at or not.
+    /// Since the last answer, for each object: when it was raised last.
     last: BTreeMap<Object, u64>,
-    /// Queues with used buffers that the driver was told of in no way, or in another.
-    untold: BTreeSet<u16>,
+    /// Since the last answer: used buffers that the driver was told of in no way, or in another.
+    untold: BTreeMap<Object, usize>,
+    /// Since the last answer: interrupts that the driver says it lost.
+    lost: BTreeMap<Object, usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -26,16 +32,13 @@ struct Debt {
 }
 
 impl Owed {
-    /// The device tells the driver of `object`.
+    /// The device tells the driver of `object`; [`Object::Device`] stands for any queue.
     pub fn raise(&mut self, object: Object, seq: u64) {
         self.debts.entry(object).or_insert(Debt {
             since: seq,
             passed: false,
         });
         self.last.insert(object, seq);
-        if let Object::Queue(q) = object {
-            self.untold.remove(&q);
-        }
     }
 
     /// Drops what this event shows to be looked at. Returns it, with when it was raised.
@@ -52,58 +55,58 @@ impl Owed {
         served
     }
 
-    /// Takes what this event proves that the driver did not look at.
+    /// Takes what this event proves that the driver did not look at. To be called after `raise`.
     ///
     /// A failure of the guest proves it for everything. The end of an epoch or of the trace proves
     /// it for the configuration, if the guest has done other work since; for a queue it proves
-    /// nothing, since the last buffers of a load are followed by nothing.
+    /// nothing, since the last buffers of a load are followed by nothing. More lost interrupts than
+    /// the device kept to itself prove it for a queue.
     pub fn missed(&mut self, now: &Now<'_>) -> Vec<(Object, u64)> {
-        let failure = now.failure();
-        if let Some(Input::Used { queue }) = now.step().map(|s| &s.input)
-            && self.last.get(&Object::Queue(*queue)) != Some(&now.seq)
-        {
-            self.untold.insert(*queue);
-        }
-        if now.notifies().is_some() || now.said().and_then(Said::done).is_some() || failure {
+        self.count(now);
+        let (failure, ends) = (now.failure(), now.ends());
+        let answer = now.said().and_then(Said::done).is_some();
+        if now.notifies().is_some() || answer || failure {
             self.debts.values_mut().for_each(|debt| debt.passed = true);
         }
-        let ends = now.ends();
-        let proven = |object: &Object, debt: &Debt| {
-            failure
-                || misses(now).is_some_and(|q| q == *object || *object == Object::Device)
-                || (ends && debt.passed && !matches!(object, Object::Queue(_)))
-        };
-        let mut missed: Vec<_> = self
+        let queue = |object: &Object| matches!(object, Object::Queue(_) | Object::Device);
+        let mut missed: BTreeMap<_, _> = self
             .debts
             .iter()
-            .filter(|(object, debt)| proven(object, debt))
+            .filter(|(object, debt)| failure || (ends && debt.passed && !queue(object)))
             .map(|(object, debt)| (*object, debt.since))
             .collect();
-        // The line that says so may have been recorded after the driver's next step.
-        if let Some(object @ Object::Queue(q)) = misses(now)
-            && missed.is_empty()
-            && !self.untold.contains(&q)
-            && let Some(since) = self.last.get(&object)
-        {
-            missed.push((object, *since));
-        }
-        if ends {
+        if answer || failure || matches!(now.at, At::End) {
+            for (object, lost) in std::mem::take(&mut self.lost) {
+                let untold = self.untold.get(&object).copied().unwrap_or(0);
+                if let Some(since) = self.last.get(&object).filter(|_| lost > untold) {
+                    missed.entry(object).or_insert(*since);
+                }
+            }
             self.last.clear();
             self.untold.clear();
+        }
+        if ends {
             self.debts.clear();
         }
-        for (object, _) in &missed {
-            self.debts.remove(object);
-        }
-        missed
+        self.debts.retain(|object, _| !missed.contains_key(object));
+        missed.into_iter().collect()
     }
-}
 
-/// The queue whose request the driver says it missed.
-pub fn misses(now: &Now<'_>) -> Option<Object> {
-    match now.said() {
-        Some(Said::Lost { queue }) => Some(Object::Queue(*queue)),
-        _ => None,
+    fn count(&mut self, now: &Now<'_>) {
+        if let Some(Input::Used { queue }) = now.step().map(|s| &s.input) {
+            let object = Object::Queue(*queue);
+            if self.last.get(&object) != Some(&now.seq) {
+                *self.untold.entry(object).or_default() += 1;
+            }
+            if !now.s.dev.pin && now.pin() != Some(true) {
+                *self.untold.entry(Object::Device).or_default() += 1;
+            }
+        }
+        if let Some(Said::Lost { queue }) = now.said() {
+            for object in [Object::Queue(*queue), Object::Device] {
+                *self.lost.entry(object).or_default() += 1;
+            }
+        }
     }
 }
 

@@ -145,7 +145,8 @@ impl Machine for Fewer {
             return;
         };
         let live = self.started || s.ever_live();
-        let missed = matches!(now.said(), Some(Said::Lost { .. })) || now.failure();
+        let lost = matches!(now.said(), Some(Said::Lost { .. } | Said::TimedOut { .. }));
+        let missed = lost || now.failure();
         let messages = || format!("{granted} of {requested} messages granted");
         if missed && live && s.faults.is_empty() {
             say.broken(
@@ -269,7 +270,8 @@ impl Machine for Counted {
         }
         if let Some((seq, started)) = &attempt.started {
             let plenty = started.granted >= useful(s) && started.granted > 1;
-            if plenty && started.used == 1 && s.past.refused_mapping.is_none() {
+            let msix = started.mode.starts_with("msix");
+            if plenty && msix && started.used == 1 && s.past.refused_mapping.is_none() {
                 say.warn(
                     Object::Device,
                     &[*seq],

@@ -45,6 +45,7 @@ pub const CASES: &[Case] = &[
             trace()
                 .hello()
                 .up()
+                .found_by_bus()
                 .log("MISFIRE: guest reference 1")
                 .status(Status::ACKNOWLEDGE)
         },

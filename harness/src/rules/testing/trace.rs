@@ -242,6 +242,12 @@ impl Trace {
         )
     }
 
+    /// Somebody looks what the function is.
+    pub fn found_by_bus(self) -> Self {
+        let id = PciHeader::VendorId;
+        self.access(Op::Read, Space::Config, id.offset(), id.width(), None)
+    }
+
     /// The place in configuration space of a register that has one.
     pub fn place(&mut self, field: Field) -> u64 {
         let function = self.function();
