@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::machine::{Accel, Cache, Firmware, MachineError, Qemu, RunDir, kvm, trial};
+use crate::machine::{Accel, Boot, Cache, MachineError, Qemu, RunDir, kvm, trial};
 
 /// What was found out about this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -57,7 +57,7 @@ impl Doctor {
         match Qemu::find(&cache).await {
             Ok(qemu) => {
                 findings.push(about_qemu(&qemu));
-                findings.push(about_firmware(&qemu));
+                findings.push(about_start(&qemu));
                 findings.push(about_boot(trial(&qemu, Accel::Tcg).await));
                 findings.push(about_kvm(kvm(&qemu, &cache).await));
             }
@@ -110,14 +110,15 @@ fn missing_qemu(error: &MachineError) -> Finding {
     )
 }
 
-fn about_firmware(qemu: &Qemu) -> Finding {
-    match qemu.firmware() {
-        Firmware::Qboot => good("firmware", "qboot".into()),
-        Firmware::SeaBios => not(
-            "firmware",
+fn about_start(qemu: &Qemu) -> Finding {
+    match qemu.boot() {
+        Boot::Direct => good("start", "without firmware".into()),
+        Boot::SeaBios => not(
+            "start",
             State::Slower,
-            "this QEMU comes without qboot.rom; SeaBIOS is used, which takes longer".into(),
-            "Install the package that holds QEMU's qboot.rom.",
+            "this QEMU was built without the device loader; SeaBIOS is used, which takes longer"
+                .into(),
+            "Nothing has to be done. `ci/setup` with MISFIRE_QEMU unset provides a QEMU that has it.",
         ),
     }
 }

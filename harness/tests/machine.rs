@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use misfire::guest::{Heard, Reference};
 use misfire::log::MachineLine;
-use misfire::machine::{
-    Accel, Cache, Firmware, Machine, MachineError, Next, Qemu, RunDir, TablePlace, argv,
-};
+use misfire::machine::{Accel, Boot, Cache, MachineError, Next, Qemu, RunDir, TablePlace, argv};
 use misfire_device::port::{Attachment, Journal, serve};
 use misfire_device::shape::{Kind, Shape};
 use misfire_device::trace::{Event, What};
@@ -170,18 +168,14 @@ async fn a_device_that_qemu_does_not_know_is_an_error_in_its_words() {
 }
 
 #[tokio::test]
-async fn the_guest_runs_on_the_machines_own_firmware_too() {
+async fn the_guest_starts_from_firmware_too() {
     let Some(qemu) = qemu().await else { return };
     let mut spec = Reference::spec(&qemu, Accel::Tcg, Vec::new(), "");
-    spec.firmware = Firmware::SeaBios;
-    assert!(!argv(&spec).contains(&"-bios".into()));
-    let kernel = Reference::kernel().unwrap();
-    let mut machine = Machine::launch(&spec, Some(kernel), journal().0, LIMIT).unwrap();
-    let first = machine
-        .next("a line", Instant::now() + LIMIT)
-        .await
-        .unwrap();
-    assert_eq!(first, Next::Line("MISFIRE: guest reference 1".into()));
+    spec.boot = Boot::SeaBios;
+    assert!(argv(&spec).contains(&"-kernel".into()));
+    let mut guest = Reference::boot_spec(&spec, journal().0, LIMIT).unwrap();
+    guest.ready(LIMIT).await.unwrap().answer().unwrap();
+    assert_eq!(guest.exit(LIMIT).await.unwrap(), Heard::Answer(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,6 @@
 //! Guests: how to boot, talk to and read each.
 
+mod direct;
 mod heard;
 mod reference;
 

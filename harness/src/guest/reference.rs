@@ -1,22 +1,22 @@
 //! The reference guest: a kernel that acts as Windows does where interrupts are concerned.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use misfire_device::port::{Attachment, Journal};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
+use super::direct::{memory_file, rom_file, start_file};
 use super::heard::{Heard, Silence};
 use crate::log::{Done, MachineLine};
-use crate::machine::{Accel, Machine, MachineError, MachineSpec, Next, Qemu, kernel_path};
+use crate::machine::{Accel, Boot, Inherited, Machine, MachineError, MachineSpec, Next, Qemu};
 
 /// Guest memory in MiB.
 pub const MEMORY_MIB: u32 = 64;
 /// An ELF file with a PVH entry.
-const KERNEL: &[u8] = include_bytes!(env!("MISFIRE_GUEST"));
+pub(super) const KERNEL: &[u8] = include_bytes!(env!("MISFIRE_GUEST"));
 
 /// A machine with the reference guest in it.
 #[derive(Debug)]
@@ -42,9 +42,8 @@ impl Reference {
         MachineSpec {
             qemu: qemu.program.clone(),
             accel,
-            firmware: qemu.firmware(),
+            boot: qemu.boot(),
             memory_mib: MEMORY_MIB,
-            kernel: kernel_path(),
             append: parameters.to_owned(),
             devices,
         }
@@ -82,28 +81,25 @@ impl Reference {
         journal: Arc<Journal>,
         limit: Duration,
     ) -> Result<Self, MachineError> {
-        let kernel = Self::kernel().map_err(MachineError::os("writing the kernel to memory"))?;
-        let machine = Machine::launch(spec, Some(kernel), journal, limit)?;
+        let files = Self::files(spec).map_err(MachineError::os("writing the kernel to memory"))?;
+        let machine = Machine::launch(spec, files, journal, limit)?;
         Ok(Self { machine })
     }
 
-    /// The kernel as a file in memory, which is written once and can't change any more.
+    /// The files that QEMU inherits for `spec`: the kernel, and what starts it.
     ///
     /// # Errors
-    /// When the operating system gives no such file.
-    pub fn kernel() -> io::Result<OwnedFd> {
-        static FILE: OnceLock<OwnedFd> = OnceLock::new();
-        if let Some(file) = FILE.get() {
-            return file.try_clone();
+    /// When the operating system gives no file in memory.
+    pub fn files(spec: &MachineSpec) -> io::Result<Vec<(OwnedFd, Inherited)>> {
+        static KERNEL_FILE: OnceLock<OwnedFd> = OnceLock::new();
+        static ROM_FILE: OnceLock<OwnedFd> = OnceLock::new();
+        let kernel = shared(&KERNEL_FILE, || memory_file("misfire-guest", KERNEL))?;
+        let mut files = vec![(kernel, Inherited::Kernel)];
+        if spec.boot == Boot::Direct {
+            files.push((shared(&ROM_FILE, rom_file)?, Inherited::Rom));
+            files.push((start_file(KERNEL, &spec.append)?, Inherited::Start));
         }
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let mut file = std::fs::File::from(memfd_create("misfire-guest", flags)?);
-        file.write_all(KERNEL)?;
-        fcntl_add_seals(
-            &file,
-            SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
-        )?;
-        FILE.get_or_init(|| file.into()).try_clone()
+        Ok(files)
     }
 
     /// Changes when the kernel changes.
@@ -210,4 +206,16 @@ impl Reference {
             }
         }
     }
+}
+
+/// A file that is written once.
+fn shared(
+    file: &OnceLock<OwnedFd>,
+    make: impl FnOnce() -> io::Result<OwnedFd>,
+) -> io::Result<OwnedFd> {
+    if let Some(file) = file.get() {
+        return file.try_clone();
+    }
+    let made = make()?;
+    file.get_or_init(|| made).try_clone()
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::spec::{EXIT_PORT, FIRST_SLOT, Firmware, Inherited, MachineSpec};
+use super::spec::{Boot, EXIT_PORT, FIRST_SLOT, Inherited, MachineSpec, START_ADDRESS};
 
 /// What a q35 has and the reference guest does not use: each costs time at start.
 const SPARED: &str =
@@ -10,7 +10,7 @@ const SPARED: &str =
 
 /// The program and its arguments for `spec`.
 ///
-/// Serial port, control channel and, as a rule, the kernel are descriptors that QEMU inherits
+/// Serial port, control channel, kernel and what starts it are descriptors that QEMU inherits
 /// ([`Inherited`]), so a machine has no path that could stay behind.
 pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
     let mut args = Args(vec![spec.qemu.clone().into_os_string()]);
@@ -19,9 +19,9 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
     args.option("-display", "none");
     args.option("-name", "misfire");
     args.option("-accel", spec.accel.name());
-    let spared = match spec.firmware {
-        Firmware::Qboot => format!(",{SPARED}"),
-        Firmware::SeaBios => String::new(),
+    let spared = match spec.boot {
+        Boot::Direct => format!(",{SPARED}"),
+        Boot::SeaBios => String::new(),
     };
     args.option("-machine", format!("q35,memory-backend=ram{spared}"));
     let mib = spec.memory_mib;
@@ -30,13 +30,24 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
         "-object",
         format!("memory-backend-memfd,id=ram,size={mib}M,share=on"),
     );
-    match spec.firmware {
-        Firmware::Qboot => args.option("-bios", "qboot.rom"),
-        Firmware::SeaBios => args.option("-boot", "strict=on"),
-    };
-    args.option("-kernel", &spec.kernel);
-    if !spec.append.is_empty() {
-        args.option("-append", &spec.append);
+    let kernel = Inherited::Kernel.path();
+    match spec.boot {
+        Boot::Direct => {
+            let start = Inherited::Start.path();
+            args.option("-bios", Inherited::Rom.path());
+            args.option("-device", format!("loader,file={kernel}"));
+            args.option(
+                "-device",
+                format!("loader,file={start},addr={START_ADDRESS:#x},force-raw=on"),
+            );
+        }
+        Boot::SeaBios => {
+            args.option("-boot", "strict=on");
+            args.option("-kernel", kernel);
+            if !spec.append.is_empty() {
+                args.option("-append", &spec.append);
+            }
+        }
     }
     args.option(
         "-chardev",
@@ -103,9 +114,8 @@ mod tests {
         MachineSpec {
             qemu: "qemu-system-x86_64".into(),
             accel: Accel::Tcg,
-            firmware: Firmware::Qboot,
+            boot: Boot::Direct,
             memory_mib: 64,
-            kernel: "/proc/self/fd/5".into(),
             append: "os=win7 mistake=no-read-back".into(),
             devices: vec![
                 Attachment {
@@ -141,11 +151,10 @@ mod tests {
     }
 
     #[test]
-    fn another_firmware_gets_the_whole_q35() {
+    fn a_machine_with_firmware_gets_the_whole_q35() {
         let spec = MachineSpec {
             accel: Accel::Kvm,
-            firmware: Firmware::SeaBios,
-            append: String::new(),
+            boot: Boot::SeaBios,
             devices: vec![],
             ..spec()
         };
@@ -155,6 +164,7 @@ mod tests {
     #[test]
     fn a_comma_in_the_command_line_stays_as_it_is() {
         let spec = MachineSpec {
+            boot: Boot::SeaBios,
             append: "mistake=a,b dev1.queues=2".into(),
             ..spec()
         };

@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use super::cache::Cache;
 use super::error::{MachineError, OLDEST_QEMU};
-use super::spec::Firmware;
+use super::spec::Boot;
 
 const PROGRAM: &str = "qemu-system-x86_64";
 /// Where `ci/setup` puts a QEMU of the project's own.
@@ -47,8 +47,8 @@ pub struct About {
     pub version: Version,
     /// Whether it has the device `vfio-user-pci`.
     pub vfio_user: bool,
-    /// Whether it comes with the firmware qboot.
-    pub qboot: bool,
+    /// Whether it has the device `loader`, which a boot without firmware needs.
+    pub loader: bool,
 }
 
 impl Qemu {
@@ -86,13 +86,16 @@ impl Qemu {
                 key,
             });
         }
-        let (version, help, folders) = tokio::join!(
+        let has = async |device: &str| {
+            let help = format!("{device},help");
+            let args = ["-machine", "none", "-device", &help];
+            let asked = output(&program, &args).await;
+            asked.is_ok_and(|(success, _)| success)
+        };
+        let (version, vfio_user, loader) = tokio::join!(
             output(&program, &["--version"]),
-            output(
-                &program,
-                &["-machine", "none", "-device", "vfio-user-pci,help"]
-            ),
-            output(&program, &["-L", "help"]),
+            has("vfio-user-pci"),
+            has("loader"),
         );
         let version = version.and_then(|(_, text)| {
             read_version(&text).ok_or_else(|| format!("`--version` printed `{}`", text.trim()))
@@ -103,11 +106,8 @@ impl Qemu {
         })?;
         let about = About {
             version,
-            vfio_user: help.is_ok_and(|(success, _)| success),
-            qboot: folders.is_ok_and(|(_, text)| {
-                text.lines()
-                    .any(|folder| Path::new(folder).join("qboot.rom").exists())
-            }),
+            vfio_user,
+            loader,
         };
         cache.put("qemu", &key, about);
         Ok(Self {
@@ -117,12 +117,12 @@ impl Qemu {
         })
     }
 
-    /// The fastest firmware that it has for a guest that does not need SeaBIOS.
-    pub fn firmware(&self) -> Firmware {
-        if self.about.qboot {
-            Firmware::Qboot
+    /// The fastest way to a kernel that needs no firmware.
+    pub fn boot(&self) -> Boot {
+        if self.about.loader {
+            Boot::Direct
         } else {
-            Firmware::SeaBios
+            Boot::SeaBios
         }
     }
 

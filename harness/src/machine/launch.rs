@@ -2,7 +2,6 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -56,7 +55,7 @@ pub enum Next {
 impl Machine {
     /// Starts a machine and waits for nothing. It is killed after `limit`, whatever happens.
     ///
-    /// `kernel` is what [`MachineSpec::kernel`] means when that is [`kernel_path`].
+    /// `files` are what QEMU opens as [`Inherited::path`]: the kernel, and what a direct boot needs.
     ///
     /// # Errors
     /// When the operating system refuses. A QEMU that does not like its arguments is found out later,
@@ -66,7 +65,7 @@ impl Machine {
     /// Outside a tokio runtime with I/O and time.
     pub fn launch(
         spec: &MachineSpec,
-        kernel: Option<OwnedFd>,
+        files: Vec<(OwnedFd, Inherited)>,
         journal: Arc<Journal>,
         limit: Duration,
     ) -> Result<Self, MachineError> {
@@ -80,7 +79,7 @@ impl Machine {
             (its_console.into(), Inherited::Console.fd()),
             (its_qmp.into(), Inherited::Qmp.fd()),
         ];
-        fds.extend(kernel.map(|kernel| (kernel, Inherited::Kernel.fd())));
+        fds.extend(files.into_iter().map(|(file, which)| (file, which.fd())));
         let use_socket = || MachineError::os("using a socket");
         let console = Console::open(console, Arc::clone(&journal)).map_err(use_socket())?;
         let qmp = Qmp::open(qmp, Arc::clone(&journal)).map_err(use_socket())?;
@@ -197,9 +196,4 @@ impl Machine {
         self.ended = Some(ended);
         Ok(ended)
     }
-}
-
-/// The path at which QEMU opens a kernel that it inherits.
-pub fn kernel_path() -> PathBuf {
-    format!("/proc/self/fd/{}", Inherited::Kernel.fd()).into()
 }

@@ -25,9 +25,11 @@ pub use argv::{argv, device_id};
 pub use cache::Cache;
 pub use error::{MachineError, OLDEST_QEMU};
 pub use find::{About, Qemu, VARIABLE, Version};
-pub use launch::{Machine, Next, kernel_path};
+pub use launch::{Machine, Next};
 pub use process::{Ended, Process};
 pub use qmp::{ANSWER_LIMIT, Qmp, QmpError, TablePlace};
 pub use run_dir::RunDir;
-pub use spec::{Accel, EXIT_PORT, FIRST_SLOT, Firmware, Inherited, MAX_DEVICES, MachineSpec};
+pub use spec::{
+    Accel, Boot, EXIT_PORT, FIRST_SLOT, Inherited, MAX_DEVICES, MachineSpec, START_ADDRESS,
+};
 pub use table::BadTable;

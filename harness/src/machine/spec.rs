@@ -11,6 +11,9 @@ pub const FIRST_SLOT: usize = 0x10;
 /// I/O port at which the guest ends the machine; a value V written there gives exit status 2V + 1.
 pub const EXIT_PORT: u16 = 0xf4;
 
+/// Where a direct boot finds the kernel's start information, in the guest's memory.
+pub const START_ADDRESS: u64 = 0x7000;
+
 /// Everything that QEMU is told.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MachineSpec {
@@ -18,13 +21,11 @@ pub struct MachineSpec {
     pub qemu: PathBuf,
     /// How instructions are carried out.
     pub accel: Accel,
-    /// What runs first.
-    pub firmware: Firmware,
+    /// How it gets to the kernel.
+    pub boot: Boot,
     /// Guest memory in MiB.
     pub memory_mib: u32,
-    /// The kernel, as QEMU opens it.
-    pub kernel: PathBuf,
-    /// The kernel's command line.
+    /// The kernel's command line. A direct boot has it in [`Inherited::Start`].
     pub append: String,
     /// The devices, 0 first.
     pub devices: Vec<Attachment>,
@@ -50,14 +51,14 @@ impl Accel {
     }
 }
 
-/// What runs before the kernel.
+/// How the machine gets to the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Firmware {
-    /// qboot, which comes with QEMU: hands over in a tenth of SeaBIOS's time, touches devices only to
-    /// list them, and leaves their base address registers empty.
+pub enum Boot {
+    /// No firmware: QEMU's loader fills the memory, a ROM of ours jumps to the kernel. Base address
+    /// registers are empty. Half of SeaBIOS's time, and no access that is not QEMU's or the guest's.
     #[default]
-    Qboot,
-    /// SeaBIOS, QEMU's own choice: places base address registers, looks for things to boot.
+    Direct,
+    /// SeaBIOS, and `-kernel`: base address registers are placed, and things to boot are looked for.
     SeaBios,
 }
 
@@ -70,11 +71,20 @@ pub enum Inherited {
     Qmp = 4,
     /// The kernel, a file in memory.
     Kernel = 5,
+    /// The ROM that a direct boot begins in, a file in memory.
+    Rom = 6,
+    /// The kernel's start information and command line for a direct boot, a file in memory.
+    Start = 7,
 }
 
 impl Inherited {
     /// Its number in QEMU.
     pub fn fd(self) -> i32 {
         self as i32
+    }
+
+    /// The path at which QEMU opens it as a file.
+    pub fn path(self) -> String {
+        format!("/proc/self/fd/{}", self.fd())
     }
 }
