@@ -1,8 +1,8 @@
 //! QEMU as a process that leaves nothing behind.
 //!
 //! * It leads a process group, which is killed when [`Process`] is dropped, and by the kill timer.
-//! * The kernel kills it when the thread that started it ends, so also when we are killed: start
-//!   machines from a thread that lives as long as they do.
+//! * The kernel kills it when the thread that started it ends. That thread is one of our own that ends
+//!   only with us, so QEMU goes when we are killed, and not before.
 //! * It has no path of its own: its sockets and its kernel are inherited descriptors.
 
 use std::ffi::OsString;
@@ -10,7 +10,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt, FdMapping};
@@ -94,7 +95,11 @@ impl Process {
             .collect();
         command.fd_mappings(mappings).map_err(io::Error::other)?;
         die_with_parent(&mut command);
-        let mut child = command.spawn()?;
+        let runtime = tokio::runtime::Handle::current();
+        let mut child = on_lasting_thread(move || {
+            let _in_runtime = runtime.enter();
+            command.spawn()
+        })??;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         let group = pid
             .and_then(Pid::from_raw)
@@ -177,7 +182,27 @@ impl Drop for Process {
     }
 }
 
-/// Has the kernel kill the child when we end, in whatever way.
+/// Does `job` on a thread that ends only with us.
+fn on_lasting_thread<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    type Job = Box<dyn FnOnce() + Send>;
+    static JOBS: OnceLock<mpsc::Sender<Job>> = OnceLock::new();
+    let jobs = JOBS.get_or_init(|| {
+        let (jobs, to_do) = mpsc::channel::<Job>();
+        let work = move || to_do.into_iter().for_each(|job| job());
+        // Without the thread the jobs have no receiver, which is found out below.
+        let _ = thread::Builder::new().name("starter".into()).spawn(work);
+        jobs
+    });
+    let (done, result) = mpsc::sync_channel(1);
+    let job = move || {
+        let _ = done.send(job());
+    };
+    let gone = || io::Error::other("there is no thread to start processes from");
+    jobs.send(Box::new(job)).map_err(|_| gone())?;
+    result.recv().map_err(|_| gone())
+}
+
+/// Has the kernel kill the child when the thread that starts it ends, in whatever way.
 fn die_with_parent(command: &mut Command) {
     let parent = rustix::process::getpid();
     let ask = move || {
@@ -279,6 +304,28 @@ mod tests {
         let child = read_when_there(&program.with_extension("child"));
         assert_eq!(process.end().await.unwrap(), Ended::Signal(9));
         assert!(gone(child));
+    }
+
+    #[test]
+    fn a_process_outlives_the_thread_that_asked_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let asking = thread::scope(|scope| {
+            let ask = || {
+                let _in_runtime = runtime.enter();
+                start(dir.path(), "hangs", LONG)
+            };
+            scope.spawn(ask).join().unwrap()
+        });
+        let (mut process, mut console, program) = asking;
+        line(&mut console);
+        read_when_there(&program.with_extension("child"));
+        assert_eq!(process.child.try_wait().unwrap(), None);
+        assert_eq!(runtime.block_on(process.end()).unwrap(), Ended::Signal(9));
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 const PREFIX: &str = "misfire-";
 /// A directory younger than this may be one that its owner is about to lock.
-const YOUNG: Duration = Duration::from_secs(60);
+const YOUNG: Duration = Duration::from_secs(5);
 /// The longest base directory, bytes: a socket's path has to stay below 108.
 const LONGEST_BASE: usize = 64;
 
