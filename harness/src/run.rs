@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::guest::Reference;
-use crate::machine::{Accel, MachineError, Qemu, RunDir, argv};
+use crate::machine::{Accel, Boot, MachineError, Qemu, RunDir, argv};
 use crate::report::{Document, FaultReport, Progress, ScenarioReport, millis};
 use crate::rules::{Context, FIRMWARE, IDLE_FIRMWARE, Judgement, judge};
 use crate::scenario::Scenario;
@@ -184,10 +184,9 @@ async fn drive(scenario: &Scenario, options: &Options, recorder: &Recorder) -> R
         recorder.journal(),
         steps + OVERHEAD,
     )?;
-    let firmware = if options.qemu.about.qboot {
-        IDLE_FIRMWARE
-    } else {
-        "SeaBIOS"
+    let firmware = match options.qemu.boot() {
+        Boot::Direct => IDLE_FIRMWARE,
+        Boot::SeaBios => "SeaBIOS",
     };
     recorder.mark(None, FIRMWARE, firmware);
     let mut session = Session::new(scenario, guest, &served, recorder);

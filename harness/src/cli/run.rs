@@ -7,6 +7,7 @@ use miette::{IntoDiagnostic as _, WrapErr as _};
 use tokio::sync::mpsc;
 
 use super::{AccelArg, Failure, Format, RunArgs, say};
+use crate::doctor::{Doctor, State};
 use crate::machine::{AccelChoice, Cache, MachineError, Qemu};
 use crate::report::{Document, Terminal, html, junit};
 use crate::run::{Options, REFERENCE, Snapshots, dry_run, run_all};
@@ -37,7 +38,12 @@ async fn all(library: Library, args: &RunArgs) -> Result<(), Failure> {
                 .iter()
                 .map(|w| quoted(&w.to_string_lossy()))
                 .collect();
-            say(format_args!("# {}\n{}", scenario.name, words.join(" ")));
+            let parameters = scenario.guest.command_line();
+            say(format_args!(
+                "# {}, guest parameters: {parameters}\n{}",
+                scenario.name,
+                words.join(" ")
+            ));
         }
         return Ok(());
     }
@@ -159,45 +165,28 @@ pub(super) fn doctor() -> Result<(), Failure> {
         .build()
         .into_diagnostic()
         .map_err(Failure::Machine)?;
-    runtime.block_on(async {
-        let cache = Cache::of_user();
-        let qemu = Qemu::find(&cache).await.map_err(machine)?;
+    let doctor = runtime.block_on(Doctor::examine());
+    for finding in &doctor.findings {
+        let state = match finding.state {
+            State::Good => "good",
+            State::Slower => "slow",
+            State::Bad => "BAD ",
+        };
         say(format_args!(
-            "QEMU      {} {}",
-            qemu.about.version,
-            qemu.program.display()
+            "{state}  {}: {}",
+            finding.about, finding.found
         ));
-        say(format_args!(
-            "vfio-user {}",
-            if qemu.about.vfio_user { "yes" } else { "no" }
-        ));
-        say(format_args!(
-            "firmware  {}",
-            if qemu.about.qboot {
-                "qboot"
-            } else {
-                "SeaBIOS: each start takes longer"
-            }
-        ));
-        match crate::machine::kvm(&qemu, &cache).await {
-            Ok(()) => say("KVM       yes"),
-            Err(why) => say(format_args!(
-                "KVM       no, software emulation is used: {why}"
-            )),
+        if let Some(help) = &finding.help {
+            say(format_args!("      {help}"));
         }
-        match crate::machine::trial(&qemu, crate::machine::Accel::Tcg).await {
-            Ok(time) => say(format_args!(
-                "guest     boots and leaves in {:.3} s under software emulation",
-                time.as_secs_f64()
-            )),
-            Err(why) => {
-                return Err(Failure::Machine(miette::miette!(
-                    "the reference guest does not run here: {why}"
-                )));
-            }
-        }
+    }
+    if doctor.can_run() {
         Ok(())
-    })
+    } else {
+        Err(Failure::Machine(miette::miette!(
+            "no scenario can run on this machine"
+        )))
+    }
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use crate::log::{MachineLine, Said, Speech};
 
 /// The phase of the mark that names the firmware.
 pub const FIRMWARE: &str = "firmware";
-/// The firmware that drives no device.
-pub const IDLE_FIRMWARE: &str = "qboot";
+/// No firmware, so none that drives a device.
+pub const IDLE_FIRMWARE: &str = "none";
 
 /// What became of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
