@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use misfire_device::shape::{Attach, Kind};
 use misfire_device::spec::{Field, PciHeader};
-use misfire_device::trace::{Event, What};
+use misfire_device::trace::{Event, Input, What};
 use serde::Serialize;
 
 use super::machine::{At, Machine, Now, Say, Tally, Watch};
@@ -103,6 +103,7 @@ pub fn judge(events: &[Event], context: &Context) -> Vec<Judgement> {
 /// Every rule's tally for one device.
 fn judge_device(dev: u8, events: &[Event], speech: &Speech, context: &Context) -> Vec<Tally> {
     let from = context.from.unwrap_or_else(|| tenure(dev, events));
+    let ends = machine_ends(dev, events);
     let mut machines: Vec<Armed> = Vec::new();
     let mut state: Option<State> = None;
     for event in events {
@@ -116,6 +117,9 @@ fn judge_device(dev: u8, events: &[Event], speech: &Speech, context: &Context) -
         let Some(state) = &mut state else { continue };
         if event.seq == from {
             state.begin_tenure();
+        }
+        if Some(event.seq) == ends {
+            continue;
         }
         if let Some(at) = about(dev, event, speech) {
             if event.seq >= from || matches!(at, At::Fault(_)) {
@@ -143,6 +147,21 @@ fn judge_device(dev: u8, events: &[Event], speech: &Speech, context: &Context) -
         );
     }
     machines.into_iter().map(|(_, _, tally)| tally).collect()
+}
+
+/// The reset of the function by a machine that goes away, if there is one: nobody accesses the device
+/// afterwards. It is not the driver's doing, and hides how the driver left the device.
+fn machine_ends(dev: u8, events: &[Event]) -> Option<u64> {
+    events
+        .iter()
+        .rev()
+        .filter_map(|e| match &e.what {
+            What::Step(step) if step.dev == dev => Some((e.seq, &step.input)),
+            _ => None,
+        })
+        .take_while(|(_, input)| !matches!(input, Input::Access(_)))
+        .find(|(_, input)| **input == Input::FunctionReset)
+        .map(|(seq, _)| seq)
 }
 
 type Armed = (&'static Rule, Option<Box<dyn Machine>>, Tally);

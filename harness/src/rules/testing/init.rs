@@ -257,6 +257,18 @@ pub const CASES: &[Case] = &[
     }),
     (
         "VIO-INIT-012",
+        "a driver that walks away, and a machine that is gone then",
+        WARN,
+        || {
+            trace()
+                .hello()
+                .negotiated()
+                .log("MISFIRE: dev 0 failed status=0xC0000001 STATUS_UNSUCCESSFUL problem=10")
+                .input(Input::FunctionReset)
+        },
+    ),
+    (
+        "VIO-INIT-012",
         "a trace that ends in the middle",
         INCONCLUSIVE,
         || trace().hello().negotiated(),

@@ -64,6 +64,17 @@ pub const CASES: &[Case] = &[
     ),
     (
         "VIO-ISR-001",
+        "ISR status is not read, and the machine is gone before the console says why",
+        FAIL,
+        || {
+            line()
+                .request(0)
+                .input(Input::FunctionReset)
+                .log("MISFIRE: crash 0xF2 HARDWARE_INTERRUPT_STORM")
+        },
+    ),
+    (
+        "VIO-ISR-001",
         "ISR status is never read, though the driver lives on",
         FAIL,
         || line().request(0).notify(1).reset(),
