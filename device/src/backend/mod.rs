@@ -15,6 +15,8 @@ mod storage;
 #[cfg(test)]
 mod guest;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;

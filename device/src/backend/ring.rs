@@ -78,6 +78,9 @@ pub fn is_drained<M: GuestMemory>(queue: &Queue, memory: &M) -> Result<bool, Bro
 
 /// Makes the chain that [`peek`] read used.
 ///
+/// The device asks to be notified of the next chain before the driver can see this one used. So a
+/// driver with one request at a time notifies every time, whichever of the two is faster.
+///
 /// # Errors
 /// The used ring is not in the guest's memory.
 pub fn settle<M: GuestMemory>(
@@ -87,6 +90,7 @@ pub fn settle<M: GuestMemory>(
     len: u32,
 ) -> Result<(), BrokenRing> {
     queue.set_next_avail(queue.next_avail().wrapping_add(1));
+    queue.enable_notification(memory)?;
     Ok(queue.add_used(memory, head, len)?)
 }
 
