@@ -97,8 +97,6 @@ pub enum Needs {
     Reset,
     /// A write of `device_status` that adds a bit.
     StatusWrite,
-    /// A read of the ISR status.
-    IsrRead,
 }
 
 impl Needs {
@@ -113,7 +111,6 @@ impl Needs {
             Self::Interrupt => "`irq.due[<src>]`",
             Self::Reset => "`reset.begin` or `status.=0`",
             Self::StatusWrite => "`status.+<BIT>` or `cc.device_status.wr`",
-            Self::IsrRead => "`isr.rd`",
         }
     }
 
@@ -149,7 +146,6 @@ impl Needs {
                             p.op == Op::Write && p.field == Field::Common(CommonCfg::DeviceStatus)
                         })
                 }
-                Self::IsrRead => access.is_some_and(|p| p.field == Field::Isr && p.op == Op::Read),
             }
     }
 }

@@ -1,16 +1,17 @@
 //! `isr.msix`
 
 use crate::fault::act::{Act, Firing};
-use crate::fault::bench::Scene;
+use crate::fault::bench::{Bench, Scene};
 use crate::fault::catalogue::{Arg, Needs, OURS, VIRTIO, Verb};
 use crate::fault::predicate::Facts;
 use crate::fault::trigger::Occasion;
-use crate::trace::{Access, Device, Legality, Mode};
+use crate::spec::Field;
+use crate::trace::{Access, Device, Legality, Mode, Op};
 
 /// The ISR status tells nothing while MSI-X is on.
 pub static VERB: Verb = Verb {
     name: "isr.msix",
-    summary: "While MSI-X is enabled the ISR status reads 0, whatever happened.",
+    summary: "While MSI-X is enabled the ISR status reads 0, whatever happened: at a read that is the trigger, or from any other trigger on until the next reset, or as `until` says.",
     classes: &[(Legality::Grey, "")],
     sentence: "A driver that uses MSI-X does not read the ISR status to learn of an event; whether the device sets it then, the text does not say with one voice.",
     section: "4.1.4.5.1, 4.1.4.5.2, 4.1.5.4.1",
@@ -20,11 +21,11 @@ pub static VERB: Verb = Verb {
         default: Some("zero"),
         words: "what it reads",
     }],
-    needs: Needs::IsrRead,
+    needs: Needs::Anything,
     attachments: OURS,
     kinds: VIRTIO,
     example: r#"
-on = "isr.rd"
+on = "live"
 do = "isr.msix"
 args = { val = "zero" }
 until = "forever"
@@ -36,12 +37,15 @@ until = "forever"
         if shape.table_size() == 0 {
             return Err(args.error("val", "`isr.msix` is impossible on a device without MSI-X"));
         }
-        Ok(Box::new(Msix))
+        Ok(Box::new(Msix { silent: false }))
     },
 };
 
 #[derive(Clone, Debug)]
-struct Msix;
+struct Msix {
+    /// Something else than a read made it silent.
+    silent: bool,
+}
 
 impl Act for Msix {
     fn class(&self, _world: &Device) -> Legality {
@@ -52,15 +56,33 @@ impl Act for Msix {
         "isr".to_owned()
     }
 
-    fn applies(&self, _occasion: &Occasion<'_>, scene: &Scene<'_>) -> bool {
-        scene.world.mode() == Mode::Msix
+    fn applies(&self, occasion: &Occasion<'_>, scene: &Scene<'_>) -> bool {
+        !is_read(occasion) || scene.world.mode() == Mode::Msix
     }
 
-    fn show(&mut self, _access: &Access, value: &mut u64, firing: Firing, _facts: &Facts<'_>) {
-        if firing.now {
+    fn fire(&mut self, occasion: &Occasion<'_>, _bench: &mut Bench<'_>) {
+        self.silent |= !is_read(occasion);
+    }
+
+    fn show(&mut self, access: &Access, value: &mut u64, firing: Firing, facts: &Facts<'_>) {
+        let silent = firing.now || (self.silent && firing.goes_on);
+        if silent && access.field == Some(Field::Isr) && facts.device.mode() == Mode::Msix {
             *value = 0;
         }
     }
+
+    fn reset(&mut self) {
+        self.silent = false;
+    }
+}
+
+/// The driver is about to read the ISR status.
+fn is_read(occasion: &Occasion<'_>) -> bool {
+    matches!(
+        occasion,
+        Occasion::Access { access, after: false, .. }
+            if access.op == Op::Read && access.field == Some(Field::Isr)
+    )
 }
 
 #[cfg(test)]
@@ -69,14 +91,20 @@ mod tests {
     use crate::spec::Field;
     use crate::trace::Input;
 
-    #[test]
-    fn the_isr_status_is_silent_while_msix_is_on() {
-        let mut rig = Rig::block(&[super::VERB.example]);
-        rig.bring_up();
-        rig.input(Input::Config {
+    const READ: &str = "on = 'isr.rd'\nuntil = 'forever'\ndo = 'isr.msix'";
+
+    fn change() -> Input {
+        Input::Config {
             offset: 0,
             bytes: vec![1],
-        });
+        }
+    }
+
+    #[test]
+    fn a_read_is_silent_while_msix_is_on() {
+        let mut rig = Rig::block(&[READ]);
+        rig.bring_up();
+        rig.input(change());
         let outcome = rig.read_outcome(Field::Isr);
         assert_eq!(outcome.fired.len(), 1);
         assert_eq!(rig.shown_value(&outcome), Some(0));
@@ -84,8 +112,25 @@ mod tests {
     }
 
     #[test]
+    fn from_any_other_trigger_on_it_stays_silent() {
+        let mut rig = Rig::block(&["on = 'live'\ndo = 'isr.msix'"]);
+        rig.bring_up();
+        for _ in 0..2 {
+            rig.input(change());
+            let outcome = rig.read_outcome(Field::Isr);
+            assert_eq!(
+                (outcome.fired.len(), rig.shown_value(&outcome)),
+                (0, Some(0))
+            );
+        }
+        rig.write(Field::MsixControl, 0);
+        rig.input(change());
+        assert_eq!(rig.read(Field::Isr), 2);
+    }
+
+    #[test]
     fn on_the_line_it_tells() {
-        let mut rig = Rig::block(&[super::VERB.example]);
+        let mut rig = Rig::block(&[READ, super::VERB.example]);
         rig.bring_up_intx();
         rig.input(Input::Used { queue: 0 });
         assert_eq!(rig.read(Field::Isr), 1);
