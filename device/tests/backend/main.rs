@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use driver::{Driver, Queue};
 use misfire_device::backend::Observer;
 use misfire_device::port::vhost_user::{Backend, BackendError};
-use misfire_device::shape::{Kind, Shape};
+use misfire_device::shape::{Kind, MAX_OWN_QUEUES, Shape};
 use misfire_device::trace::Input;
 use tempfile::TempDir;
 use virtio_bindings::virtio_blk::*;
@@ -74,6 +74,17 @@ fn every_queue_reads_and_writes() {
         Some((0, 1))
     );
     assert_eq!(driver.queue(3).read(1020, 4096), Some((1, 0)));
+}
+
+#[test]
+fn the_most_queues_are_all_served() {
+    let most = MAX_OWN_QUEUES;
+    let served = served(&shape(most), None);
+    let mut driver = Driver::connect(&served.socket, most);
+    driver.start(u64::MAX);
+    for index in [0, 1, 31, 32, usize::from(most) - 1] {
+        write_and_read_back(&mut driver.queue(index), index as u64);
+    }
 }
 
 #[test]
