@@ -176,7 +176,14 @@ fn children(pid: u32) -> Vec<u32> {
 }
 
 #[test]
-fn nothing_stays_behind_after_an_interrupt() {
+fn nothing_stays_behind_when_it_is_stopped() {
+    use rustix::process::Signal;
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        nothing_stays_behind_after(signal);
+    }
+}
+
+fn nothing_stays_behind_after(signal: rustix::process::Signal) {
     let text = CARD.replace(
         "[expect]",
         "[[step]]\nguest = \"idle 30s\"\ntimeout = \"60s\"\n[expect]",
@@ -200,7 +207,7 @@ fn nothing_stays_behind_after_an_interrupt() {
         std::thread::yield_now();
     };
     let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     for machine in machines {

@@ -51,12 +51,7 @@ async fn all(library: Library, args: &RunArgs) -> Result<(), Failure> {
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let terminal = Terminal::new(!pretty, colour);
     let (sender, mut progress) = mpsc::unbounded_channel();
-    let interrupt = async {
-        // Without a handler an interrupt ends us at once, and the kernel ends our machines.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
+    let interrupt = stopped();
     let mut running = std::pin::pin!(run_all(library.scenarios, options, sender, interrupt));
     let document = loop {
         tokio::select! {
@@ -133,6 +128,23 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
         .into_diagnostic()
         .wrap_err_with(|| format!("{} can't be written", path.display()))
         .map_err(Failure::Wrong)
+}
+
+/// Returns when we are told to stop: by Ctrl-C, by whoever ends processes, or by a terminal that is gone.
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Without a handler the signal ends us at once, and the kernel ends our machines.
+    let came = async |kind| match signal(kind) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        () = came(SignalKind::interrupt()) => (),
+        () = came(SignalKind::terminate()) => (),
+        () = came(SignalKind::hangup()) => (),
+    }
 }
 
 /// An error of the machine, with what to do about it.
