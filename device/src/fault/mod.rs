@@ -5,6 +5,8 @@
 //! long* ([`until`](FaultFile::until)). An [`Injector`] stands between a port and a correct device and
 //! changes what the device hears, or what it shows; the device knows nothing of it.
 
+#![forbid(unsafe_code)]
+
 mod act;
 mod args;
 mod bench;
