@@ -53,6 +53,11 @@ enum Command {
     Doctor,
     /// Prints the JSON schema of a scenario file.
     Schema,
+    /// Serves a device to a QEMU that is started by hand; the same as the command misfire-device.
+    Device {
+        #[command(subcommand)]
+        command: misfire_device::command::Command,
+    },
 }
 
 /// Which scenarios.
@@ -132,6 +137,8 @@ pub enum Failure {
     Wrong(miette::Report),
     /// This machine can't do it: exit status 3.
     Machine(miette::Report),
+    /// What there is to say was said: this exit status.
+    Told(u8),
     /// The user stopped it: exit status 130, as shells have it. No machine stays behind.
     Interrupted,
 }
@@ -160,6 +167,7 @@ pub fn main() -> ExitCode {
         Err(Failure::Scenario) => ExitCode::from(1),
         Err(Failure::Wrong(report)) => complain(&report, 2),
         Err(Failure::Machine(report)) => complain(&report, 3),
+        Err(Failure::Told(status)) => ExitCode::from(status),
         Err(Failure::Interrupted) => ExitCode::from(130),
     }
 }
@@ -181,9 +189,20 @@ impl Command {
             Self::Explain { id } => facts::explain(&id)?,
             Self::Replay { trace, format } => replay::replay(&trace, format)?,
             Self::Schema => facts::schema(),
+            Self::Device { command } => device(&command)?,
         }
         Ok(())
     }
+}
+
+/// The daemon's commands, with its own way to tell what is wrong.
+fn device(command: &misfire_device::command::Command) -> Result<(), Failure> {
+    command.run(&mut std::io::stdout()).map_err(|failure| {
+        let status = failure.status();
+        // There is nowhere else to tell it.
+        let _ = failure.print(&mut std::io::stderr());
+        Failure::Told(status)
+    })
 }
 
 impl Selection {

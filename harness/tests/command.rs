@@ -199,6 +199,21 @@ fn faults_are_listed_and_explained() {
 }
 
 #[test]
+fn the_daemons_commands_are_there() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("good.toml"), "[device]\nkind = \"block\"\n").unwrap();
+    fs::write(
+        dir.path().join("bad.toml"),
+        "[device]\nkind = \"block\"\nmsix = 0x801\n",
+    )
+    .unwrap();
+    let (_, err, status) = run(dir.path(), &["device", "check", "good.toml"]);
+    assert_eq!(status, 0, "{err}");
+    let (_, err, status) = run(dir.path(), &["device", "check", "bad.toml"]);
+    assert!(status == 2 && err.contains("bad.toml:3"), "{err}");
+}
+
+#[test]
 fn the_schema_is_json() {
     let dir = tempfile::tempdir().unwrap();
     let (out, _, status) = run(dir.path(), &["schema"]);
