@@ -219,3 +219,36 @@ fn nothing_stays_behind_after(signal: rustix::process::Signal) {
     }
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn a_machine_that_is_killed_is_an_error_and_said_so() {
+    let text = CARD.replace(
+        "[expect]",
+        "[[step]]\nguest = \"idle 30s\"\ntimeout = \"60s\"\n[expect]",
+    );
+    let dir = folder(&text);
+    let child = misfire(dir.path())
+        .args(["run", "--accel", "tcg", "--format", "json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let trace = dir.path().join("target/misfire/a/card/trace.jsonl");
+    let patience = Instant::now() + Duration::from_secs(10);
+    let machine = loop {
+        // Its trace is opened before the machine is started.
+        if let Some(machine) = children(child.id()).first().filter(|_| trace.is_file()) {
+            break *machine;
+        }
+        assert!(Instant::now() < patience, "no machine was started");
+        std::thread::yield_now();
+    };
+    let pid = rustix::process::Pid::from_raw(i32::try_from(machine).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let scenario = &document["scenarios"][0];
+    assert_eq!(scenario["verdict"], "ERROR");
+    let reason = scenario["reasons"][0].as_str().unwrap();
+    assert!(reason.contains("was killed by signal 9"), "{reason}");
+}
