@@ -82,7 +82,7 @@ pub struct RunArgs {
     /// The guest: a name, or a guest file.
     #[arg(long, value_name = "NAME|FILE", default_value = "reference")]
     guest: String,
-    /// Scenarios at a time; default: one for each processor.
+    /// Scenarios at a time; default: one for every two processors.
     #[arg(long, short, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
     /// How to print the run.

@@ -95,7 +95,8 @@ async fn options(args: &RunArgs) -> Result<Options, Failure> {
     };
     let accel = choice.decide(&qemu, &cache).await.map_err(machine)?;
     let jobs = args.jobs.map_or_else(
-        || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
+        // A machine keeps a processor busy, and its devices another.
+        || std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2)),
         std::num::NonZeroUsize::get,
     );
     let snapshots = if args.bless {
