@@ -151,6 +151,7 @@ impl From<Problems> for Failure {
 
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
+    diagnose();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -170,6 +171,19 @@ pub fn main() -> ExitCode {
         Err(Failure::Told(status)) => ExitCode::from(status),
         Err(Failure::Interrupted) => ExitCode::from(130),
     }
+}
+
+/// Warnings of ours and of the libraries go to the standard error stream; `MISFIRE_LOG` says which.
+fn diagnose() {
+    use tracing_subscriber::EnvFilter;
+    // A QEMU that is gone is no news, and vfio_user says so each time.
+    let filter = EnvFilter::try_from_env("MISFIRE_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("warn,vfio_user=off"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .without_time()
+        .try_init();
 }
 
 fn complain(report: &miette::Report, status: u8) -> ExitCode {

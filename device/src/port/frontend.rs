@@ -189,10 +189,12 @@ impl Fronted {
     /// # Errors
     /// When the backend refuses it.
     pub fn send_memory(&mut self, memory: &Memory) -> Result<(), FrontendError> {
-        if self.memory_sent != Some(memory.changes()) {
+        let regions = memory.regions();
+        // All memory goes when the VMM does; no message can say that, and no ring is left to run.
+        if self.memory_sent != Some(memory.changes()) && !regions.is_empty() {
             doing(
                 "SET_MEM_TABLE",
-                self.frontend.set_mem_table(&memory.regions()).map(drop),
+                self.frontend.set_mem_table(&regions).map(drop),
             )?;
             self.memory_sent = Some(memory.changes());
         }

@@ -134,6 +134,8 @@ pub struct Device {
     pub command: u16,
     /// MSI-X message control.
     pub msix_control: u16,
+    /// MSI-X was enabled at some time since power-on.
+    pub msix_was_enabled: bool,
     /// MSI message control.
     pub msi_control: u16,
     /// Level of the line as the outside was shown it.
@@ -164,6 +166,7 @@ impl Device {
             queues,
             command: 0,
             msix_control: 0,
+            msix_was_enabled: false,
             msi_control: 0,
             pin: false,
             table: Vec::new(),
@@ -279,6 +282,7 @@ impl Device {
                 Effect::Pin(level) => self.pin = *level,
                 Effect::Control { command, msix, msi } => {
                     (self.command, self.msix_control, self.msi_control) = (*command, *msix, *msi);
+                    self.msix_was_enabled |= msix & msix_control::ENABLE != 0;
                 }
                 Effect::Message(m) => {
                     *self

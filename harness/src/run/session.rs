@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use misfire_device::fault::Facts;
 use misfire_device::port::Served;
 use misfire_device::shape::Attach;
-use misfire_device::trace::{Mode, World};
+use misfire_device::trace::World;
 
 use super::Trouble;
 use super::recorder::Recorder;
@@ -210,7 +210,8 @@ impl<'a> Session<'a> {
         Ok(waited.map(|done| done.ok))
     }
 
-    /// Reads the MSI-X table of each device that uses it into the journal.
+    /// Reads the MSI-X table of each device that uses it, or did, into the journal: a driver that
+    /// fell back to the line has left in it what it was granted.
     async fn tables(&mut self) -> Result<(), Trouble> {
         self.catch_up();
         for (dev, device) in (0..).zip(&self.scenario.devices) {
@@ -228,7 +229,7 @@ impl<'a> Session<'a> {
                     .world
                     .devices
                     .get(&dev)
-                    .is_some_and(|d| d.mode() == Mode::Msix),
+                    .is_some_and(|d| d.msix_was_enabled),
                 Attach::VhostUser => true,
             };
             if place.entries == 0 || !uses {
