@@ -24,7 +24,7 @@ use crate::snapshot::{self, Comparison};
 use crate::transcript::transcript;
 use crate::verdict::{Case, Decision, Observed, Verdict, joined, observe};
 use keep::Kept;
-use recorder::Recorder;
+use recorder::{MAX_EVENTS, Recorder};
 use session::Session;
 
 /// Everything random in the faults comes from this.
@@ -155,6 +155,8 @@ enum Trouble {
     RunDir(#[source] std::io::Error),
     #[error("the guest can't do what it is told: {0}")]
     Guest(String),
+    #[error("more than {MAX_EVENTS} events came: the trace ends there")]
+    Full,
 }
 
 impl Trouble {
@@ -195,7 +197,12 @@ async fn drive(scenario: &Scenario, options: &Options, recorder: &Recorder) -> R
     for device in served {
         device.shutdown();
     }
-    gone_through.and(ended)
+    let full = if recorder.is_full() {
+        Err(Trouble::Full)
+    } else {
+        Ok(())
+    };
+    full.and(gone_through).and(ended)
 }
 
 fn serve_all(scenario: &Scenario, dir: &Path, recorder: &Recorder) -> Result<Vec<Served>, Trouble> {

@@ -9,6 +9,10 @@ use tokio::sync::Notify;
 
 use crate::verdict::phase;
 
+/// The most events that a run keeps: some hundred megabytes. The shipped scenarios have a few hundred
+/// each; a guest that does nothing but access registers would otherwise fill the memory.
+pub(super) const MAX_EVENTS: usize = 500_000;
+
 /// Everything that happens in a run.
 #[derive(Clone)]
 pub(super) struct Recorder {
@@ -19,6 +23,7 @@ pub(super) struct Recorder {
 #[derive(Default)]
 struct Shared {
     events: Mutex<Vec<Event>>,
+    full: AtomicBool,
     waiting: AtomicBool,
     more: Notify,
 }
@@ -31,15 +36,31 @@ impl Shared {
 
 impl Recorder {
     pub(super) fn new() -> Self {
+        Self::of(MAX_EVENTS)
+    }
+
+    /// One that keeps the first `limit` events.
+    fn of(limit: usize) -> Self {
         let shared = Arc::<Shared>::default();
         let sink = Arc::clone(&shared);
         let journal = Journal::new(Box::new(move |event| {
-            sink.events().push(event.clone());
+            let mut events = sink.events();
+            if events.len() >= limit {
+                sink.full.store(true, Ordering::Relaxed);
+                return;
+            }
+            events.push(event.clone());
+            drop(events);
             if sink.waiting.load(Ordering::Relaxed) {
                 sink.more.notify_one();
             }
         }));
         Self { journal, shared }
+    }
+
+    /// Whether events were left out because there were too many.
+    pub(super) fn is_full(&self) -> bool {
+        self.shared.full.load(Ordering::Relaxed)
     }
 
     pub(super) fn journal(&self) -> Arc<Journal> {
@@ -78,5 +99,21 @@ impl Recorder {
             self.shared.more.notified().await;
         }
         self.shared.waiting.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_keeps_no_more_events_than_its_limit_and_says_so() {
+        let recorder = Recorder::of(2);
+        recorder.begin("a");
+        recorder.begin("b");
+        assert!(!recorder.is_full());
+        recorder.begin("c");
+        assert!(recorder.is_full());
+        assert_eq!(recorder.events().len(), 2);
     }
 }

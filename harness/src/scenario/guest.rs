@@ -13,10 +13,12 @@ pub struct Mistake {
     pub name: &'static str,
     /// What the driver does wrong.
     pub text: &'static str,
+    /// The rule that it breaks.
+    pub breaks: &'static str,
 }
 
-const fn mistake(name: &'static str, text: &'static str) -> Mistake {
-    Mistake { name, text }
+const fn mistake(name: &'static str, text: &'static str, breaks: &'static str) -> Mistake {
+    Mistake { name, text, breaks }
 }
 
 /// Every mistake by name.
@@ -24,57 +26,82 @@ pub const MISTAKES: &[Mistake] = &[
     mistake(
         "no-read-back",
         "does not read a vector back after writing it",
+        "VIO-MSIX-002",
     ),
     mistake(
         "apic-vector-as-index",
         "writes the APIC vector where the table index belongs",
+        "VIO-MSIX-001",
     ),
     mistake(
         "program-once",
         "does not program the vectors again after a reset",
+        "VIO-MSIX-005",
     ),
     mistake(
         "count-from-translated",
         "takes the message count from the translated descriptor",
+        "WIN-MSI-010",
     ),
     mistake(
         "assume-all-messages",
         "assumes that all the messages it asked for were granted",
+        "WIN-MSI-015",
     ),
     mistake(
         "one-object-per-port-from-one-descriptor",
         "creates an interrupt object for each port from a descriptor of one message",
+        "WIN-MSI-012",
     ),
     mistake(
         "intx-isr-not-read",
         "does not read the ISR byte in its line interrupt handler",
+        "VIO-ISR-001",
     ),
-    mistake("no-intx-fallback", "does not fall back to the line"),
+    mistake(
+        "no-intx-fallback",
+        "does not fall back to the line",
+        "WIN-MSI-002",
+    ),
     mistake(
         "no-shared-vector-fallback",
         "does not fall back to one shared vector",
+        "VIO-MSIX-011",
     ),
     mistake(
         "no-features-ok-check",
         "does not read the status after setting FEATURES_OK",
+        "VIO-INIT-005",
     ),
-    mistake("no-reset-wait", "does not wait for a reset to complete"),
+    mistake(
+        "no-reset-wait",
+        "does not wait for a reset to complete",
+        "VIO-RST-001",
+    ),
     mistake(
         "queue-vector-after-enable",
         "writes a queue's vector after enabling the queue",
+        "VIO-MSIX-006",
     ),
     mistake(
         "notify-before-driver-ok",
         "notifies a queue before DRIVER_OK",
+        "VIO-NTF-001",
     ),
     mistake(
         "isr-equality-test",
         "handles an ISR value of 1, but not 2 and 3",
+        "VIO-ISR-002",
     ),
-    mistake("ignores-needs-reset", "does not react to NEEDS_RESET"),
+    mistake(
+        "ignores-needs-reset",
+        "does not react to NEEDS_RESET",
+        "VIO-NR-001",
+    ),
     mistake(
         "config-vector-unchecked",
         "does not check the config vector it got",
+        "VIO-MSIX-002",
     ),
 ];
 
