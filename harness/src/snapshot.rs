@@ -49,10 +49,7 @@ pub fn bless(path: &Path, text: &str) -> std::io::Result<()> {
     }
     std::fs::write(
         path,
-        format!(
-            "---\nsource: {SOURCE}\nexpression: transcript\n---\n{}\n",
-            text.trim_end()
-        ),
+        format!("---\nsource: {SOURCE}\n---\n{}\n", text.trim_end()),
     )
 }
 
@@ -98,6 +95,6 @@ mod tests {
             insta::assert_snapshot!("steady", "## steps\n0 wait ready: end\n\n## driver log\nx\n");
         });
         let read = insta::Snapshot::from_file(&dir.path().join("steady.snap")).unwrap();
-        assert_eq!(read.metadata().expression(), Some("transcript"));
+        assert_eq!(read.metadata().source(), Some(SOURCE));
     }
 }

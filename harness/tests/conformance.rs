@@ -1,8 +1,8 @@
 //! Every scenario, and every variant of one, is a test: the guest is booted, the device misbehaves,
 //! the verdict must be as expected, and the transcript must be that of the snapshot.
 //!
-//! `cargo test --test conformance vectors/` runs a family; `cargo insta review --workspace-root
-//! scenarios` shows transcripts that changed.
+//! `cargo test --test conformance vectors/` runs a family; `cargo insta review` shows transcripts that
+//! changed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
