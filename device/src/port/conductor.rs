@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::journal::Journal;
 use super::vhost_user::{Backend, BackendError, Handle};
 use crate::backend::{Configuration, Observer, Signaller};
-use crate::fault::{Fault, Injector, Outcome};
+use crate::fault::{Fault, Injector};
 use crate::shape::Shape;
-use crate::trace::{Effect, Hello, Input, Part, RingSample, Step, What};
+use crate::trace::{Effect, Hello, Input, Part, RingSample, What};
 
 /// A backend whose interrupts pass through an injector, served until it is dropped.
 pub struct Conducted {
@@ -122,30 +122,16 @@ impl Stage {
 impl Conductor {
     /// One step, recorded and carried out before anything else is heard.
     fn step(&self, stage: &Stage, state: &mut State, input: Input) {
-        let Outcome {
-            fired,
-            heard,
-            shown,
-            meant,
-        } = state.injector.step(self.journal.now(), &input);
+        let outcome = state.injector.step(self.journal.now(), &input);
         let configuration = *state.injector.inner().configuration();
         if configuration != state.configuration {
             // The disk has it before anybody is told, and also when nobody is.
             state.configuration = configuration;
             stage.handle.configure(configuration);
         }
-        let effects = shown.clone();
-        let step = Step {
-            dev: self.dev,
-            part: Part::Backend,
-            input,
-            heard,
-            shown,
-            meant,
-        };
-        // Recorded first: what an interrupt leads to comes after the interrupt.
-        self.journal
-            .record_all(fired.into_iter().map(What::Fault).chain([What::Step(step)]));
+        let effects = self
+            .journal
+            .record_step(self.dev, Part::Backend, input, outcome);
         for effect in effects {
             match effect {
                 Effect::Call { queue } => stage.handle.call(queue),

@@ -9,10 +9,10 @@ use super::irqs::Irqs;
 use super::journal::Journal;
 use super::memory::Memory;
 use crate::endpoint::{Endpoint, Nanos};
-use crate::fault::{Injector, Outcome};
+use crate::fault::Injector;
 use crate::function::Function;
 use crate::spec::{CommonCfg, Field};
-use crate::trace::{Effect, Input, Op, Part, QueueSetup, Step, What};
+use crate::trace::{Effect, Input, Op, Part, QueueSetup, What};
 
 /// Steps that one input may lead to, such as an error of the backend that breaks the device.
 const MAX_FOLLOW_UPS: usize = 4;
@@ -67,32 +67,17 @@ impl Core {
         for _ in 0..MAX_FOLLOW_UPS {
             let Some(input) = next.take() else { break };
             self.sample(&input);
-            let Outcome {
-                fired,
-                heard,
-                shown,
-                meant,
-            } = self.injector.step(self.journal.now(), &input);
+            let outcome = self.injector.step(self.journal.now(), &input);
             if let Some(configure) = &self.configure {
-                for input in heard.as_deref().unwrap_or(std::slice::from_ref(&input)) {
+                let heard = outcome.heard.as_deref();
+                for input in heard.unwrap_or(std::slice::from_ref(&input)) {
                     if let Input::Config { offset, bytes } = input {
                         configure(*offset, bytes);
                     }
                 }
             }
-            // Recorded first: what an interrupt leads to comes after the interrupt.
             let part = part_of(&input);
-            let effects = shown.clone();
-            let step = Step {
-                dev: self.dev,
-                part,
-                input,
-                heard,
-                shown,
-                meant,
-            };
-            self.journal
-                .record_all(fired.into_iter().map(What::Fault).chain([What::Step(step)]));
+            let effects = self.journal.record_step(self.dev, part, input, outcome);
             for effect in effects {
                 match effect {
                     Effect::Value(v) => value = value.or(Some(v)),

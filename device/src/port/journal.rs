@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::endpoint::Nanos;
-use crate::trace::{Event, What};
+use crate::fault::Outcome;
+use crate::trace::{Effects, Event, Input, Part, Step, What};
 
 /// Numbers events, gives them their time, and hands them to a sink, one after the other.
 pub struct Journal {
@@ -48,6 +49,30 @@ impl Journal {
     /// Records that something happened now. Returns its position, from 1.
     pub fn record(&self, what: What) -> u64 {
         self.record_all([what])
+    }
+
+    /// Records a step of a device with the faults that fired in it, and returns what it brings about.
+    ///
+    /// To be called before that is made to happen, so that what an interrupt leads to comes after
+    /// the interrupt.
+    pub fn record_step(&self, dev: u8, part: Part, input: Input, outcome: Outcome) -> Effects {
+        let Outcome {
+            fired,
+            heard,
+            shown,
+            meant,
+        } = outcome;
+        let effects = shown.clone();
+        let step = Step {
+            dev,
+            part,
+            input,
+            heard,
+            shown,
+            meant,
+        };
+        self.record_all(fired.into_iter().map(What::Fault).chain([What::Step(step)]));
+        effects
     }
 
     /// Records things that happened together, with nothing in between. Returns the last position.

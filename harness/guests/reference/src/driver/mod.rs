@@ -179,3 +179,12 @@ impl Workload for AnyDriver {
         either!(self, driver => driver.take_change())
     }
 }
+
+/// Leaves no more than `most` messages in the requirements, whatever the table's size.
+fn keep_messages(requirements: &mut Vec<Requirement>, most: usize) {
+    let mut kept = 0;
+    requirements.retain(|requirement| {
+        kept += usize::from(requirement.is_message());
+        !requirement.is_message() || kept <= most
+    });
+}

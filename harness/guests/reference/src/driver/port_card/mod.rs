@@ -213,11 +213,7 @@ impl Driver for PortCard {
 
     /// Asks for no more MSI-X messages than there can be ports.
     fn filter_requirements(&mut self, requirements: &mut Vec<Requirement>) {
-        let mut kept = 0;
-        requirements.retain(|requirement| {
-            kept += usize::from(requirement.is_message());
-            !requirement.is_message() || kept <= MOST_PORTS
-        });
+        super::keep_messages(requirements, MOST_PORTS);
     }
 
     fn prepare_hardware(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {

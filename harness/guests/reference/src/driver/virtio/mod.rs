@@ -166,11 +166,7 @@ impl Driver for Block {
 
     /// Asks for no more MSI-X messages than the driver can use, whatever the table's size.
     fn filter_requirements(&mut self, requirements: &mut Vec<Requirement>) {
-        let mut kept = 0;
-        requirements.retain(|requirement| {
-            kept += usize::from(requirement.is_message());
-            !requirement.is_message() || kept <= MOST_MESSAGES
-        });
+        super::keep_messages(requirements, MOST_MESSAGES);
     }
 
     fn prepare_hardware(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {
