@@ -17,7 +17,7 @@ fn scenarios() -> Vec<Scenario> {
 }
 
 #[test]
-fn every_fault_has_a_scenario_that_uses_it() {
+fn every_fault_of_the_catalogue_is_used_by_a_scenario() {
     let scenarios = scenarios();
     let used: BTreeSet<&str> = scenarios
         .iter()

@@ -1,16 +1,18 @@
 //! What was expected against what came out. Pure: the same trace gives the same verdict.
 
-use std::collections::BTreeMap;
+mod observe;
+
 use std::fmt;
 
 use misfire_device::trace::{Event, What};
 use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
 
-use crate::log::{Crash, MachineLine, Said};
 use crate::rules::{self, Judgement};
 use crate::scenario::{Expect, Expectations, Interrupts, Io, Outcome};
 use crate::snapshot::Comparison;
+
+pub use observe::{Observed, observe, phase};
 
 /// What came of a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -47,120 +49,6 @@ impl Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.word())
-    }
-}
-
-/// What can be seen from outside of what the driver did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Observed {
-    /// What it did; `None` before anything was seen of it.
-    pub outcome: Option<Outcome>,
-    /// How it is told, for each device.
-    pub interrupts: Vec<Interrupts>,
-    /// How the loads ended.
-    pub io: Option<Io>,
-    /// The code of the bugcheck or panic.
-    pub bugcheck: Option<u32>,
-    /// The steps that ran out of time, in words, except loads.
-    pub timeouts: Vec<String>,
-    /// How often each fault fired, by device and id.
-    pub fired: BTreeMap<(u8, String), u64>,
-}
-
-/// Phases of a step's mark, as the runner records them.
-pub mod phase {
-    /// The step begins.
-    pub const BEGIN: &str = "begin";
-    /// It ended as it should.
-    pub const END: &str = "end";
-    /// The guest said that it failed.
-    pub const FAILED: &str = "failed";
-    /// It ran out of time.
-    pub const TIMEOUT: &str = "timeout";
-    /// It was not begun: the guest was gone.
-    pub const SKIPPED: &str = "skipped";
-    /// The guest ended the machine without being told to; no step's phase.
-    pub const LEFT: &str = "left";
-}
-
-/// Reads from a trace what the driver did with `devices` devices.
-pub fn observe(events: &[Event], devices: usize) -> Observed {
-    let mut modes: Vec<Option<Interrupts>> = vec![None; devices];
-    let mut seen = Observed::default();
-    let mut crashed = false;
-    let mut dead = false;
-    for event in events {
-        match &event.what {
-            What::Log { line } => match Said::of(line) {
-                Some(Said::Machine(MachineLine::Started(started))) => {
-                    if let Some(slot) = modes.get_mut(usize::from(started.dev)) {
-                        *slot = Interrupts::named(&started.mode);
-                    }
-                }
-                Some(Said::Machine(MachineLine::Failed { dev, .. })) => {
-                    if let Some(slot) = modes.get_mut(usize::from(dev)) {
-                        *slot = Some(Interrupts::None);
-                    }
-                }
-                Some(
-                    Said::Machine(MachineLine::Crash(Crash { code, .. })) | Said::Stop { code },
-                ) => {
-                    crashed = true;
-                    seen.bugcheck = Some(code.0);
-                }
-                _ => {}
-            },
-            What::Qmp { event, .. } if event == "GUEST_PANICKED" => crashed = true,
-            What::Mark {
-                step: None, phase, ..
-            } if phase == phase::LEFT => crashed = true,
-            What::Fault(fired) => {
-                seen.fired
-                    .insert((fired.dev, fired.id.clone()), fired.count);
-            }
-            What::Mark {
-                step: Some(_),
-                phase,
-                text,
-            } => {
-                let load = text.starts_with("load ");
-                let bad = phase == phase::TIMEOUT || phase == phase::FAILED;
-                if load && bad {
-                    seen.io = Some(Io::Failed);
-                    dead = true;
-                } else if load && phase == phase::END {
-                    seen.io = seen.io.or(Some(Io::Complete));
-                } else if phase == phase::TIMEOUT {
-                    seen.timeouts.push(text.clone());
-                }
-            }
-            _ => {}
-        }
-    }
-    seen.io = seen.io.or(Some(Io::None));
-    seen.outcome = Some(if crashed {
-        Outcome::Crashed
-    } else {
-        modes
-            .iter()
-            .map(|mode| outcome(*mode, dead))
-            .max()
-            .unwrap_or(Outcome::Wedged)
-    });
-    seen.interrupts = modes
-        .into_iter()
-        .map(|mode| mode.unwrap_or(Interrupts::None))
-        .collect();
-    seen
-}
-
-fn outcome(mode: Option<Interrupts>, dead: bool) -> Outcome {
-    match mode {
-        None => Outcome::Wedged,
-        Some(Interrupts::None) => Outcome::Refused,
-        Some(_) if dead => Outcome::Wedged,
-        Some(Interrupts::Msix | Interrupts::Msi) => Outcome::Started,
-        Some(Interrupts::MsixShared | Interrupts::Intx | Interrupts::Polled) => Outcome::Degraded,
     }
 }
 

@@ -1,7 +1,8 @@
 //! Transcripts of hand-made traces.
 
 use misfire_device::shape::{Kind, Shape};
-use misfire_device::trace::{Cause, IrqKind, Legality, Message, Part};
+use misfire_device::spec::CommonCfg;
+use misfire_device::trace::{Cause, IrqKind, Legality, Message, Part, Step};
 
 use super::*;
 

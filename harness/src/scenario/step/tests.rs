@@ -1,5 +1,7 @@
 //! What a step can mean, and what it can't.
 
+use misfire_device::shape::Kind;
+
 use super::*;
 
 fn step(text: &str) -> Result<Step, Wrong> {
