@@ -1,13 +1,14 @@
 //! What happened, in one type: the device's payload, the trace's line, the rules' evidence.
 
+mod effect;
 mod event;
+mod input;
 mod io;
 mod render;
 mod world;
 
-pub use event::{
-    Access, Cause, Effect, Effects, Event, Fired, Hello, Host, Input, IrqKind, Legality, Message,
-    Op, Part, QueueSetup, RingSample, Space, Start, Step, TableEntry, What,
-};
+pub use effect::{Cause, Effect, Effects, Message, QueueSetup, Start};
+pub use event::{Event, Fired, Hello, Legality, Part, RingSample, Step, TableEntry, What};
+pub use input::{Access, Host, Input, IrqKind, Op, Space};
 pub use io::{ReadTraceError, read_jsonl, write_jsonl};
 pub use world::{Device, Mode, Queue, World};
