@@ -33,6 +33,8 @@ const SEED: u64 = 0x6d69_7366_6972_6521;
 const OVERHEAD: Duration = Duration::from_secs(20);
 /// The kind of the guest that is built in.
 pub const REFERENCE: &str = "reference";
+/// Its driver and the revision, as `expect.known` names it.
+pub const REFERENCE_DRIVER: &str = "reference@1";
 
 /// How scenarios are run.
 #[derive(Clone, Debug)]
@@ -285,7 +287,7 @@ fn decision(
     Case {
         expect: &scenario.expect,
         guest: REFERENCE,
-        driver: None,
+        driver: Some(REFERENCE_DRIVER),
         faults: &faults,
         events,
         observed,

@@ -127,6 +127,17 @@ fn what_is_not_as_expected_ends_with_status_1_and_says_why() {
 }
 
 #[test]
+fn a_predicted_deviation_does_not_fail_the_run_and_its_absence_does() {
+    let known = "[expect.known.\"reference@1\"]\n";
+    let deviates = CARD.replace("started", "crashed") + known + "outcome = \"started\"\n";
+    let (out, _, status) = run(folder(&deviates).path(), &[]);
+    assert!(status == 0 && out.contains("XFAIL"), "{out}");
+    let does_not = CARD.to_owned() + known + "outcome = \"crashed\"\n";
+    let (out, _, status) = run(folder(&does_not).path(), &[]);
+    assert!(status == 1 && out.contains("XPASS"), "{out}");
+}
+
+#[test]
 fn a_dry_run_starts_nothing() {
     let dir = folder(CARD);
     let (out, err, status) = run(dir.path(), &["--dry-run"]);
