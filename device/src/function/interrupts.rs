@@ -10,8 +10,8 @@ use crate::trace::{Cause, Effect, Effects, IrqKind, Message};
 pub struct Interrupts {
     /// MSI-X entries: wired by the VMM, and the message that waits.
     entries: Vec<Entry>,
-    /// Messages of the MSI capability that wait.
-    msi_pending: [Option<Cause>; msi_control::MAX_MESSAGES as usize],
+    /// Messages of the MSI capability, likewise.
+    msi: [Entry; msi_control::MAX_MESSAGES as usize],
     line: bool,
 }
 
@@ -25,17 +25,17 @@ impl Interrupts {
     pub fn new(table: u16) -> Self {
         Self {
             entries: vec![Entry::default(); usize::from(table)],
-            msi_pending: [None; msi_control::MAX_MESSAGES as usize],
+            msi: [Entry::default(); msi_control::MAX_MESSAGES as usize],
             line: false,
         }
     }
 
-    /// A function reset: nothing waits any more. What the VMM wired is the VMM's business.
+    /// A reset of the function or of the device: nothing waits any more. What the VMM wired is the
+    /// VMM's business.
     pub fn reset(&mut self) {
-        for entry in &mut self.entries {
+        for entry in self.entries.iter_mut().chain(&mut self.msi) {
             entry.pending = None;
         }
-        self.msi_pending = [None; msi_control::MAX_MESSAGES as usize];
     }
 
     pub fn line_is_up(&self) -> bool {
@@ -44,14 +44,23 @@ impl Interrupts {
 
     /// The VMM can, or can no longer, deliver these messages.
     pub fn wire(&mut self, kind: IrqKind, start: u16, count: u16, wired: bool) {
-        if kind == IrqKind::Msix {
-            let end = usize::from(start)
-                .saturating_add(usize::from(count))
-                .min(self.entries.len());
-            for entry in self.entries.iter_mut().take(end).skip(usize::from(start)) {
-                entry.wired = wired;
-            }
-        }
+        let entries = match kind {
+            IrqKind::Msix => self.entries.as_mut_slice(),
+            IrqKind::Msi => &mut self.msi,
+            IrqKind::Intx => return,
+        };
+        let some = entries.iter_mut().skip(start.into());
+        some.take(count.into()).for_each(|e| e.wired = wired);
+    }
+
+    /// The pending bits of the MSI capability.
+    pub fn msi_pending(&self) -> u32 {
+        let waits = self
+            .msi
+            .iter()
+            .enumerate()
+            .filter(|(_, m)| m.pending.is_some());
+        waits.fold(0, |bits, (number, _)| bits | 1 << number)
     }
 
     /// Raises a virtio event that `vector` is mapped to; the caller has set the ISR status.
@@ -89,10 +98,13 @@ impl Interrupts {
             entry: number,
             cause,
         };
-        if pci.may_send_msi(number) {
+        let Some(state) = self.msi.get_mut(usize::from(number)) else {
+            return;
+        };
+        if state.wired && pci.may_send_msi(number) {
             effects.push(Effect::Message(message));
-        } else if let Some(slot) = self.msi_pending.get_mut(usize::from(number)) {
-            *slot = Some(cause);
+        } else {
+            state.pending = Some(cause);
             effects.push(Effect::Pended(message));
         }
     }
@@ -110,9 +122,10 @@ impl Interrupts {
                 }
             }
         }
-        for (number, slot) in self.msi_pending.iter_mut().enumerate() {
-            if slot.is_some() && pci.may_send_msi(number as u16) {
-                let cause = slot.take().unwrap_or(Cause::None);
+        for (number, state) in self.msi.iter_mut().enumerate().filter(|(_, s)| s.wired) {
+            if pci.may_send_msi(number as u16)
+                && let Some(cause) = state.pending.take()
+            {
                 effects.push(Effect::Message(Message {
                     kind: IrqKind::Msi,
                     entry: number as u16,

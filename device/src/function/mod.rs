@@ -73,7 +73,10 @@ impl Function {
         }
         match access.space {
             Space::Config => match access.op {
-                Op::Read => effects.push(Effect::Value(self.pci.read(access.off, access.width))),
+                Op::Read => {
+                    self.pci.set_msi_pending(self.interrupts.msi_pending());
+                    effects.push(Effect::Value(self.pci.read(access.off, access.width)));
+                }
                 Op::Write => self.config_write(access, &mut effects),
             },
             _ if !self.pci.answers_memory(access.window) => {
@@ -121,13 +124,14 @@ impl Function {
                 msix: after.msix,
                 msi: after.msi,
             });
-            self.settle(effects);
-            if let Behind::Virtio(virtio) = &mut self.kind
-                && !before.bus_master()
-                && after.bus_master()
-            {
-                virtio.kick_all(&self.pci, effects);
-            }
+        }
+        // Any write may have lifted a mask.
+        self.settle(effects);
+        if let Behind::Virtio(virtio) = &mut self.kind
+            && !before.bus_master()
+            && after.bus_master()
+        {
+            virtio.kick_all(&self.pci, effects);
         }
     }
 

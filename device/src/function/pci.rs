@@ -279,6 +279,13 @@ impl Pci {
         self.image.put(at, 2, old | if pending { bit } else { 0 });
     }
 
+    /// Shows which messages of the MSI capability wait (PCI 3.0, 6.8.1.8).
+    pub fn set_msi_pending(&mut self, pending: u32) {
+        if let Some(at) = self.caps.msi {
+            self.image.put(at + 0x14, 4, pending.into());
+        }
+    }
+
     /// Entries of the MSI-X table.
     pub fn table_size(&self) -> u16 {
         self.table

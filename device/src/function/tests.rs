@@ -53,6 +53,12 @@ impl Bench {
             2,
             u64::from(command::MEMORY | command::BUS_MASTER),
         );
+        bench.step(&Input::Irqs {
+            kind: IrqKind::Msi,
+            start: 0,
+            count: msi,
+            wired: true,
+        });
         bench
     }
 
@@ -436,6 +442,41 @@ fn each_port_sends_its_own_message_and_shares_when_fewer_were_allocated() {
         [0, 1, 2, 3],
         "more than it asked for is what it asked for"
     );
+}
+
+#[test]
+fn a_masked_msi_message_pends_and_is_sent_when_it_is_unmasked() {
+    let mut bench = Bench::ports(4, 4);
+    let msi = bench.capability(crate::spec::cap_id::MSI, 0).unwrap();
+    let all = msi_control::ENABLE | 2 << msi_control::ENABLED_SHIFT;
+    bench.config_write(msi + 2, 2, all.into());
+    bench.config_write(msi + 0x10, 4, 0b100);
+    bench.access(Op::Write, Space::Bar0, 0x8, 4, Some(0xf));
+    let message = Message {
+        kind: IrqKind::Msi,
+        entry: 2,
+        cause: Cause::Port(2),
+    };
+    let rung = bench.access(Op::Write, Space::Bar0, 0x10, 4, Some(0b100));
+    assert_eq!(rung.as_slice(), [Effect::Pended(message)]);
+    assert_eq!(bench.read(Space::Config, msi + 0x14, 4), 0b100);
+    let unmasked = bench.config_write(msi + 0x10, 4, 0);
+    assert_eq!(unmasked.as_slice(), [Effect::Message(message)]);
+    assert_eq!(bench.read(Space::Config, msi + 0x14, 4), 0);
+}
+
+#[test]
+fn a_message_that_pends_at_a_reset_is_not_sent_after_it() {
+    let mut bench = Bench::block(1, 2);
+    bench.enable_msix();
+    bench.bring_up(1);
+    let at = bench.capability(crate::spec::cap_id::MSIX, 0).unwrap();
+    let masked = msix_control::ENABLE | msix_control::FUNCTION_MASK;
+    bench.config_write(at + 2, 2, masked.into());
+    bench.step(&Input::Used { queue: 0 });
+    bench.wr(CommonCfg::DeviceStatus, 0);
+    let effects = bench.enable_msix();
+    assert!(!effects.iter().any(|e| matches!(e, Effect::Message(_))));
 }
 
 #[test]

@@ -209,10 +209,13 @@ impl Virtio {
             | CommonCfg::QueueDeviceLo
             | CommonCfg::QueueDeviceHi => {
                 let index = driver.select;
-                driver
-                    .queues
-                    .get(usize::from(index))
-                    .map_or(0, |q| q.read(index, register))
+                let queue = driver.queues.get(usize::from(index));
+                // A queue that is not there has no vector, and is 0 elements long.
+                let absent = match register {
+                    CommonCfg::QueueMsixVector => NO_VECTOR.into(),
+                    _ => 0,
+                };
+                queue.map_or(absent, |q| q.read(index, register))
             }
         }
     }
@@ -260,7 +263,11 @@ impl Virtio {
             | CommonCfg::QueueDriverHi
             | CommonCfg::QueueDeviceLo
             | CommonCfg::QueueDeviceHi => {
-                if let Some(queue) = driver.queues.get_mut(usize::from(driver.select)) {
+                // Queues are started at DRIVER_OK and not later (3.1.1); a read-back tells so.
+                let late = register == CommonCfg::QueueEnable && driver.started;
+                if let Some(queue) = driver.queues.get_mut(usize::from(driver.select))
+                    && !late
+                {
                     queue.write(register, val, self.queue_size, pci.table_size());
                 }
             }
@@ -276,6 +283,8 @@ impl Virtio {
     ) {
         if val == 0 {
             self.reset(effects);
+            // No notification of before the reset comes after it (2.4).
+            interrupts.reset();
             interrupts.set_line(false, pci, effects);
             return;
         }
