@@ -180,7 +180,7 @@ impl Serve {
         write_arguments(out, &attachments)?;
         out.flush()?;
         signals.forever().next();
-        served.into_iter().for_each(Served::shutdown);
+        served.into_iter().for_each(Served::leave);
         match (&self.trace, failures.try_recv()) {
             (Some(path), Ok(error)) => Err(trace_failed(path, error)),
             _ => Ok(()),

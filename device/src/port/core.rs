@@ -8,6 +8,7 @@ use super::frontend::{Fronted, FrontendError};
 use super::irqs::Irqs;
 use super::journal::Journal;
 use super::memory::Memory;
+use super::observed::{MOST, Observed};
 use crate::endpoint::{Endpoint, Nanos};
 use crate::fault::Injector;
 use crate::function::Function;
@@ -31,6 +32,8 @@ pub struct Core {
     /// Takes a changed configuration to our own backend, which it keeps alive: what the function
     /// shows, the disk has.
     pub configure: Option<Configure>,
+    /// What our own backend tells.
+    observed: Observed,
     /// Wakes the thread that waits for deadlines.
     pub wake: EventFd,
     running: Vec<QueueSetup>,
@@ -44,6 +47,7 @@ impl Core {
         injector: Injector<Function>,
         irqs: Irqs,
         backend: Option<Fronted>,
+        observed: Observed,
         wake: EventFd,
     ) -> Self {
         Self {
@@ -54,6 +58,7 @@ impl Core {
             memory: Memory::default(),
             backend,
             configure: None,
+            observed,
             wake,
             running: Vec::new(),
             waited_for: None,
@@ -62,6 +67,10 @@ impl Core {
 
     /// Takes one input, makes what comes of it happen, and records it. Returns the value read.
     pub fn drive(&mut self, input: Input) -> Option<u64> {
+        if is_reset(&input) {
+            // What came before the reset is recorded before it.
+            self.follow_backend();
+        }
         let mut value = None;
         let mut next = Some(input);
         for _ in 0..MAX_FOLLOW_UPS {
@@ -83,7 +92,7 @@ impl Core {
                     Effect::Value(v) => value = value.or(Some(v)),
                     other => {
                         if let Err(error) = self.perform(other) {
-                            tracing_error(self.dev, &error);
+                            tell(self.dev, &error);
                             next = Some(Input::Broken);
                         }
                     }
@@ -111,9 +120,13 @@ impl Core {
             }
             Effect::Stop => {
                 self.running.clear();
-                if let Some(backend) = &mut self.backend {
-                    backend.stop()?;
+                if let Some(backend) = &mut self.backend
+                    && let Err(error) = backend.stop()
+                {
+                    // The device is reset all the same; the next start connects anew.
+                    tell(self.dev, &error);
                 }
+                self.observed.end_run();
             }
             Effect::Kick { queue } => {
                 if let Some(backend) = &self.backend {
@@ -135,11 +148,7 @@ impl Core {
     fn sample(&mut self, input: &Input) {
         let (one, all) = match input {
             Input::Access(a) if a.op == Op::Write && a.field == Some(Field::Notify) => (a.q, false),
-            Input::Access(a)
-                if a.op == Op::Write && a.field == Some(Field::Common(CommonCfg::DeviceStatus)) =>
-            {
-                (None, a.val == Some(0))
-            }
+            Input::Access(_) if is_reset(input) => (None, true),
             Input::Used { queue } => (Some(*queue), false),
             _ => return,
         };
@@ -159,15 +168,29 @@ impl Core {
         if let Some(backend) = self.backend.as_mut().filter(|b| b.is_running())
             && let Err(error) = backend.send_memory(memory)
         {
-            tracing_error(self.dev, &error);
+            tell(self.dev, &error);
             self.drive(Input::Broken);
         }
+    }
+
+    /// Passes on what our own backend told.
+    pub fn follow_backend(&mut self) {
+        for _ in 0..=MOST {
+            match self.observed.next() {
+                Some(input) => self.drive(input),
+                None => return,
+            };
+        }
+        // The guest's accesses must get their turn.
+        let _ = self.wake.write(1);
     }
 
     /// The VMM has gone: back to power-on, with nothing of the guest left.
     pub fn disconnected(&mut self) {
         self.drive(Input::FunctionReset);
-        self.irqs.unwire();
+        for input in self.irqs.unwire() {
+            self.drive(input);
+        }
         self.memory.clear();
     }
 
@@ -184,6 +207,19 @@ impl Core {
     }
 }
 
+/// Whether the driver or the VMM resets the device.
+fn is_reset(input: &Input) -> bool {
+    match input {
+        Input::Access(a) => {
+            a.op == Op::Write
+                && a.field == Some(Field::Common(CommonCfg::DeviceStatus))
+                && a.val == Some(0)
+        }
+        Input::FunctionReset => true,
+        _ => false,
+    }
+}
+
 fn part_of(input: &Input) -> Part {
     match input {
         Input::Chain { .. } | Input::Complete { .. } | Input::Kick { .. } | Input::Vhost { .. } => {
@@ -193,6 +229,6 @@ fn part_of(input: &Input) -> Part {
     }
 }
 
-fn tracing_error(dev: u8, error: &FrontendError) {
+fn tell(dev: u8, error: &FrontendError) {
     log::warn!("dev{dev}: {error}: {}", error.source);
 }

@@ -1,6 +1,6 @@
 //! Fronting a vhost-user backend: ours, or somebody else's.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use vhost::vhost_user::message::{
     VhostUserConfigFlags, VhostUserHeaderFlag, VhostUserProtocolFeatures,
@@ -10,7 +10,7 @@ use vhost::{VhostBackend, VringConfigData};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::memory::Memory;
-use crate::trace::Start;
+use crate::trace::{QueueSetup, Start};
 
 /// `VHOST_USER_F_PROTOCOL_FEATURES`: a bit of the transport, not of the device.
 const PROTOCOL_FEATURES: u64 = 1 << 30;
@@ -39,7 +39,10 @@ fn doing<T>(doing: &'static str, result: vhost::Result<T>) -> Result<T, Frontend
 
 /// A connection to a backend.
 pub struct Fronted {
-    frontend: Frontend,
+    socket: PathBuf,
+    config_bytes: u32,
+    /// None: it broke, and is made anew at the next start.
+    frontend: Option<Frontend>,
     transport_features: u64,
     rings: Vec<Ring>,
     running: Vec<u16>,
@@ -69,27 +72,7 @@ impl Fronted {
         queues: u16,
         config_bytes: u32,
     ) -> Result<(Self, Offer), FrontendError> {
-        let mut frontend = doing("the connection", Frontend::connect(socket, queues.into()))?;
-        doing("SET_OWNER", frontend.set_owner())?;
-        let features = doing("GET_FEATURES", frontend.get_features())?;
-        let mut config = Vec::new();
-        if features & PROTOCOL_FEATURES != 0 {
-            let offered = doing("GET_PROTOCOL_FEATURES", frontend.get_protocol_features())?;
-            let wanted = VhostUserProtocolFeatures::CONFIG
-                | VhostUserProtocolFeatures::MQ
-                | VhostUserProtocolFeatures::REPLY_ACK;
-            let agreed = offered & wanted;
-            doing(
-                "SET_PROTOCOL_FEATURES",
-                frontend.set_protocol_features(agreed),
-            )?;
-            if agreed.contains(VhostUserProtocolFeatures::CONFIG) {
-                config = read_config(&mut frontend, config_bytes.min(CONFIG_BYTES))?;
-            }
-            if agreed.contains(VhostUserProtocolFeatures::REPLY_ACK) {
-                frontend.set_hdr_flags(VhostUserHeaderFlag::NEED_REPLY);
-            }
-        }
+        let (frontend, features, config) = greet(socket, queues, config_bytes)?;
         let io = |source: std::io::Error| FrontendError {
             doing: "making an eventfd",
             source: source.into(),
@@ -109,7 +92,9 @@ impl Fronted {
         };
         Ok((
             Self {
-                frontend,
+                socket: socket.to_owned(),
+                config_bytes,
+                frontend: Some(frontend),
                 transport_features,
                 rings,
                 running: Vec::new(),
@@ -134,54 +119,44 @@ impl Fronted {
     /// Starts the queues (the driver has set DRIVER_OK).
     ///
     /// # Errors
-    /// When the backend refuses a message: an address outside memory, for example.
+    /// When a ring is not aligned or not in memory, of which the backend hears nothing, and when the
+    /// backend refuses a message, which ends the connection.
     pub fn start(&mut self, start: &Start, memory: &Memory) -> Result<(), FrontendError> {
-        doing(
-            "SET_FEATURES",
-            self.frontend
-                .set_features(start.features | self.transport_features),
-        )?;
-        self.send_memory(memory)?;
         for queue in &start.queues {
-            let index = usize::from(queue.index);
-            let Some(ring) = self.rings.get(index) else {
-                continue;
-            };
-            doing(
-                "SET_VRING_NUM",
-                self.frontend.set_vring_num(index, queue.size),
-            )?;
-            doing("SET_VRING_BASE", self.frontend.set_vring_base(index, 0))?;
-            let addresses = VringConfigData {
-                queue_max_size: queue.size,
-                queue_size: queue.size,
-                flags: 0,
-                desc_table_addr: queue.desc,
-                used_ring_addr: queue.device,
-                avail_ring_addr: queue.driver,
-                log_addr: None,
-            };
-            doing(
-                "SET_VRING_ADDR",
-                self.frontend.set_vring_addr(index, &addresses),
-            )?;
-            doing(
-                "SET_VRING_CALL",
-                self.frontend.set_vring_call(index, &ring.call),
-            )?;
-            doing(
-                "SET_VRING_KICK",
-                self.frontend.set_vring_kick(index, &ring.kick),
-            )?;
-            self.running.push(queue.index);
-            if self.transport_features & PROTOCOL_FEATURES != 0 {
-                doing(
-                    "SET_VRING_ENABLE",
-                    self.frontend.set_vring_enable(index, true),
-                )?;
-            }
+            check(queue, memory)?;
         }
-        Ok(())
+        let frontend = match self.frontend.take() {
+            Some(frontend) => frontend,
+            None => {
+                self.memory_sent = None;
+                greet(&self.socket, self.rings.len() as u16, self.config_bytes)?.0
+            }
+        };
+        for ring in &self.rings {
+            // A kick of a queue that did not run is void, and so is a call that nobody took.
+            let _ = ring.kick.read();
+            let _ = ring.call.read();
+        }
+        let frontend = self.frontend.insert(frontend);
+        let started = send_start(
+            frontend,
+            start,
+            self.transport_features,
+            &self.rings,
+            &mut self.memory_sent,
+            memory,
+        );
+        self.running = start.queues.iter().map(|q| q.index).collect();
+        self.keep_or_hang_up(started)
+    }
+
+    /// A connection in which a message was refused is of no use: the backend may have ended it.
+    fn keep_or_hang_up<T>(&mut self, result: Result<T, FrontendError>) -> Result<T, FrontendError> {
+        if result.is_err() {
+            self.frontend = None;
+            self.running.clear();
+        }
+        result
     }
 
     /// Sends the memory table if it has changed since it was last sent.
@@ -189,16 +164,11 @@ impl Fronted {
     /// # Errors
     /// When the backend refuses it.
     pub fn send_memory(&mut self, memory: &Memory) -> Result<(), FrontendError> {
-        let regions = memory.regions();
-        // All memory goes when the VMM does; no message can say that, and no ring is left to run.
-        if self.memory_sent != Some(memory.changes()) && !regions.is_empty() {
-            doing(
-                "SET_MEM_TABLE",
-                self.frontend.set_mem_table(&regions).map(drop),
-            )?;
-            self.memory_sent = Some(memory.changes());
-        }
-        Ok(())
+        let sent = match &self.frontend {
+            Some(frontend) => send_memory(frontend, &mut self.memory_sent, memory),
+            None => Ok(()),
+        };
+        self.keep_or_hang_up(sent)
     }
 
     /// Whether queues run.
@@ -213,18 +183,17 @@ impl Fronted {
     pub fn stop(&mut self) -> Result<(), FrontendError> {
         let mut first = Ok(());
         for queue in std::mem::take(&mut self.running) {
-            let stopped = doing(
-                "GET_VRING_BASE",
-                self.frontend.get_vring_base(usize::from(queue)),
-            );
-            first = first.and(stopped.map(drop));
+            if let Some(frontend) = &self.frontend {
+                let stopped = frontend.get_vring_base(usize::from(queue));
+                first = first.and(doing("GET_VRING_BASE", stopped.map(drop)));
+            }
             if let Some(ring) = self.rings.get(usize::from(queue)) {
                 // What was asked for before the reset is void after it.
                 let _ = ring.kick.read();
                 let _ = ring.call.read();
             }
         }
-        first
+        self.keep_or_hang_up(first)
     }
 
     /// Passes a notification on.
@@ -234,6 +203,111 @@ impl Fronted {
             let _ = ring.kick.write(1);
         }
     }
+}
+
+/// Connects, and negotiates the protocol. Returns the features and the configuration too.
+fn greet(
+    socket: &Path,
+    queues: u16,
+    config_bytes: u32,
+) -> Result<(Frontend, u64, Vec<u8>), FrontendError> {
+    let mut frontend = doing("the connection", Frontend::connect(socket, queues.into()))?;
+    doing("SET_OWNER", frontend.set_owner())?;
+    let features = doing("GET_FEATURES", frontend.get_features())?;
+    let mut config = Vec::new();
+    if features & PROTOCOL_FEATURES != 0 {
+        let offered = doing("GET_PROTOCOL_FEATURES", frontend.get_protocol_features())?;
+        let wanted = VhostUserProtocolFeatures::CONFIG
+            | VhostUserProtocolFeatures::MQ
+            | VhostUserProtocolFeatures::REPLY_ACK;
+        let agreed = offered & wanted;
+        doing(
+            "SET_PROTOCOL_FEATURES",
+            frontend.set_protocol_features(agreed),
+        )?;
+        if agreed.contains(VhostUserProtocolFeatures::CONFIG) {
+            config = read_config(&mut frontend, config_bytes.min(CONFIG_BYTES))?;
+        }
+        if agreed.contains(VhostUserProtocolFeatures::REPLY_ACK) {
+            frontend.set_hdr_flags(VhostUserHeaderFlag::NEED_REPLY);
+        }
+    }
+    Ok((frontend, features, config))
+}
+
+/// Whether the areas of a queue are aligned (2.7, 2.7.1) and in memory.
+fn check(queue: &QueueSetup, memory: &Memory) -> Result<(), FrontendError> {
+    let size = u64::from(queue.size);
+    let areas = [
+        (queue.desc, 16 * size, 16),
+        (queue.driver, 6 + 2 * size, 2),
+        (queue.device, 6 + 8 * size, 4),
+    ];
+    for (address, bytes, align) in areas {
+        if !address.is_multiple_of(align) || !memory.holds(address, bytes) {
+            let text = format!(
+                "queue {} has an area at {address:#x} that is not aligned or not in memory",
+                queue.index
+            );
+            return Err(FrontendError {
+                doing: "placing a ring",
+                source: text.into(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn send_start(
+    frontend: &mut Frontend,
+    start: &Start,
+    transport_features: u64,
+    rings: &[Ring],
+    memory_sent: &mut Option<u64>,
+    memory: &Memory,
+) -> Result<(), FrontendError> {
+    let features = start.features | transport_features;
+    doing("SET_FEATURES", frontend.set_features(features))?;
+    send_memory(frontend, memory_sent, memory)?;
+    for queue in &start.queues {
+        let index = usize::from(queue.index);
+        let Some(ring) = rings.get(index) else {
+            continue;
+        };
+        doing("SET_VRING_NUM", frontend.set_vring_num(index, queue.size))?;
+        doing("SET_VRING_BASE", frontend.set_vring_base(index, 0))?;
+        let addresses = VringConfigData {
+            queue_max_size: queue.size,
+            queue_size: queue.size,
+            flags: 0,
+            desc_table_addr: queue.desc,
+            used_ring_addr: queue.device,
+            avail_ring_addr: queue.driver,
+            log_addr: None,
+        };
+        doing("SET_VRING_ADDR", frontend.set_vring_addr(index, &addresses))?;
+        doing("SET_VRING_CALL", frontend.set_vring_call(index, &ring.call))?;
+        doing("SET_VRING_KICK", frontend.set_vring_kick(index, &ring.kick))?;
+        if transport_features & PROTOCOL_FEATURES != 0 {
+            doing("SET_VRING_ENABLE", frontend.set_vring_enable(index, true))?;
+        }
+    }
+    Ok(())
+}
+
+/// Sends the memory table if it has changed since it was last sent.
+fn send_memory(
+    frontend: &Frontend,
+    sent: &mut Option<u64>,
+    memory: &Memory,
+) -> Result<(), FrontendError> {
+    let regions = memory.regions();
+    // All memory goes when the VMM does; no message can say that, and no ring is left to run.
+    if *sent != Some(memory.changes()) && !regions.is_empty() {
+        doing("SET_MEM_TABLE", frontend.set_mem_table(&regions).map(drop))?;
+        *sent = Some(memory.changes());
+    }
+    Ok(())
 }
 
 fn read_config(frontend: &mut Frontend, bytes: u32) -> Result<Vec<u8>, FrontendError> {

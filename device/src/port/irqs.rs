@@ -18,6 +18,8 @@ pub struct Irqs {
     msi: Vec<Option<EventFd>>,
     intx: Option<EventFd>,
     level: bool,
+    /// The VMM took an event of the line, and has not said yet that it takes the next.
+    masked: bool,
 }
 
 impl Irqs {
@@ -29,12 +31,25 @@ impl Irqs {
             msi: none(msi),
             intx: None,
             level: false,
+            masked: false,
         }
     }
 
-    /// Nothing is wired again: the VMM is gone.
-    pub fn unwire(&mut self) {
-        *self = Self::new(self.msix.len() as u16, self.msi.len() as u16);
+    /// Nothing is wired again: the VMM is gone. Returns what the function is to hear of it.
+    pub fn unwire(&mut self) -> Vec<Input> {
+        let (msix, msi) = (self.msix.len() as u16, self.msi.len() as u16);
+        *self = Self::new(msix, msi);
+        let gone = |kind, count| Input::Irqs {
+            kind,
+            start: 0,
+            count,
+            wired: false,
+        };
+        vec![
+            gone(IrqKind::Msix, msix),
+            gone(IrqKind::Msi, msi),
+            gone(IrqKind::Intx, 1),
+        ]
     }
 
     /// Sends a message, if it is wired.
@@ -51,9 +66,13 @@ impl Irqs {
 
     /// Sets the line. The VMM masks it when it takes the event, and says when it is open again.
     pub fn set_line(&mut self, level: bool) {
-        let rises = level && !self.level;
         self.level = level;
-        if let Some(fd) = self.intx.as_ref().filter(|_| rises) {
+        self.signal_line();
+    }
+
+    fn signal_line(&mut self) {
+        if let Some(fd) = self.intx.as_ref().filter(|_| self.level && !self.masked) {
+            self.masked = true;
             signal(fd);
         }
     }
@@ -93,9 +112,8 @@ impl Irqs {
         match action {
             VFIO_IRQ_SET_ACTION_TRIGGER if flags & VFIO_IRQ_SET_DATA_EVENTFD != 0 => {
                 self.intx = files.into_iter().next().map(eventfd);
-                if let Some(fd) = self.intx.as_ref().filter(|_| self.level) {
-                    signal(fd);
-                }
+                self.masked = false;
+                self.signal_line();
                 changed(self.intx.is_some())
             }
             VFIO_IRQ_SET_ACTION_TRIGGER if flags & VFIO_IRQ_SET_DATA_NONE != 0 => {
@@ -103,9 +121,8 @@ impl Irqs {
                 changed(false)
             }
             VFIO_IRQ_SET_ACTION_UNMASK => {
-                if let Some(fd) = self.intx.as_ref().filter(|_| self.level) {
-                    signal(fd);
-                }
+                self.masked = false;
+                self.signal_line();
                 Vec::new()
             }
             _ => Vec::new(),

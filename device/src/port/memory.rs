@@ -144,6 +144,16 @@ impl Memory {
         joined.into_iter().map(|(info, _)| info).collect()
     }
 
+    /// Whether all of a range is in one of the [`regions`](Self::regions).
+    pub fn holds(&self, address: u64, bytes: u64) -> bool {
+        let Some(end) = address.checked_add(bytes) else {
+            return false;
+        };
+        self.regions().iter().any(|r| {
+            r.guest_phys_addr <= address && end <= r.guest_phys_addr.saturating_add(r.memory_size)
+        })
+    }
+
     /// Reads the state of a split ring (2.7.6, 2.7.8); `None` when a part of it is not in memory.
     pub fn sample(&self, dev: u8, queue: &QueueSetup) -> Option<RingSample> {
         sample_ring(&self.guest, dev, queue)

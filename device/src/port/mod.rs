@@ -8,6 +8,7 @@ mod frontend;
 mod irqs;
 mod journal;
 mod memory;
+mod observed;
 mod serve;
 mod session;
 mod vfio_user;

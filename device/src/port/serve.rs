@@ -1,7 +1,7 @@
 //! Serving one device, whatever it is and however it is attached.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use serde_json::json;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -11,9 +11,9 @@ use super::core::{Configure, Core};
 use super::frontend::{Fronted, FrontendError};
 use super::irqs::Irqs;
 use super::journal::Journal;
+use super::observed::observed;
 use super::vfio_user::Port;
 use super::vhost_user::{Backend, BackendError};
-use crate::backend::Observer;
 use crate::fault::{Fault, Injector, device_input};
 use crate::function::Function;
 use crate::shape::{Attach, Kind, Shape};
@@ -98,6 +98,15 @@ impl Served {
         }
     }
 
+    /// Ends the serving while a QEMU may still be connected: the sockets go, and the threads that
+    /// wait for it end with the process.
+    pub fn leave(self) {
+        match self.port {
+            Attached::VfioUser(port) => port.leave(),
+            Attached::VhostUser(backend) => drop(backend),
+        }
+    }
+
     /// Ends the serving; QEMU must be gone before.
     pub fn shutdown(self) {
         match self.port {
@@ -147,16 +156,12 @@ pub fn serve_on(
         });
     }
     let wake = EventFd::new(EFD_NONBLOCK).map_err(ServeError::Os)?;
-    let (tell, observed) = mpsc::channel();
-    let told = Told {
-        tell,
-        wake: wake.try_clone().map_err(ServeError::Os)?,
-    };
+    let (teller, observed) = observed(wake.try_clone().map_err(ServeError::Os)?);
     let own = match (shape.kind, &shape.backend) {
         (Kind::Block, None) => Some(Arc::new(Backend::start(
             shape,
             &backend_socket(socket),
-            Some(Arc::new(told)),
+            Some(Arc::new(teller)),
         )?)),
         _ => None,
     };
@@ -188,7 +193,7 @@ pub fn serve_on(
     journal.record(What::Hello(Box::new(hello.clone())));
     let injector = Injector::new(function, hello, faults, seed);
     let irqs = Irqs::new(shape.table_size(), shape.msi);
-    let mut core = Core::new(dev, journal, injector, irqs, backend, wake);
+    let mut core = Core::new(dev, journal, injector, irqs, backend, observed, wake);
     core.configure = own.map(|own| -> Configure {
         Box::new(move |offset, bytes| {
             let mut configuration = own.configuration();
@@ -196,7 +201,7 @@ pub fn serve_on(
             own.configure(configuration);
         })
     });
-    let port = Port::start(socket, shape, core, observed)?;
+    let port = Port::start(socket, shape, core)?;
     let device = json!({"driver": "vfio-user-pci", "socket": {"type": "unix", "path": socket}});
     Ok(Served {
         shape: shape.clone(),
@@ -229,31 +234,6 @@ fn vhost_user_attachment(dev: u8, shape: &Shape, socket: &Path) -> Attachment {
             "queue-size": shape.queue_size,
             "vectors": shape.table_size(),
         }),
-    }
-}
-
-/// Passes on what our backend tells to the thread that waits for events.
-///
-/// A channel and no lock: the function may be waiting for the backend to stop.
-struct Told {
-    tell: mpsc::Sender<Input>,
-    wake: EventFd,
-}
-
-impl Observer for Told {
-    fn observe(&self, input: Input) {
-        // The messages and kicks are the function's own.
-        if !matches!(
-            input,
-            Input::Chain { .. } | Input::Complete { .. } | Input::Broken
-        ) {
-            return;
-        }
-        // Nobody listens any more when the serving ends.
-        if self.tell.send(input).is_ok() {
-            // Full means that the thread is awake already.
-            let _ = self.wake.write(1);
-        }
     }
 }
 

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -44,17 +43,9 @@ pub struct Port {
 impl Port {
     /// Listens on `socket` and serves one VMM after the other until it is shut down.
     ///
-    /// `observed` carries what our own backend tells; each message is followed by a write of the
-    /// core's `wake`.
-    ///
     /// # Errors
     /// When the socket can't be bound or a thread can't be started.
-    pub fn start(
-        socket: &Path,
-        shape: &Shape,
-        core: Core,
-        observed: Receiver<Input>,
-    ) -> Result<Self, ServeError> {
+    pub fn start(socket: &Path, shape: &Shape, core: Core) -> Result<Self, ServeError> {
         let stop = EventFd::new(vmm_sys_util::eventfd::EFD_NONBLOCK).map_err(ServeError::Os)?;
         let wake = core.wake.try_clone().map_err(ServeError::Os)?;
         let calls: Vec<EventFd> = match &core.backend {
@@ -78,7 +69,6 @@ impl Port {
         let events = Events {
             core: Arc::clone(&core),
             calls,
-            observed,
             wake,
             stop: port.stop.try_clone().map_err(ServeError::Os)?,
         };
@@ -106,6 +96,15 @@ impl Port {
     /// Gives the function an input that comes from the host.
     pub fn host(&self, input: Input) {
         lock(&self.core).drive(input);
+    }
+
+    /// Takes the sockets away and leaves the threads to the end of the process: one of them may be
+    /// waiting for the VMM, which nothing but the VMM ends.
+    pub fn leave(self) {
+        // They may be gone already.
+        let _ = std::fs::remove_file(&self.socket);
+        let _ = std::fs::remove_file(super::serve::backend_socket(&self.socket));
+        std::mem::forget(self);
     }
 
     /// Ends the threads. A VMM that is still connected must be gone before.
@@ -242,9 +241,13 @@ impl ServerBackend for Wire {
         Ok(())
     }
 
-    fn dma_unmap(&mut self, _: DmaUnmapFlags, address: u64, size: u64) -> io::Result<()> {
+    fn dma_unmap(&mut self, flags: DmaUnmapFlags, address: u64, size: u64) -> io::Result<()> {
         let mut core = lock(&self.core);
-        core.memory.unmap(address, size);
+        if flags.contains(DmaUnmapFlags::UNMAP_ALL) {
+            core.memory.clear();
+        } else {
+            core.memory.unmap(address, size);
+        }
         core.drive(Input::Dma {
             address,
             size,
@@ -279,7 +282,6 @@ impl ServerBackend for Wire {
 struct Events {
     core: Shared,
     calls: Vec<EventFd>,
-    observed: Receiver<Input>,
     wake: EventFd,
     stop: EventFd,
 }
@@ -319,7 +321,7 @@ impl Events {
             };
             let mut core = lock(&self.core);
             let _ = self.wake.read();
-            self.drain(&mut core);
+            core.follow_backend();
             for event in ready.iter().take(n) {
                 match event.data() {
                     STOP => return Ok(()),
@@ -328,6 +330,8 @@ impl Events {
                     queue => {
                         let queue = queue as u16;
                         if core.backend.as_ref().is_some_and(|b| b.take_call(queue)) {
+                            // A completion is told before its interrupt is asked for.
+                            core.follow_backend();
                             core.drive(Input::Used { queue });
                         }
                     }
@@ -340,13 +344,6 @@ impl Events {
             if due {
                 core.drive(Input::Time);
             }
-        }
-    }
-
-    /// Passes on what the backend told, before the interrupt that it asks for.
-    fn drain(&self, core: &mut Core) {
-        for input in self.observed.try_iter() {
-            core.drive(input);
         }
     }
 

@@ -297,7 +297,8 @@ impl Device {
 
     fn reset(&mut self) {
         self.status = Status::default();
-        self.epoch += 1;
+        self.epoch = self.epoch.wrapping_add(1);
+        self.driver_feature_select = 0;
         self.accepted = 0;
         self.config_vector = NO_VECTOR;
         self.config_asked = None;

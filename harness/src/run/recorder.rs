@@ -1,6 +1,6 @@
 //! The journal of one run, in memory, with somebody who may wait for what comes into it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use misfire_device::port::Journal;
@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::verdict::phase;
 
-/// The most events that a run keeps: some hundred megabytes. The shipped scenarios have a few hundred
+/// The most that a run keeps, events and what steps hold together: some hundred megabytes. The shipped scenarios have a few hundred
 /// each; a guest that does nothing but access registers would otherwise fill the memory.
 pub(super) const MAX_EVENTS: usize = 500_000;
 
@@ -23,6 +23,7 @@ pub(super) struct Recorder {
 #[derive(Default)]
 struct Shared {
     events: Mutex<Vec<Event>>,
+    weight: AtomicUsize,
     full: AtomicBool,
     waiting: AtomicBool,
     more: Notify,
@@ -31,6 +32,19 @@ struct Shared {
 impl Shared {
     fn events(&self) -> MutexGuard<'_, Vec<Event>> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One for the event, and one for each input and effect in it.
+fn weight(event: &Event) -> usize {
+    match &event.what {
+        What::Step(step) => {
+            let heard = step.heard.as_ref().map_or(0, Vec::len);
+            let meant = step.meant.as_ref().map_or(0, |meant| meant.len());
+            1 + step.shown.len() + heard + meant
+        }
+        What::MsixTable { entries, .. } => 1 + entries.len(),
+        _ => 1,
     }
 }
 
@@ -45,7 +59,8 @@ impl Recorder {
         let sink = Arc::clone(&shared);
         let journal = Journal::new(Box::new(move |event| {
             let mut events = sink.events();
-            if events.len() >= limit {
+            let weight = sink.weight.fetch_add(weight(event), Ordering::Relaxed);
+            if weight >= limit {
                 sink.full.store(true, Ordering::Relaxed);
                 return;
             }
