@@ -227,12 +227,16 @@ impl Device {
                 op: Op::Write,
                 field: Some(field),
                 val: Some(val),
+                width,
                 q,
                 ..
             }) => {
-                self.written(*field, *val, *q);
+                self.written(*field, *width, *val, *q);
             }
-            Input::FunctionReset => self.reset(),
+            Input::FunctionReset => {
+                self.reset();
+                self.resetting = false;
+            }
             Input::Broken => self.status.0 |= Status::NEEDS_RESET,
             Input::Chain { queue, .. } => {
                 if let Some(q) = self.queues.get_mut(usize::from(*queue)) {
@@ -306,9 +310,20 @@ impl Device {
         self.queues.fill(Queue::new());
     }
 
-    fn written(&mut self, field: Field, val: u64, q: Option<u16>) {
+    fn written(&mut self, field: Field, width: u8, val: u64, q: Option<u16>) {
         match field {
-            Field::Common(register) => self.common_written(register, val),
+            Field::Common(first) => {
+                // A write that is wider than its register reaches the next ones too.
+                let mut byte = 0;
+                while byte < width.min(8) {
+                    let Some(r) = CommonCfg::at(first.offset() + u64::from(byte)) else {
+                        break;
+                    };
+                    let bits = u64::MAX >> (64 - 8 * u32::from(r.width()));
+                    self.common_written(r, val >> (8 * byte) & bits);
+                    byte += r.width();
+                }
+            }
             Field::Notify => {
                 if let Some(queue) = q.and_then(|q| self.queues.get_mut(usize::from(q))) {
                     queue.notified += 1;
@@ -377,5 +392,41 @@ fn kind_index(kind: IrqKind) -> u8 {
         IrqKind::Msix => 0,
         IrqKind::Msi => 1,
         IrqKind::Intx => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Space;
+    use super::*;
+    use crate::shape::Kind;
+
+    fn write(world: &mut Device, register: CommonCfg, width: u8, val: u64) {
+        let access = Access {
+            op: Op::Write,
+            space: Space::Bar0,
+            off: register.offset(),
+            width,
+            val: Some(val),
+            field: Some(Field::Common(register)),
+            q: None,
+            window: false,
+        };
+        world.hear(&Input::Access(access), Part::Function);
+    }
+
+    #[test]
+    fn a_write_that_is_wider_than_its_register_reaches_the_next_ones() {
+        let mut world = Device::new(Shape::new(Kind::Block), 1 << 32);
+        write(&mut world, CommonCfg::QueueDescLo, 8, 0x1_2345_6000);
+        assert_eq!(world.queues[0].desc, 0x1_2345_6000);
+        write(&mut world, CommonCfg::DeviceStatus, 4, 0x0005_0003);
+        assert_eq!((world.status, world.queue_select), (Status(3), 5));
+        write(&mut world, CommonCfg::NumQueues, 4, 0);
+        assert_eq!(
+            (world.status, world.epoch),
+            (Status(0), 1),
+            "it resets the device"
+        );
     }
 }
