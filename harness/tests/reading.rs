@@ -84,6 +84,16 @@ refusals! {
     );
     a_wait_for_what_can_not_be_is_refused: with("", "[[step]]\nwait = \"alive\"");
     a_wait_for_what_only_a_trigger_knows_is_refused: with("", "[[step]]\nwait = \"val == 3\"");
+    an_unknown_command_of_the_host_is_refused: with("", "[[fault]]\non = \"host:stale+20ms\"\ndo = \"isr.stale\"\n[[step]]\nhost = \"stael\"");
+    a_command_of_the_host_to_the_wrong_device_is_refused: "title = \"t\"\n[[device]]\nkind = \"block\"\n[[device]]\nkind = \"block\"\n[[fault]]\ndevice = 1\non = \"host:stale\"\ndo = \"isr.stale\"\n[[step]]\nhost = \"stale\"\n";
+    an_unknown_argument_of_a_configuration_change_is_refused: with("", "[[step]]\nhost = \"cfg.change capcity=4096\"");
+    a_capacity_that_is_no_number_is_refused: with("", "[[step]]\nhost = \"cfg.change capacity=big\"");
+    a_value_that_does_not_fit_its_field_is_refused: with("", "[[step]]\nhost = \"cfg.change field=writeback\"\nargs = { val = 256 }");
+    a_configuration_change_without_a_value_is_refused: with("", "[[step]]\nhost = \"cfg.change\"");
+    an_argument_of_a_command_that_has_none_is_refused: with("", "[[step]]\nhost = \"needs-reset now=true\"");
+    a_fault_that_waits_for_a_command_that_no_step_sends_is_refused: with("", "[[fault]]\non = \"host:lose\"\ndo = \"isr.stale\"");
+    a_wait_for_live_behind_qemus_transport_is_refused: with("attach = \"vhost-user\"", "[[step]]\nwait = \"live\"");
+    a_wait_for_an_epoch_behind_qemus_transport_is_refused: with("attach = \"vhost-user\"", "[[step]]\nwait = \"inflight == 0 && epoch >= 2\"");
     a_known_deviation_names_driver_and_revision: with("", "[expect.known.viostor]\noutcome = \"refused\"");
 }
 

@@ -8,8 +8,8 @@ use super::document::{At, Document};
 use super::expect::{Expectations, GUESTS};
 use super::file::ScenarioFile;
 use super::guest::GuestParameters;
-use super::problem::{Problem, suggest};
-use super::step::Step;
+use super::problem::{Problem, nearest, suggest};
+use super::step::{Action, Step, waited_for};
 
 /// One scenario, all of whose values are valid.
 #[derive(Clone, Debug)]
@@ -186,18 +186,49 @@ impl Checker<'_> {
     }
 
     fn steps(&mut self, file: &ScenarioFile) -> Vec<Step> {
-        if file.step.is_empty() {
-            return vec![Step::ready()];
-        }
+        let before = self.problems.len();
         let mut steps = Vec::new();
         for (index, step) in file.step.iter().enumerate() {
-            match Step::try_from_file(step, &file.device) {
+            match Step::try_from_file(step, &file.device, &file.fault) {
                 Ok(step) => steps.push(step),
                 Err((key, message, help)) => {
                     self.fail(&["step".into(), index.into(), key.into()], message, help);
                 }
             }
         }
+        if self.problems.len() == before {
+            self.sent(file, &steps);
+        }
+        if steps.is_empty() {
+            steps.push(Step::ready());
+        }
         steps
+    }
+
+    /// Refuses a fault that waits for a command of the host that no step gives.
+    fn sent(&mut self, file: &ScenarioFile, steps: &[Step]) {
+        let sent: Vec<(u8, &str)> = steps
+            .iter()
+            .filter_map(|step| match &step.action {
+                Action::Host(host, device) => Some((*device, host.command.as_str())),
+                _ => None,
+            })
+            .collect();
+        for (index, fault) in file.fault.iter().enumerate() {
+            let Some((device, name)) = waited_for(fault).filter(|w| !sent.contains(w)) else {
+                continue;
+            };
+            let message = format!("no step sends `{name}` to device {device}: this never fires");
+            let near = nearest(name, sent.iter().map(|(_, name)| *name));
+            let help = match near.filter(|near| *near != name) {
+                Some(near) => format!("did you mean `host:{near}`?"),
+                None => format!("a step can send it: `host = \"{name}\"`"),
+            };
+            self.fail(
+                &["fault".into(), index.into(), "on".into()],
+                message,
+                Some(help),
+            );
+        }
     }
 }

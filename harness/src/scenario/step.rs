@@ -1,15 +1,18 @@
 //! The steps of a scenario.
 
+mod host;
 mod load;
 
 use std::time::Duration;
 
-use misfire_device::fault::{Name, Predicate};
-use misfire_device::shape::Shape;
+use misfire_device::fault::{FaultFile, Name, Predicate};
+use misfire_device::shape::{Attach, Shape};
 use misfire_device::trace::Host;
 
 use super::file::StepFile;
 use super::problem::{nearest, one_of, suggest};
+use host::host;
+pub(super) use host::waited_for;
 use load::load;
 pub use load::{Load, Ports};
 
@@ -81,7 +84,11 @@ impl Step {
     }
 
     /// Makes out what was written.
-    pub(super) fn try_from_file(file: &StepFile, shapes: &[Shape]) -> Result<Self, Wrong> {
+    pub(super) fn try_from_file(
+        file: &StepFile,
+        shapes: &[Shape],
+        faults: &[FaultFile],
+    ) -> Result<Self, Wrong> {
         let devices = shapes.len();
         let verbs: Vec<&str> = [
             file.wait.as_ref().map(|_| "wait"),
@@ -115,10 +122,9 @@ impl Step {
         let device = file.device.unwrap_or(0);
         let (action, text) = if let Some(what) = &file.wait {
             keys(file, "wait", &[])?;
-            (
-                Action::Wait(wait(what)?, file.device),
-                format!("wait {what}"),
-            )
+            let wait = wait(what)?;
+            wait.check(file.device, shapes)?;
+            (Action::Wait(wait, file.device), format!("wait {what}"))
         } else if let Some(kind) = &file.load {
             let load = load(kind, file)?;
             if let Some(shape) = shapes.get(usize::from(device)) {
@@ -128,7 +134,10 @@ impl Step {
             (Action::Load(load, device), text)
         } else if let Some(command) = &file.host {
             keys(file, "host", &["args"])?;
-            let host = host(command, &file.args)?;
+            let host = host(command, file)?;
+            if let Some(shape) = shapes.get(usize::from(device)) {
+                host::check(&host, file, device, shape, faults)?;
+            }
             (Action::Host(host, device), format!("host {command}"))
         } else {
             keys(file, "guest", &[])?;
@@ -190,6 +199,29 @@ fn wait(what: &str) -> Result<Wait, Wrong> {
     })
 }
 
+impl Wait {
+    /// Refuses what can't come on any of the devices that are meant.
+    fn check(&self, device: Option<u8>, shapes: &[Shape]) -> Result<(), Wrong> {
+        let registers = match self {
+            Self::Ready | Self::Started => false,
+            Self::Live => true,
+            Self::Until(predicate) => predicate.used().transport.is_some(),
+        };
+        let blind = shapes.iter().enumerate().find(|(n, shape)| {
+            shape.attach == Attach::VhostUser && device.is_none_or(|d| usize::from(d) == *n)
+        });
+        match blind.filter(|_| registers) {
+            Some((n, _)) => wrong(
+                "wait",
+                format!(
+                    "this can't come on device {n}: no status is seen behind QEMU's own transport; use `ready` or `started`"
+                ),
+            ),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Names whose value does not depend on an access or an interrupt of the moment.
 const LASTING: &[Name] = &[Name::Status, Name::Epoch, Name::Inflight, Name::Granted];
 
@@ -217,40 +249,6 @@ fn predicate(text: &str) -> Result<Predicate, Wrong> {
             ),
         ),
         None => Ok(predicate),
-    }
-}
-
-/// `name key=value …`, with the values of `args` besides.
-fn host(command: &str, args: &toml::Table) -> Result<Host, Wrong> {
-    let mut words = command.split_whitespace();
-    let Some(name) = words.next() else {
-        return wrong(
-            "host",
-            "a host step names its command, such as \"cfg.change capacity=4096\"",
-        );
-    };
-    let mut host = Host {
-        command: name.to_owned(),
-        ..Host::default()
-    };
-    for word in words {
-        let Some((key, value)) = word.split_once('=') else {
-            return wrong("host", format!("`{word}`: expected key=value"));
-        };
-        host.args.insert(key.to_owned(), scalar(value));
-    }
-    host.args.extend(args.clone());
-    Ok(host)
-}
-
-fn scalar(text: &str) -> toml::Value {
-    let hex = text
-        .strip_prefix("0x")
-        .and_then(|h| i64::from_str_radix(h, 16).ok());
-    match (hex.or_else(|| text.parse().ok()), text.parse()) {
-        (Some(n), _) => toml::Value::Integer(n),
-        (None, Ok(b)) => toml::Value::Boolean(b),
-        _ => toml::Value::String(text.to_owned()),
     }
 }
 
