@@ -71,6 +71,31 @@ pub enum Kind {
     PortCard,
 }
 
+impl Kind {
+    /// How messages call it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Block => "block device",
+            Self::PortCard => "port-card",
+        }
+    }
+
+    /// Keys of a `[device]` table that mean nothing to this kind.
+    pub const fn foreign_keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Block => &["ports"],
+            Self::PortCard => &[
+                "queues",
+                "queue-size",
+                "capacity",
+                "file",
+                "without",
+                "backend",
+            ],
+        }
+    }
+}
+
 /// How a device is attached to the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

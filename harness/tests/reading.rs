@@ -94,7 +94,34 @@ refusals! {
     a_fault_that_waits_for_a_command_that_no_step_sends_is_refused: with("", "[[fault]]\non = \"host:lose\"\ndo = \"isr.stale\"");
     a_wait_for_live_behind_qemus_transport_is_refused: with("attach = \"vhost-user\"", "[[step]]\nwait = \"live\"");
     a_wait_for_an_epoch_behind_qemus_transport_is_refused: with("attach = \"vhost-user\"", "[[step]]\nwait = \"inflight == 0 && epoch >= 2\"");
+    more_queues_and_requests_than_the_guest_takes_are_refused: with("", "[guest]\nqueues = 17\n[[guest.device]]\ndepth = 65");
+    a_time_limit_that_the_guest_does_not_take_is_refused: with("", "[guest]\ntimeout-ms = 600001");
+    a_load_behind_the_end_of_the_disk_is_refused: with("capacity = 64", "[[step]]\nload = \"read\"\nlba = 57\nsize = 4096");
+    a_request_larger_than_the_disk_is_refused: with("capacity = 4", "[[step]]\nload = \"read\"\nsize = 4096");
+    a_disk_file_that_is_not_there_is_refused: with("file = \"nowhere.img\"", "");
+    ports_of_a_disk_are_refused: with("ports = 4", "");
+    keys_of_a_disk_are_refused_for_a_port_card: "title = \"t\"\n[device]\nkind = \"port-card\"\nqueues = 2\ncapacity = 2048\nfile = \"x\"\n";
+    msi_beside_msix_is_refused_for_a_disk: with("msi = 4", "");
     a_known_deviation_names_driver_and_revision: with("", "[expect.known.viostor]\noutcome = \"refused\"");
+}
+
+#[test]
+fn a_load_may_go_around_the_disk_and_behind_what_it_was() {
+    for (device, steps) in [
+        (
+            "capacity = 64",
+            "[[step]]\nload = \"read\"\nlba = 56\nsize = 4096\nblocks = 100",
+        ),
+        (
+            "capacity = 64",
+            "[[step]]\nhost = \"cfg.change capacity=128\"\n[[step]]\nload = \"read\"\nlba = 127",
+        ),
+        ("msix = 0\nmsi = 4", ""),
+    ] {
+        let text = with(device, steps);
+        let read = read(Path::new("v/x.toml"), "v/x", &text, &Vocabulary::default());
+        assert!(read.is_ok(), "{read:?}");
+    }
 }
 
 #[test]

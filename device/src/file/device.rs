@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::document::Document;
 use super::problem::Problem;
 use crate::fault::{Fault, FaultFile, check_references};
-use crate::shape::Shape;
+use crate::shape::{Kind, Shape, ShapeError};
 
 /// The most devices of one file: the machine has slots for so many.
 pub const MAX_DEVICES: usize = 8;
@@ -85,10 +85,26 @@ pub fn devices(
         problems.push(document.problem(&["device".into()], message));
     }
     for (index, shape) in shapes.iter().enumerate() {
-        if let Err(error) = shape.check() {
+        let foreign: Vec<_> = shape
+            .kind
+            .foreign_keys()
+            .iter()
+            .filter(|key| document.has(&["device".into(), index.into(), (**key).into()]))
+            .map(|key| ShapeError {
+                key,
+                message: format!("`{key}` means nothing to a {}", shape.kind.word()),
+            })
+            .collect();
+        let errors = if foreign.is_empty() {
+            let wrong = shape.check().and_then(|()| attended(shape));
+            wrong.err().into_iter().collect()
+        } else {
+            foreign
+        };
+        problems.extend(errors.into_iter().map(|error| {
             let path = ["device".into(), index.into(), error.key.into()];
-            problems.push(document.problem(&path, error.message));
-        }
+            document.problem(&path, error.message)
+        }));
     }
     let mut devices: Vec<DeviceUnderTest> = shapes
         .iter()
@@ -115,6 +131,30 @@ pub fn devices(
         Ok(devices)
     } else {
         Err(problems)
+    }
+}
+
+/// Checks what a device needs of the machine it is served on, and what its driver would never use.
+fn attended(shape: &Shape) -> Result<(), ShapeError> {
+    let fail = |key, message| Err(ShapeError { key, message });
+    if shape.kind == Kind::Block && shape.msi != 0 && shape.table_size() != 0 {
+        return fail(
+            "msi",
+            format!(
+                "msi = {}: this block device has msix = {} as well, and would never use it; say msix = 0",
+                shape.msi,
+                shape.table_size()
+            ),
+        );
+    }
+    let Some(path) = &shape.file else {
+        return Ok(());
+    };
+    let name = path.display();
+    match std::fs::metadata(path) {
+        Err(error) => fail("file", format!("file = \"{name}\" can't be used: {error}")),
+        Ok(found) if found.is_dir() => fail("file", format!("file = \"{name}\" is a folder")),
+        Ok(_) => Ok(()),
     }
 }
 

@@ -145,8 +145,18 @@ impl<'i> Document<'i> {
         Ok(merged)
     }
 
+    /// Whether something is written at `path`.
+    pub fn has(&self, path: &[At<'_>]) -> bool {
+        self.walk(path).1
+    }
+
     /// Where the value at `path` stands, or the nearest table around it.
     pub fn span(&self, path: &[At<'_>]) -> Range<usize> {
+        self.walk(path).0
+    }
+
+    /// The place of the value at `path` or of the nearest table around it, and whether it is the value.
+    fn walk(&self, path: &[At<'_>]) -> (Range<usize>, bool) {
         let mut span = self.table.span();
         let mut table = Some(self.table.get_ref());
         let mut array: Option<&DeArray<'_>> = None;
@@ -157,12 +167,14 @@ impl<'i> Document<'i> {
                 (At::Index(0), Some(_), None) => continue, // [device] stands for a list of one
                 _ => None,
             };
-            let Some(next) = next else { break };
+            let Some(next) = next else {
+                return (span, false);
+            };
             span = next.span();
             table = next.get_ref().as_table();
             array = next.get_ref().as_array();
         }
-        span
+        (span, true)
     }
 
     /// Something is wrong with the value at `path`.

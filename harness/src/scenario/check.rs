@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use misfire_device::file::DeviceUnderTest;
+use misfire_device::spec::SECTOR_BYTES;
 
 use super::document::{At, Document};
 use super::expect::{Expectations, GUESTS};
@@ -190,7 +191,15 @@ impl Checker<'_> {
         let mut steps = Vec::new();
         for (index, step) in file.step.iter().enumerate() {
             match Step::try_from_file(step, &file.device, &file.fault) {
-                Ok(step) => steps.push(step),
+                Ok(step) => {
+                    if let Action::Load(load, device) = &step.action
+                        && let Some(sectors) = sectors(file, &steps, *device)
+                        && let Err((key, message, help)) = load.fits(sectors)
+                    {
+                        self.fail(&["step".into(), index.into(), key.into()], message, help);
+                    }
+                    steps.push(step);
+                }
                 Err((key, message, help)) => {
                     self.fail(&["step".into(), index.into(), key.into()], message, help);
                 }
@@ -231,4 +240,29 @@ impl Checker<'_> {
             );
         }
     }
+}
+
+/// The most sectors that a disk can have after `steps`; none when only its backend knows.
+fn sectors(file: &ScenarioFile, steps: &[Step], device: u8) -> Option<u64> {
+    let shape = file.device.get(usize::from(device))?;
+    let grows = file.fault.iter().any(|fault| {
+        fault.device.as_ref().map_or(0, |d| *d.get_ref()) == device
+            && fault.verb.get_ref() == "cfg.change"
+    });
+    if grows || shape.backend.is_some() {
+        return None;
+    }
+    let first = match &shape.file {
+        Some(path) => std::fs::metadata(path).ok()?.len() / SECTOR_BYTES,
+        None => shape.capacity,
+    };
+    let changed = steps.iter().filter_map(|step| match &step.action {
+        Action::Host(host, to) if *to == device && host.command == "cfg.change" => {
+            ["capacity", "val"]
+                .iter()
+                .find_map(|key| u64::try_from(host.args.get(*key)?.as_integer()?).ok())
+        }
+        _ => None,
+    });
+    Some(changed.fold(first, u64::max))
 }

@@ -105,6 +105,11 @@ pub const MISTAKES: &[Mistake] = &[
     ),
 ];
 
+/// What the reference guest's kernel takes: queues, requests in flight, a time limit in milliseconds.
+const MOST_QUEUES: u32 = 16;
+const MOST_DEPTH: u32 = 64;
+const LONGEST_MS: u32 = 600_000;
+
 /// Parameters of the reference guest; what is `None` is left to the guest's default.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GuestParameters {
@@ -237,14 +242,15 @@ impl Checker<'_> {
             place.push(index.into());
             self.known(&place, "mistake", name, &names);
         }
-        for (key, value) in [
-            ("message-limit", file.message_limit),
-            ("timeout-ms", file.timeout_ms),
-            ("queues", file.queues.map(u32::from)),
-            ("depth", file.depth.map(u32::from)),
+        for (key, value, most) in [
+            ("message-limit", file.message_limit, u32::MAX),
+            ("timeout-ms", file.timeout_ms, LONGEST_MS),
+            ("queues", file.queues.map(u32::from), MOST_QUEUES),
+            ("depth", file.depth.map(u32::from), MOST_DEPTH),
         ] {
-            if value == Some(0) {
-                self.fail(&at(key), format!("{key} = 0: expected at least 1"), None);
+            if let Some(value) = value.filter(|v| !(1..=most).contains(v)) {
+                let message = format!("{key} = {value}: expected 1 to {most}");
+                self.fail(&at(key), message, None);
             }
         }
         Parameters {

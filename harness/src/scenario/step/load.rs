@@ -42,6 +42,10 @@ pub enum Ports {
     One(u8),
 }
 
+/// What the reference guest takes: bytes of one request, and their default.
+const LARGEST: u32 = 1 << 20;
+const DEFAULT_SIZE: u32 = 512;
+
 const BLOCK_LOADS: &[&str] = &["read", "write", "verify", "flush", "discard", "mixed"];
 
 pub(super) fn load(kind: &str, file: &StepFile) -> Result<Load, Wrong> {
@@ -84,10 +88,13 @@ pub(super) fn load(kind: &str, file: &StepFile) -> Result<Load, Wrong> {
             );
         }
     };
-    if let Some(size) = file.size.filter(|s| *s == 0 || s % 512 != 0) {
+    if let Some(size) = file
+        .size
+        .filter(|s| *s == 0 || s % 512 != 0 || *s > LARGEST)
+    {
         return wrong(
             "size",
-            format!("size = {size}: expected a multiple of 512 bytes"),
+            format!("size = {size}: expected a multiple of 512 bytes, up to {LARGEST}"),
         );
     }
     match file.blocks.unwrap_or(1) {
@@ -141,6 +148,27 @@ impl Load {
             ),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses a load none of whose requests fits into `sectors`. The guest begins again at `lba`
+    /// when it comes to the end of the disk, so any number of requests fits if one does.
+    pub(in super::super) fn fits(&self, sectors: u64) -> Result<(), Wrong> {
+        let Self::Block { size, lba, .. } = self else {
+            return Ok(());
+        };
+        let each = u64::from(size.unwrap_or(DEFAULT_SIZE) / 512);
+        let first = lba.unwrap_or(0);
+        let last = first.saturating_add(each - 1);
+        if last < sectors {
+            return Ok(());
+        }
+        let key = if lba.is_some() { "lba" } else { "size" };
+        wrong(
+            key,
+            format!(
+                "the first request ends with sector {last}: the disk has {sectors}, counted from 0"
+            ),
+        )
     }
 
     /// The line that the guest's console takes.

@@ -68,7 +68,7 @@ fn what_a_step_can_not_mean_is_refused() {
         (
             "load = \"read\"\nsize = 100",
             "size",
-            "size = 100: expected a multiple of 512 bytes",
+            "size = 100: expected a multiple of 512 bytes, up to 1048576",
         ),
         (
             "load = \"read\"\nqueues = 3",
