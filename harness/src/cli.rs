@@ -79,8 +79,8 @@ pub struct Selection {
 pub struct RunArgs {
     #[command(flatten)]
     selection: Selection,
-    /// The guest: a name, or a guest file.
-    #[arg(long, value_name = "NAME|FILE", default_value = "reference")]
+    /// The guest, by name. There is one: `reference`.
+    #[arg(long, value_name = "NAME", default_value = "reference")]
     guest: String,
     /// Scenarios at a time; default: one for every two processors.
     #[arg(long, short, value_name = "N")]

@@ -159,6 +159,49 @@ fn two_files_that_give_one_name_are_refused() {
 }
 
 #[test]
+fn a_file_that_is_given_twice_is_read_once() {
+    let dir = folder(&[("a/one.toml", GOOD)]);
+    std::os::unix::fs::symlink("one.toml", dir.path().join("scenarios/a/link.toml")).unwrap();
+    let file = "scenarios/a/one.toml";
+    for args in [
+        &[file, file][..],
+        &[file, "./scenarios/../scenarios/a/one.toml"],
+        &[file, "scenarios/a/link.toml"],
+        &["a/one", file],
+    ] {
+        let (out, err, status) = run(dir.path(), &[&["list"], args].concat());
+        assert_eq!(
+            (out.lines().count(), status),
+            (1, 0),
+            "{args:?}: {out}{err}"
+        );
+    }
+}
+
+#[test]
+fn a_path_that_can_not_be_read_is_refused_with_the_cause() {
+    let dir = folder(&[("a/one.toml", GOOD)]);
+    fs::create_dir(dir.path().join("more")).unwrap();
+    fs::write(dir.path().join("guest.toml"), "").unwrap();
+    let mut said = String::new();
+    for args in [
+        &["run", "scenarios/"][..],
+        &["run", "more"],
+        &["run", "./nowhere"],
+        &["run", "nowhere.toml"],
+        &["run", "--scenarios", "nowhere"],
+        &["run", "--guest", "guest.toml"],
+    ] {
+        let (_, err, status) = run(dir.path(), args);
+        assert_eq!(status, 2, "{args:?}: {err}");
+        said += &format!("misfire {}\n{err}\n", args.join(" "));
+    }
+    insta::with_settings!({ omit_expression => true }, {
+        insta::assert_snapshot!(said);
+    });
+}
+
+#[test]
 fn without_a_folder_the_command_says_where_it_looked() {
     let dir = tempfile::tempdir().unwrap();
     let (_, err, status) = run(dir.path(), &["list"]);

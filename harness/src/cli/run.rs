@@ -15,6 +15,12 @@ use crate::scenario::Library;
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let library = args.selection.open()?;
+    if args.guest != REFERENCE && Path::new(&args.guest).exists() {
+        return Err(Failure::Wrong(miette::miette!(
+            "{}: guest files are not there yet; the guest is `{REFERENCE}`",
+            args.guest
+        )));
+    }
     if args.guest != REFERENCE {
         return Err(Failure::Wrong(miette::miette!(
             help = format!("the guest that is built in is called `{REFERENCE}`"),

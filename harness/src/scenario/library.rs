@@ -1,6 +1,6 @@
 //! Where scenarios are found, and which of them are meant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -38,10 +38,10 @@ impl Library {
             words,
             scenarios: Vec::new(),
             problems: Vec::new(),
+            read: BTreeSet::new(),
         };
-        let (paths, names): (Vec<&String>, Vec<&String>) = arguments
-            .iter()
-            .partition(|a| a.ends_with(".toml") || Path::new(a).is_file());
+        let (paths, names): (Vec<&String>, Vec<&String>) =
+            arguments.iter().partition(|a| is_path(a));
         if !names.is_empty() || paths.is_empty() {
             match root {
                 Some(root) => reader.folder(root),
@@ -52,8 +52,9 @@ impl Library {
             }
             reader.only(&names);
         }
+        reader.read = reader.scenarios.iter().map(|s| real(&s.path)).collect();
         for path in paths {
-            reader.file(Path::new(path));
+            reader.given(Path::new(path));
         }
         reader.duplicates();
         if !reader.problems.is_empty() {
@@ -75,14 +76,35 @@ impl Library {
     }
 }
 
+/// Whether an argument is meant as a path, and not as the name of a scenario or a family.
+fn is_path(argument: &str) -> bool {
+    let path = Path::new(argument);
+    let spelled = ["./", "../", "/"].iter().any(|s| argument.starts_with(s))
+        || argument.ends_with('/')
+        || [".", ".."].contains(&argument);
+    spelled || argument.ends_with(".toml") || path.is_file()
+}
+
+/// The file that a path leads to, through whatever links.
+fn real(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
 struct Reader<'a> {
     words: &'a Vocabulary,
     scenarios: Vec<Scenario>,
     problems: Vec<Problem>,
+    /// Files that need not be read again.
+    read: BTreeSet<PathBuf>,
 }
 
 impl Reader<'_> {
     fn folder(&mut self, root: &Path) {
+        if let Err(error) = std::fs::read_dir(root) {
+            let message = format!("can't be read as a folder of scenarios: {error}");
+            self.problems.push(Problem::of_file(root, message));
+            return;
+        }
         for family in entries(root) {
             if !family.is_dir() || family.file_name().is_some_and(|n| n == "guests") {
                 continue;
@@ -99,6 +121,20 @@ impl Reader<'_> {
                 root,
                 "no scenario in this folder: expected <family>/<name>.toml",
             ));
+        }
+    }
+
+    /// A file of the command line, unless it was read already.
+    fn given(&mut self, path: &Path) {
+        if path.is_dir() {
+            let help = format!(
+                "a folder of scenarios is given with --scenarios {}",
+                path.display()
+            );
+            let problem = Problem::of_file(path, "a folder, and no scenario");
+            self.problems.push(problem.with_help(Some(help)));
+        } else if self.read.insert(real(path)) {
+            self.file(path);
         }
     }
 
@@ -165,7 +201,13 @@ impl Reader<'_> {
             }
             if !found {
                 let known = self.scenarios.iter().map(|s| s.name.as_str());
-                let help = nearest(pattern, known).map(|near| format!("did you mean `{near}`?"));
+                let help = if Path::new(pattern.as_str()).is_dir() {
+                    Some(format!(
+                        "this is a folder: `--scenarios {pattern}` reads the scenarios in it"
+                    ))
+                } else {
+                    nearest(pattern, known).map(|near| format!("did you mean `{near}`?"))
+                };
                 let message = "no scenario has this name: `misfire list` shows them all";
                 self.problems
                     .push(Problem::of_file(Path::new(pattern.as_str()), message).with_help(help));
