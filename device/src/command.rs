@@ -35,7 +35,7 @@ pub struct Serve {
     /// The socket to listen on, when there is one device
     #[arg(long, value_name = "PATH", required_unless_present = "dir")]
     socket: Option<PathBuf>,
-    /// The folder for the sockets, one for each device: dev0, dev1, …
+    /// The folder for the sockets, one for each device: dev0, dev1, …; made if there is none
     #[arg(long, value_name = "DIR", conflicts_with = "socket")]
     dir: Option<PathBuf>,
     /// Record every event there, one JSON line each
@@ -197,10 +197,9 @@ impl Serve {
             (Some(socket), _) => Ok(vec![absolute(socket)?]),
             (None, dir) => {
                 let dir = absolute(dir.as_deref().unwrap_or(Path::new(".")))?;
-                if !dir.is_dir() {
-                    let message = format!("{} is not a folder", dir.display());
-                    return Err(Failure::Usage(message));
-                }
+                std::fs::create_dir_all(&dir).map_err(|e| {
+                    Failure::Usage(format!("the folder {} can't be made: {e}", dir.display()))
+                })?;
                 Ok((0..devices)
                     .map(|dev| dir.join(format!("dev{dev}")))
                     .collect())

@@ -104,7 +104,7 @@ fn a_command_that_makes_no_sense_starts_nothing() {
         &["serve", "my.toml"][..],
         &["serve", "my.toml", "--socket", "s"],
         &["serve", "my.toml", "--socket", "s", "--dir", "."],
-        &["serve", "my.toml", "--dir", "nowhere"],
+        &["serve", "my.toml", "--dir", "my.toml"],
         &["serve", "missing.toml", "--dir", "."],
         &["check", "missing.toml"],
         &["check"],
@@ -168,7 +168,7 @@ impl Serving {
 fn a_daemon_tells_what_qemu_needs_and_ends_cleanly() {
     for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
         let dir = folder(TWO);
-        let arguments = ["--dir", ".", "--trace", "trace.jsonl"];
+        let arguments = ["--dir", "run/card", "--trace", "trace.jsonl"];
         let serving = Serving::start(dir.path(), &arguments);
         let printed = serving.printed.join("\n");
         for words in [
@@ -179,14 +179,17 @@ fn a_daemon_tells_what_qemu_needs_and_ends_cleanly() {
         ] {
             assert!(printed.contains(words), "{printed}");
         }
-        assert!(dir.path().join("dev0").exists() && dir.path().join("dev1").exists());
+        assert!(dir.path().join("run/card/dev0").exists());
+        assert!(dir.path().join("run/card/dev1").exists());
         assert_eq!(serving.end(signal), Some(0));
         let mut left: Vec<_> = std::fs::read_dir(dir.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
             .collect();
         left.sort();
-        assert_eq!(left, ["my.toml", "trace.jsonl"]);
+        assert_eq!(left, ["my.toml", "run", "trace.jsonl"]);
+        let sockets = std::fs::read_dir(dir.path().join("run/card")).unwrap();
+        assert_eq!(sockets.count(), 0);
         let trace = std::fs::File::open(dir.path().join("trace.jsonl")).unwrap();
         let events = misfire_device::trace::read_jsonl(BufReader::new(trace)).unwrap();
         assert_eq!(events.len(), 2, "{events:?}");
