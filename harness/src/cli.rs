@@ -4,6 +4,7 @@ mod facts;
 mod replay;
 mod run;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,7 +18,7 @@ use crate::scenario::{self, Library, Partition, Problems, Vocabulary};
 #[command(name = "misfire", version, arg_required_else_help = true)]
 #[command(
     after_help = "Exit status: 0 all as expected, 1 a scenario failed, 2 the command or a file \
-was wrong, 3 this machine can't do it."
+was wrong, 3 this machine can't do it, 130 stopped by Ctrl-C."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -182,6 +183,7 @@ fn diagnose() {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .without_time()
         .try_init();
 }

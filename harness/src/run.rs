@@ -128,18 +128,19 @@ pub async fn run_scenario(scenario: &Scenario, options: &Options) -> Run {
     let kept = Kept::open(&options.out, &scenario.name);
     let recorder = Recorder::new();
     recorder.begin(&scenario.name);
-    kept.trace(&recorder.events());
+    let opened = kept.trace(&recorder.events());
     let trouble = drive(scenario, options, &recorder).await.err();
-    let events = recorder.events();
-    let run = conclude(scenario, options, &events, trouble, begin);
-    kept.all(&events, &run);
-    Run {
-        report: ScenarioReport {
-            files: kept.files(),
-            ..run.report
-        },
-        ..run
+    if trouble.is_none() {
+        recorder.end(&scenario.name);
     }
+    let events = recorder.events();
+    let mut run = conclude(scenario, options, &events, trouble, begin);
+    run.report.files = kept.files();
+    if let Err(reason) = opened.and_then(|()| kept.all(&events, &run)) {
+        run.report.verdict = Verdict::Error;
+        run.report.reasons.insert(0, reason);
+    }
+    run
 }
 
 /// A scenario can't be run to its end.
@@ -254,21 +255,45 @@ fn conclude(
             .push(format!("{} can't be {doing}: {error}", path.display()));
         decided
     };
+    let in_trouble = trouble.is_some();
     let decided = match options.snapshots {
         Snapshots::Leave => decide(None),
         Snapshots::Compare => match snapshot::compare(&path, &text) {
-            Ok(comparison) => decide(Some(&comparison)),
+            Ok(comparison) => {
+                let mut decided = decide(Some(&comparison));
+                // What --bless would not accept is not offered either.
+                let acceptable = decide(None).verdict == Verdict::Pass;
+                if let Err(error) = snapshot::offer(&path, &text, &comparison, acceptable) {
+                    let path = snapshot::pending(&path);
+                    let note = format!("{} can't be written: {error}", path.display());
+                    decided.notes.push(note);
+                }
+                decided
+            }
             Err(error) => failed("read", error),
         },
         Snapshots::Bless => match decide(None) {
-            passed if passed.verdict == Verdict::Pass => match snapshot::bless(&path, &text) {
-                Ok(()) => passed,
-                Err(error) => failed("written", error),
-            },
-            other => other,
+            mut passed if passed.verdict == Verdict::Pass => {
+                match snapshot::bless(&path, &text) {
+                    Ok(true) => passed.notes.push(format!("wrote {}", path.display())),
+                    Ok(false) => {}
+                    Err(error) => passed = failed("written", error),
+                }
+                passed
+            }
+            mut other => {
+                other
+                    .notes
+                    .push("the transcript is not accepted: the scenario did not pass".into());
+                other
+            }
         },
     };
-    let report = report(scenario, &observed, judgements, decided, begin.elapsed());
+    let mut report = report(scenario, &observed, judgements, decided, begin.elapsed());
+    if in_trouble {
+        // The guest did not get to show what the driver does.
+        (report.outcome, report.interrupts) = (None, None);
+    }
     Run {
         report,
         transcript: text,
@@ -325,7 +350,7 @@ fn report(
         guest: REFERENCE.into(),
         verdict: decided.verdict,
         outcome: observed.outcome,
-        interrupts: joined(&observed.interrupts),
+        interrupts: Some(joined(&observed.interrupts)),
         duration_ms: millis(took),
         rules,
         faults: faults(scenario)

@@ -1,6 +1,6 @@
 //! Snapshots in insta's file format, so that `cargo insta review` works on them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How a text compares with its snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +39,52 @@ pub fn compare(path: &Path, text: &str) -> std::io::Result<Comparison> {
     ))
 }
 
-/// Makes `text` the snapshot at `path`.
+/// Makes `text` the snapshot at `path`, unless it is already. Returns whether it was written.
 ///
 /// # Errors
-/// When it can't be written.
-pub fn bless(path: &Path, text: &str) -> std::io::Result<()> {
+/// When it can't be read or written.
+pub fn bless(path: &Path, text: &str) -> std::io::Result<bool> {
+    let differs = compare(path, text)? != Comparison::Same;
+    if differs {
+        write(path, text)?;
+    }
+    withdraw(path)?;
+    Ok(differs)
+}
+
+/// Puts a text that differs beside its snapshot, where `cargo insta review` finds it, if it is
+/// `acceptable`; takes away what lies there from earlier if it is the same.
+///
+/// # Errors
+/// When the file can't be written or removed.
+pub fn offer(
+    path: &Path,
+    text: &str,
+    comparison: &Comparison,
+    acceptable: bool,
+) -> std::io::Result<()> {
+    match comparison {
+        Comparison::Different(_) if acceptable => write(&pending(path), text),
+        Comparison::Same => withdraw(path),
+        Comparison::Different(_) | Comparison::Missing => Ok(()),
+    }
+}
+
+/// Where a text lies that may take the place of the snapshot at `path`.
+pub fn pending(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
+fn withdraw(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(pending(path)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir)?;
     }
@@ -81,6 +122,28 @@ mod tests {
             diff.contains("-two\n") && diff.contains("+three\n"),
             "{diff}"
         );
+    }
+
+    #[test]
+    fn a_differing_text_is_offered_until_one_is_equal_or_blessed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.snap");
+        let new = dir.path().join("a.snap.new");
+        let run = |text: &str, acceptable| {
+            let comparison = compare(&path, text).unwrap();
+            offer(&path, text, &comparison, acceptable).unwrap();
+            new.is_file()
+        };
+        assert!(bless(&path, "one").unwrap());
+        assert!(!bless(&path, "one").unwrap());
+        assert!(!run("two", false));
+        assert!(run("two", true));
+        let offered = insta::Snapshot::from_file(&new).unwrap();
+        assert_eq!(offered.metadata().source(), Some(SOURCE));
+        assert!(!run("one", true));
+        assert!(run("two", true));
+        assert!(bless(&path, "two").unwrap());
+        assert!(!new.exists());
     }
 
     #[test]

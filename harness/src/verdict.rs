@@ -89,7 +89,15 @@ pub struct Decision {
 impl Case<'_> {
     /// Decides.
     pub fn decide(&self) -> Decision {
-        let mut errors: Vec<String> = self.trouble.map(str::to_owned).into_iter().collect();
+        if let Some(trouble) = self.trouble {
+            // What is missing after that is missing because of it.
+            return Decision {
+                verdict: Verdict::Error,
+                reasons: vec![trouble.to_owned()],
+                notes: Vec::new(),
+            };
+        }
+        let mut errors = Vec::new();
         for (dev, id, name) in self.faults {
             if !self.observed.fired.contains_key(&(*dev, id.clone())) {
                 let name = if id == name {
@@ -222,7 +230,7 @@ impl Case<'_> {
                     continue;
                 }
                 let found = judgement.map_or("not judged".into(), |j| {
-                    format!("{}: {}", ruling(j.outcome), j.text)
+                    format!("{}: {}", ruling(j), j.text)
                 });
                 wrong.push(format!("{id} was to come out {wanted}, but it is {found}"));
             }
@@ -276,10 +284,11 @@ fn breach(judgement: &Judgement) -> String {
     )
 }
 
-/// What became of a rule, in words.
-pub(crate) const fn ruling(outcome: rules::Outcome) -> &'static str {
-    match outcome {
+/// What became of a rule, in words. What is merely worth knowing breaks nothing: it is noted.
+pub(crate) fn ruling(judgement: &Judgement) -> &'static str {
+    match judgement.outcome {
         rules::Outcome::Held => "held",
+        rules::Outcome::Broken if judgement.severity == Some(rules::Severity::Info) => "noted",
         rules::Outcome::Broken => "broken",
         rules::Outcome::Unseen => "unseen",
         rules::Outcome::NotApplicable => "not applicable",

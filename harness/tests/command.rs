@@ -313,3 +313,45 @@ fn a_damaged_trace_is_refused_by_line() {
     assert_eq!(status, 2);
     assert!(err.contains("line 6 is not an event of a trace"), "{err}");
 }
+
+#[test]
+fn a_trace_about_no_device_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let begin = r#"{"seq":1,"t":1,"ev":"mark","phase":"begin","text":"a/b"}"#;
+    for (text, words) in [("", "it is empty"), (begin, "it has no `hello`")] {
+        fs::write(dir.path().join("trace.jsonl"), text).unwrap();
+        let (out, err, status) = run(dir.path(), &["replay", "trace.jsonl"]);
+        assert_eq!((status, out.as_str()), (2, ""), "{err}");
+        assert!(err.contains(words), "{err}");
+    }
+}
+
+#[test]
+fn a_trace_that_was_cut_off_is_judged_with_a_plain_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    let mark =
+        |phase: &str| format!(r#"{{"seq":9,"t":9,"ev":"mark","phase":"{phase}","text":"a/b"}}"#);
+    let (begin, end, body) = (mark("begin"), mark("end"), trace(true));
+    for (text, warned) in [
+        (body.clone(), false),
+        (format!("{begin}\n{body}"), true),
+        (format!("{begin}\n{body}\n{end}"), false),
+    ] {
+        fs::write(dir.path().join("trace.jsonl"), text).unwrap();
+        let output = misfire(dir.path())
+            .env_remove("NO_COLOR")
+            .args(["replay", "trace.jsonl"])
+            .output()
+            .unwrap();
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{err}");
+        assert_eq!(err.contains("no mark of its run's end"), warned, "{err}");
+        assert!(!err.contains('\x1b'), "{err:?}");
+    }
+}
+
+#[test]
+fn the_help_tells_every_exit_status() {
+    let (out, _, _) = run(Path::new("."), &["--help"]);
+    assert!(out.contains("130 stopped by Ctrl-C"), "{out}");
+}

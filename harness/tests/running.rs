@@ -88,6 +88,7 @@ fn a_trace_replayed_gives_the_same_rules() {
         .args(["replay", trace, "--format", "json"])
         .output()
         .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     let replayed: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(replayed["rules"], document["scenarios"][0]["rules"]);
 }
@@ -95,8 +96,12 @@ fn a_trace_replayed_gives_the_same_rules() {
 #[test]
 fn the_same_scenario_gives_the_same_transcript_every_time() {
     let dir = folder(CARD);
-    let (_, _, status) = run(dir.path(), &["--bless"]);
+    let (out, _, status) = run(dir.path(), &["--bless"]);
     assert_eq!(status, 0);
+    assert!(
+        out.contains("wrote scenarios/a/snapshots/card.snap"),
+        "{out}"
+    );
     assert!(dir.path().join("scenarios/a/snapshots/card.snap").is_file());
     for _ in 0..20 {
         let (out, err, status) = run(dir.path(), &[]);
@@ -206,6 +211,7 @@ fn nothing_stays_behind_after(signal: rustix::process::Signal) {
         .env("TMPDIR", temporary.path())
         .env_remove("XDG_RUNTIME_DIR")
         .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let patience = Instant::now() + Duration::from_secs(10);
@@ -221,6 +227,11 @@ fn nothing_stays_behind_after(signal: rustix::process::Signal) {
     rustix::process::kill_process(pid, signal).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        err.contains("interrupted: 0 of 1 scenarios were run"),
+        "{err}"
+    );
     for machine in machines {
         // Its parent is gone; it may still be on its way out.
         while fs::metadata(format!("/proc/{machine}")).is_ok() {
@@ -262,4 +273,73 @@ fn a_machine_that_is_killed_is_an_error_and_said_so() {
     assert_eq!(scenario["verdict"], "ERROR");
     let reason = scenario["reasons"][0].as_str().unwrap();
     assert!(reason.contains("was killed by signal 9"), "{reason}");
+    assert_eq!(scenario["reasons"].as_array().unwrap().len(), 1);
+    assert!(scenario["outcome"].is_null() && scenario["interrupts"].is_null());
+    let output = misfire(dir.path())
+        .args(["replay", "target/misfire/a/card/trace.jsonl"])
+        .output()
+        .unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(err.contains("no mark of its run's end"), "{err}");
+}
+
+#[test]
+fn a_run_that_can_not_be_kept_is_not_begun() {
+    let dir = folder(CARD);
+    fs::write(dir.path().join("file"), "").unwrap();
+    for (args, path) in [
+        (&["--out", "file"][..], "file"),
+        (&["--out", "file/below"], "file/below"),
+        (&["--junit", "nowhere/junit.xml"], "nowhere/junit.xml"),
+        (&["--html", "nowhere/page.html"], "nowhere/page.html"),
+    ] {
+        let (out, err, status) = run(dir.path(), args);
+        assert_eq!((status, out.as_str()), (2, ""), "{args:?}: {err}");
+        let words = format!("{path} can't be written");
+        assert!(err.contains(&words) && err.contains("os error"), "{err}");
+    }
+    assert!(!dir.path().join("target/misfire/a").exists());
+}
+
+#[test]
+fn a_scenario_whose_files_can_not_be_written_is_an_error() {
+    let dir = folder(CARD);
+    let trace = dir.path().join("target/misfire/a/card/trace.jsonl");
+    fs::create_dir_all(&trace).unwrap();
+    let (out, err, status) = run(dir.path(), &[]);
+    assert_eq!(status, 1, "{out}{err}");
+    assert!(
+        out.contains("ERROR") && out.contains("can't be written"),
+        "{out}"
+    );
+}
+
+#[test]
+fn a_transcript_that_differs_is_offered_for_review_and_only_a_passing_one_is_accepted() {
+    let dir = folder(CARD);
+    let path = dir.path().join("scenarios/a/snapshots/card.snap");
+    let new = dir.path().join("scenarios/a/snapshots/card.snap.new");
+    let scenario = dir.path().join("scenarios/a/card.toml");
+    let stale = "---\nsource: x\n---\nanother\n";
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, stale).unwrap();
+
+    fs::write(&scenario, CARD.replace("started", "crashed")).unwrap();
+    let (out, _, status) = run(dir.path(), &["--bless"]);
+    assert_eq!(status, 1, "{out}");
+    assert!(out.contains("the transcript is not accepted"), "{out}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), stale);
+    run(dir.path(), &[]);
+    assert!(!new.exists());
+
+    fs::write(&scenario, CARD).unwrap();
+    let (out, _, status) = run(dir.path(), &[]);
+    assert!(status == 1 && out.contains("-another"), "{out}");
+    let offered = fs::read_to_string(&new).unwrap();
+    let (out, _, status) = run(dir.path(), &["--bless"]);
+    assert_eq!(status, 0, "{out}");
+    assert!(!new.exists());
+    assert_eq!(fs::read_to_string(&path).unwrap(), offered);
+    let (out, _, _) = run(dir.path(), &["--bless"]);
+    assert!(!out.contains("wrote"), "{out}");
 }

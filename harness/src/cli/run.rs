@@ -1,7 +1,8 @@
 //! `misfire run` and `misfire doctor`: what starts machines.
 
-use std::io::IsTerminal as _;
-use std::path::Path;
+use std::fs::File;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic as _, WrapErr as _};
 use tokio::sync::mpsc;
@@ -9,7 +10,7 @@ use tokio::sync::mpsc;
 use super::{AccelArg, Failure, Format, RunArgs, say};
 use crate::doctor::{Doctor, State};
 use crate::machine::{AccelChoice, Cache, MachineError, Qemu};
-use crate::report::{Document, Terminal, html, junit};
+use crate::report::{Document, Progress, Terminal, html, junit};
 use crate::run::{Options, REFERENCE, Snapshots, dry_run, run_all};
 use crate::scenario::Library;
 
@@ -37,6 +38,13 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
 }
 
 async fn all(library: Library, args: &RunArgs) -> Result<(), Failure> {
+    let total = library.scenarios.len();
+    // Before anything is started: a run that can't be kept is none.
+    let files = if args.dry_run {
+        None
+    } else {
+        Some(Files::open(args)?)
+    };
     let options = options(args).await?;
     if args.dry_run {
         for scenario in &library.scenarios {
@@ -58,11 +66,13 @@ async fn all(library: Library, args: &RunArgs) -> Result<(), Failure> {
     let terminal = Terminal::new(!pretty, colour);
     let (sender, mut progress) = mpsc::unbounded_channel();
     let interrupt = stopped();
+    let mut ended = 0;
     let mut running = std::pin::pin!(run_all(library.scenarios, options, sender, interrupt));
     let document = loop {
         tokio::select! {
             biased;
             Some(what) = progress.recv() => {
+                ended += usize::from(matches!(what, Progress::End(_)));
                 if let Some(text) = terminal.show(&what).filter(|_| pretty) {
                     terminal.print(&text);
                 }
@@ -70,12 +80,17 @@ async fn all(library: Library, args: &RunArgs) -> Result<(), Failure> {
             document = &mut running => break document,
         }
     };
-    let document = document.ok_or(Failure::Interrupted)?;
     while let Ok(what) = progress.try_recv() {
+        ended += usize::from(matches!(what, Progress::End(_)));
         if let Some(text) = terminal.show(&what).filter(|_| pretty) {
             terminal.print(&text);
         }
     }
+    let Some(document) = document else {
+        terminal.clear();
+        eprintln!("interrupted: {ended} of {total} scenarios were run");
+        return Err(Failure::Interrupted);
+    };
     let last = terminal.finish(&document);
     match args.format {
         Format::Pretty => say(last),
@@ -83,7 +98,9 @@ async fn all(library: Library, args: &RunArgs) -> Result<(), Failure> {
             .into_diagnostic()
             .map_err(Failure::Wrong)?),
     }
-    files(&document, args)?;
+    if let Some(files) = files {
+        files.write(&document)?;
+    }
     if document.as_expected() {
         Ok(())
     } else {
@@ -119,19 +136,43 @@ async fn options(args: &RunArgs) -> Result<Options, Failure> {
     })
 }
 
-fn files(document: &Document, args: &RunArgs) -> Result<(), Failure> {
-    if let Some(path) = &args.junit {
-        let text = junit(document).into_diagnostic().map_err(Failure::Wrong)?;
-        write(path, &text)?;
-    }
-    if let Some(path) = &args.html {
-        write(path, &html(document))?;
-    }
-    Ok(())
+/// The files that `--junit` and `--html` ask for, open.
+struct Files<'a> {
+    junit: Option<(&'a Path, File)>,
+    html: Option<(&'a Path, File)>,
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text)
+impl<'a> Files<'a> {
+    /// Makes the folder of the runs too.
+    fn open(args: &'a RunArgs) -> Result<Self, Failure> {
+        written(&args.out, std::fs::create_dir_all(&args.out))?;
+        let open = |path: &'a Option<PathBuf>| -> Result<_, Failure> {
+            match path {
+                Some(path) => Ok(Some((path.as_path(), written(path, File::create(path))?))),
+                None => Ok(None),
+            }
+        };
+        Ok(Self {
+            junit: open(&args.junit)?,
+            html: open(&args.html)?,
+        })
+    }
+
+    fn write(self, document: &Document) -> Result<(), Failure> {
+        if let Some((path, mut file)) = self.junit {
+            let text = junit(document).into_diagnostic().map_err(Failure::Wrong)?;
+            written(path, file.write_all(text.as_bytes()))?;
+        }
+        if let Some((path, mut file)) = self.html {
+            written(path, file.write_all(html(document).as_bytes()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Names the file in what went wrong with it.
+fn written<T>(path: &Path, result: std::io::Result<T>) -> Result<T, Failure> {
+    result
         .into_diagnostic()
         .wrap_err_with(|| format!("{} can't be written", path.display()))
         .map_err(Failure::Wrong)

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::rules::Judgement;
+use crate::rules::{Judgement, Level, Severity};
 use crate::scenario::Outcome;
-use crate::verdict::Verdict;
+use crate::verdict::{Verdict, ruling};
 
 /// A whole run.
 #[derive(Clone, Debug, Serialize)]
@@ -37,7 +37,8 @@ pub struct Summary {
     pub xfail: usize,
     /// Deviates no longer.
     pub xpass: usize,
-    /// Rules broken that nobody expected, over all scenarios.
+    /// Rules that bind and were broken, added up over all scenarios, whatever their verdicts: those
+    /// that a scenario expects to be broken count too. What is only noted or advised does not.
     pub rules_broken: usize,
     /// The median of the scenarios' times, in milliseconds.
     pub median_ms: f64,
@@ -54,13 +55,14 @@ pub struct ScenarioReport {
     pub guest: String,
     /// The verdict.
     pub verdict: Verdict,
-    /// What the driver did; none if it never came to that.
+    /// What the driver did; none if the scenario could not be carried out.
     pub outcome: Option<Outcome>,
-    /// How the driver is told; several devices' are joined by commas.
-    pub interrupts: String,
+    /// How the driver is told; several devices' are joined by commas. None without an outcome.
+    pub interrupts: Option<String>,
     /// From the start of the scenario to its verdict, in milliseconds.
     pub duration_ms: f64,
     /// Every rule.
+    #[serde(serialize_with = "told")]
     pub rules: Vec<Judgement>,
     /// Every fault of the scenario.
     pub faults: Vec<FaultReport>,
@@ -71,6 +73,36 @@ pub struct ScenarioReport {
     /// What is worth knowing although it is as expected: breaches that the scenario asks for, and
     /// recommendations that were not followed.
     pub notes: Vec<String>,
+}
+
+/// A judgement as documents have it: with `noted` for what is merely worth knowing.
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    id: &'a str,
+    level: Level,
+    outcome: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    severity: Option<Severity>,
+    evidence: &'a [u64],
+    text: &'a str,
+}
+
+impl<'a> From<&'a Judgement> for Told<'a> {
+    fn from(judgement: &'a Judgement) -> Self {
+        Self {
+            id: judgement.id,
+            level: judgement.level,
+            outcome: ruling(judgement).replace(' ', "-"),
+            severity: judgement.severity,
+            evidence: &judgement.evidence,
+            text: &judgement.text,
+        }
+    }
+}
+
+/// Serialises judgements as every document has them.
+pub(crate) fn told<S: Serializer>(rules: &[Judgement], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(rules.iter().map(Told::from))
 }
 
 /// How often a fault fired.
@@ -104,7 +136,6 @@ impl Document {
             xpass: count(Verdict::Xpass),
             rules_broken: scenarios
                 .iter()
-                .filter(|s| s.verdict == Verdict::Fail)
                 .flat_map(|s| &s.rules)
                 .filter(|r| r.fails())
                 .count(),
@@ -152,7 +183,7 @@ pub(crate) mod tests {
             guest: "reference".into(),
             verdict,
             outcome: Some(Outcome::Degraded),
-            interrupts: "intx".into(),
+            interrupts: Some("intx".into()),
             duration_ms,
             rules: vec![Judgement {
                 id: "VIO-MSIX-001",
@@ -188,6 +219,27 @@ pub(crate) mod tests {
         );
         insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap());
         assert!(!document.as_expected());
+    }
+
+    #[test]
+    fn what_is_worth_knowing_is_noted_and_other_outcomes_keep_their_words() {
+        use rules::{Outcome, Severity};
+        for (outcome, severity, word) in [
+            (Outcome::Broken, Some(Severity::Info), "noted"),
+            (Outcome::Broken, Some(Severity::Warn), "broken"),
+            (Outcome::Broken, Some(Severity::Fail), "broken"),
+            (Outcome::Held, None, "held"),
+            (Outcome::NotApplicable, None, "not-applicable"),
+        ] {
+            let mut scenario = report("a/b", Verdict::Pass, 1.0);
+            scenario.rules[0].outcome = outcome;
+            scenario.rules[0].severity = severity;
+            let document = Document::new(vec![scenario], Duration::ZERO);
+            let json = serde_json::to_value(&document).unwrap();
+            assert_eq!(json["scenarios"][0]["rules"][0]["outcome"], word);
+            let fails = usize::from(severity == Some(Severity::Fail));
+            assert_eq!(document.summary.rules_broken, fails, "{outcome:?}");
+        }
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub fn html(document: &Document) -> String {
 
 fn one(page: &mut String, scenario: &ScenarioReport) {
     let word = scenario.verdict.word();
-    let outcome = scenario.outcome.map_or("", |o| o.word());
+    let outcome = scenario.outcome.map_or("-", |o| o.word());
     let open = if scenario.reasons.is_empty() {
         ""
     } else {
@@ -58,7 +58,7 @@ fn one(page: &mut String, scenario: &ScenarioReport) {
         escape(&scenario.name),
         escape(&scenario.guest),
         escape(outcome),
-        escape(&scenario.interrupts),
+        escape(scenario.interrupts.as_deref().unwrap_or("-")),
         scenario.duration_ms / 1000.0,
     );
     for line in scenario.reasons.iter().chain(&scenario.notes) {
@@ -78,7 +78,7 @@ fn one(page: &mut String, scenario: &ScenarioReport) {
             "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
             rule.id,
             rule.level.name(),
-            ruling(rule.outcome),
+            ruling(rule),
             evidence.join(", "),
             escape(&rule.text),
         );

@@ -9,8 +9,8 @@ mod html;
 mod junit;
 mod terminal;
 
-pub(crate) use document::millis;
 pub use document::{Document, FaultReport, ScenarioReport, Summary};
+pub(crate) use document::{millis, told};
 pub use html::html;
 pub use junit::junit;
 pub use terminal::{Terminal, one_scenario};

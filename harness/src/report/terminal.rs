@@ -49,6 +49,11 @@ impl Terminal {
         self.bars.suspend(|| println!("{text}"));
     }
 
+    /// Takes the bar away.
+    pub fn clear(self) {
+        self.bar.finish_and_clear();
+    }
+
     /// Takes the bar away and returns the last line of the run.
     pub fn finish(self, document: &Document) -> String {
         self.bar.finish_and_clear();
@@ -89,12 +94,12 @@ pub fn one_scenario(report: &ScenarioReport, colour: bool) -> String {
     } else {
         format!("{word:5}")
     };
-    let outcome = report.outcome.map_or("", |o| o.word());
+    let outcome = report.outcome.map_or("-", |o| o.word());
     let mut text = format!(
         "{word} {:44} {:>7.3} s  {outcome:9} {}",
         report.name,
         report.duration_ms / 1000.0,
-        report.interrupts,
+        report.interrupts.as_deref().unwrap_or("-"),
     );
     let fired: Vec<String> = report
         .faults
@@ -130,6 +135,17 @@ mod tests {
               outcome: expected started, found degraded
               trace: out/vectors/refused/trace.jsonl
         ");
+    }
+
+    #[test]
+    fn of_a_scenario_without_an_outcome_none_is_claimed() {
+        let mut error = report("a/b", Verdict::Error, 1.0);
+        (error.outcome, error.interrupts) = (None, None);
+        error.faults.clear();
+        error.reasons = vec!["QEMU was killed by signal 9".into()];
+        let text = one_scenario(&error, false);
+        let words: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
+        assert_eq!(words, ["ERROR", "a/b", "0.001", "s", "-", "-"]);
     }
 
     #[test]

@@ -9,10 +9,9 @@ use misfire_device::trace::{Event, What, write_jsonl};
 
 use super::Run;
 
-/// The folder of one run. What can't be written is told on standard error once, and is no reason
-/// for another verdict.
+/// The folder of one run. What can't be written is told in words that name the file.
 pub(super) struct Kept {
-    dir: Option<PathBuf>,
+    dir: Result<PathBuf, String>,
 }
 
 const FILES: [(&str, &str); 4] = [
@@ -34,35 +33,35 @@ impl Kept {
             })
             .and_then(|()| fs::create_dir_all(&dir));
         Self {
-            dir: tell(&dir, made).then_some(dir),
+            dir: in_words(&dir, made).map(|()| dir),
         }
     }
 
-    pub(super) fn trace(&self, events: &[Event]) {
+    pub(super) fn trace(&self, events: &[Event]) -> Result<(), String> {
         self.write("trace.jsonl", |file| {
             events.iter().try_for_each(|event| write_jsonl(file, event))
-        });
+        })
     }
 
-    pub(super) fn all(&self, events: &[Event], run: &Run) {
-        self.trace(events);
+    pub(super) fn all(&self, events: &[Event], run: &Run) -> Result<(), String> {
+        self.trace(events)?;
         self.write("guest.log", |file| {
             events.iter().try_for_each(|event| match &event.what {
                 What::Log { line } => writeln!(file, "{line}"),
                 _ => Ok(()),
             })
-        });
+        })?;
         self.write("transcript.txt", |file| {
             file.write_all(run.transcript.as_bytes())
-        });
+        })?;
         self.write("verdict.json", |file| {
             serde_json::to_writer_pretty(&mut *file, &run.report).map_err(io::Error::from)
-        });
+        })
     }
 
     /// Where everything is, by what it is.
     pub(super) fn files(&self) -> BTreeMap<&'static str, String> {
-        let Some(dir) = &self.dir else {
+        let Ok(dir) = &self.dir else {
             return BTreeMap::new();
         };
         FILES
@@ -71,21 +70,21 @@ impl Kept {
             .collect()
     }
 
-    fn write(&self, name: &str, content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) {
-        let Some(dir) = &self.dir else { return };
-        let path = dir.join(name);
+    fn write(
+        &self,
+        name: &str,
+        content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    ) -> Result<(), String> {
+        let path = self.dir.as_ref().map_err(String::clone)?.join(name);
         let written = File::create(&path).and_then(|file| {
             let mut file = BufWriter::new(file);
             content(&mut file)?;
             file.flush()
         });
-        tell(&path, written);
+        in_words(&path, written)
     }
 }
 
-fn tell(path: &Path, result: io::Result<()>) -> bool {
-    if let Err(error) = &result {
-        tracing::warn!("{} can't be written: {error}", path.display());
-    }
-    result.is_ok()
+fn in_words(path: &Path, result: io::Result<()>) -> Result<(), String> {
+    result.map_err(|error| format!("{} can't be written: {error}", path.display()))
 }

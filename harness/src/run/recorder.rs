@@ -87,6 +87,11 @@ impl Recorder {
         self.mark(None, phase::BEGIN, name);
     }
 
+    /// Marks the end of a run that was carried out.
+    pub(super) fn end(&self, name: &str) {
+        self.mark(None, phase::END, name);
+    }
+
     pub(super) fn mark(&self, step: Option<usize>, phase: &str, text: &str) {
         self.journal.record(What::Mark {
             step,

@@ -451,16 +451,19 @@ fn a_transcript_that_differs_is_a_failure_and_a_missing_one_a_note() {
 
 #[test]
 fn what_kept_the_machine_from_finishing_is_an_error() {
-    let events = events(vec![log(STARTED)]);
+    let events = events(vec![]);
     let observed = observe(&events, 1);
     let expect = Expectations::default();
+    let faults = [(0, "refuse".to_owned(), "vector.reject".to_owned())];
     let decision = Case {
+        faults: &faults,
+        snapshot: Some(&Comparison::Missing),
         trouble: Some("QEMU ended with signal 9"),
         ..case(&expect, &events, &observed, &[])
     }
     .decide();
-    assert_eq!(
-        (decision.verdict, decision.reasons[0].as_str()),
-        (Verdict::Error, "QEMU ended with signal 9")
-    );
+    // Nothing that follows from it stands beside it.
+    assert_eq!(decision.verdict, Verdict::Error);
+    assert_eq!(decision.reasons, ["QEMU ended with signal 9"]);
+    assert_eq!(decision.notes, [""; 0]);
 }
