@@ -88,6 +88,8 @@ pub struct Fate {
     pub delay: Option<Nanos>,
     /// It comes this often.
     pub copies: u64,
+    /// Time from one of them to the next; 0: back to back.
+    pub gap: Nanos,
     /// It comes as another message.
     pub entry: Option<u16>,
 }
@@ -98,6 +100,7 @@ impl Default for Fate {
             drop: false,
             delay: None,
             copies: 1,
+            gap: 0,
             entry: None,
         }
     }
@@ -123,6 +126,10 @@ pub struct Held {
     pub at: Nanos,
     /// What.
     pub effect: Effect,
+    /// How often, from then on.
+    pub times: u64,
+    /// Time from one to the next; 0: back to back.
+    pub gap: Nanos,
     /// Its time has come, but the message can't be sent yet.
     pub waits: bool,
 }
@@ -261,14 +268,25 @@ impl Bench<'_> {
         self.plan.hears.push_back(hear);
     }
 
-    /// Messages that nothing caused.
-    pub fn send(&mut self, kind: IrqKind, entry: u16, times: u64) {
+    /// Messages that nothing caused, `gap` nanoseconds apart.
+    pub fn send(&mut self, kind: IrqKind, entry: u16, times: u64, gap: Nanos) {
         let cause = Cause::None;
-        self.emit(Effect::Message(Message { kind, entry, cause }), times);
+        self.emit(Effect::Message(Message { kind, entry, cause }), times, gap);
     }
 
-    /// The outside is shown this as well, so often.
-    pub fn emit(&mut self, effect: Effect, times: u64) {
+    /// The outside is shown this as well, so often: now, and then every `gap` nanoseconds; all of them
+    /// now if that is 0, or if too much waits already.
+    pub fn emit(&mut self, effect: Effect, mut times: u64, gap: Nanos) {
+        if gap > 0 && times > 1 && self.state.held.len() < MAX_HELD {
+            self.state.held.push(Held {
+                at: self.now.saturating_add(gap),
+                effect: effect.clone(),
+                times: times - 1,
+                gap,
+                waits: false,
+            });
+            times = 1;
+        }
         let room = MAX_SHOWN.saturating_sub(self.plan.emits.len());
         for _ in 0..times.min(room as u64) {
             self.plan.emits.push(effect.clone());

@@ -2,8 +2,8 @@
 
 use smallvec::SmallVec;
 
-use super::Injector;
 use super::step::Run;
+use super::{Injector, MAX_SHOWN};
 use crate::endpoint::{Endpoint, Nanos};
 use crate::fault::bench::{Fate, Held, MAX_HELD, State};
 use crate::fault::trigger::{Carrier, Occasion};
@@ -37,14 +37,34 @@ impl<E: Endpoint> Injector<E> {
             }
             (effect, _) => effect,
         };
-        for _ in 0..fate.copies {
-            match fate.delay {
-                Some(delay) if self.state.held.len() < MAX_HELD => self.state.held.push(Held {
-                    at: run.now.saturating_add(delay),
-                    effect: effect.clone(),
-                    waits: false,
-                }),
-                _ => self.send(run, effect.clone()),
+        let interrupt = Held {
+            at: run.now.saturating_add(fate.delay.unwrap_or(0)),
+            effect,
+            times: fate.copies,
+            gap: fate.gap,
+            waits: false,
+        };
+        if fate.delay.is_some() && self.state.held.len() < MAX_HELD {
+            self.state.held.push(interrupt);
+        } else {
+            self.release(run, interrupt);
+        }
+    }
+
+    /// Sends what has its time, and holds what comes a gap later, so that copies never come closer to
+    /// each other than that. What there is no room to hold comes at once.
+    fn release(&mut self, run: &mut Run, mut held: Held) {
+        self.send(run, held.effect.clone());
+        held.times = held.times.saturating_sub(1);
+        if held.gap > 0 && held.times > 0 && self.state.held.len() < MAX_HELD {
+            held.at = run.now.saturating_add(held.gap);
+            held.waits = false;
+            self.state.held.push(held);
+            return;
+        }
+        for _ in 0..held.times {
+            if run.outcome.shown.len() < MAX_SHOWN {
+                self.send(run, held.effect.clone());
             }
         }
     }
@@ -152,9 +172,10 @@ impl<E: Endpoint> Injector<E> {
         }
     }
 
-    /// Sends what was held until now. What can't be sent for the moment waits on; what can't be sent
-    /// any more, since the kind of interrupt changed, is forgotten.
-    pub(super) fn send_late(&mut self, run: &mut Run) {
+    /// Sends what was held until now; unless it is its time that has come (`on_time`), only what could
+    /// not be sent when it had. What can't be sent for the moment waits on; what can't be sent any more,
+    /// since the kind of interrupt changed, is forgotten.
+    pub(super) fn send_late(&mut self, run: &mut Run, on_time: bool) {
         if self.state.held.iter().all(|h| h.at > run.now) {
             return;
         }
@@ -171,11 +192,13 @@ impl<E: Endpoint> Injector<E> {
             if gone {
                 continue;
             }
-            if late.at > run.now || !possible {
-                late.waits = late.at <= run.now;
+            if late.at > run.now || !(on_time || late.waits) {
+                self.state.held.push(late);
+            } else if !possible {
+                late.waits = true;
                 self.state.held.push(late);
             } else {
-                self.send(run, late.effect);
+                self.release(run, late);
             }
         }
     }

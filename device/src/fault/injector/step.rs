@@ -411,7 +411,7 @@ impl<E: Endpoint> Injector<E> {
             self.occur(run, Occasion::ResetEnd, None);
         }
         if matches!(input, Input::Time | Input::Irqs { .. } | Input::Access(_)) {
-            self.send_late(run);
+            self.send_late(run, *input == Input::Time);
         }
     }
 

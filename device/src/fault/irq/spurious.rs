@@ -2,6 +2,8 @@
 
 use toml::Value;
 
+use super::{GAP, gap};
+use crate::endpoint::Nanos;
 use crate::fault::act::Act;
 use crate::fault::bench::{Bench, MAX_SENT, Scene, State};
 use crate::fault::catalogue::{ALL, Arg, BOTH, Needs, Verb};
@@ -38,6 +40,7 @@ pub static VERB: Verb = Verb {
             default: Some("1"),
             words: "how often; on the line always once",
         },
+        GAP,
     ],
     needs: Needs::Anything,
     attachments: BOTH,
@@ -98,7 +101,8 @@ args = { src = "cfg" }
             _ => MAX_SENT,
         };
         let times = args.integer("n", 1..=each)?.unwrap_or(1);
-        Ok(Box::new(Spurious { what, times }))
+        let gap = gap(args)?;
+        Ok(Box::new(Spurious { what, times, gap }))
     },
 };
 
@@ -113,6 +117,7 @@ enum What {
 struct Spurious {
     what: What,
     times: u64,
+    gap: Nanos,
 }
 
 impl Spurious {
@@ -168,12 +173,12 @@ impl Act for Spurious {
                 What::Event(Cause::Queue(queue)) => Effect::Call { queue },
                 _ => Effect::ConfigChanged,
             };
-            bench.emit(effect, self.times);
+            bench.emit(effect, self.times, self.gap);
             return;
         }
         let messages = self.messages(bench.state, bench.world);
         for (kind, entry) in &messages {
-            bench.send(*kind, *entry, self.times);
+            bench.send(*kind, *entry, self.times, self.gap);
         }
         if messages.is_empty() {
             bench.state.line.extra = true;
@@ -183,7 +188,7 @@ impl Act for Spurious {
 
 #[cfg(test)]
 mod tests {
-    use crate::fault::testing::Rig;
+    use crate::fault::testing::{MS, Rig};
     use crate::spec::Field;
     use crate::trace::{Cause, Effect, Input, Message};
 
@@ -202,14 +207,22 @@ mod tests {
         let mut rig =
             Rig::block(&["on = 'host:now'\ndo = 'irq.spurious'\nargs = { src = 'q1', n = 2 }"]);
         rig.bring_up();
-        let messages = sent(&rig.host("now").shown);
-        assert_eq!(
-            messages
-                .iter()
-                .map(|m| (m.entry, m.cause))
-                .collect::<Vec<_>>(),
-            [(2, Cause::None); 2]
-        );
+        for outcome in [rig.host("now"), rig.at(rig.now + MS, Input::Time)] {
+            let messages = sent(&outcome.shown);
+            let told: Vec<_> = messages.iter().map(|m| (m.entry, m.cause)).collect();
+            assert_eq!(told, [(2, Cause::None)]);
+        }
+        assert_eq!(rig.injector.deadline(), None);
+    }
+
+    #[test]
+    fn without_a_gap_all_come_at_once() {
+        let mut rig = Rig::block(&[
+            "on = 'host:now'\ndo = 'irq.spurious'\nargs = { src = 'q1', n = 5, gap = '0s' }",
+        ]);
+        rig.bring_up();
+        assert_eq!(rig.host("now").shown.len(), 5);
+        assert_eq!(rig.injector.deadline(), None);
     }
 
     #[test]
