@@ -171,7 +171,7 @@ fn an_interrupt_that_is_dropped_does_not_come_and_the_next_does() {
 
 #[test]
 fn an_interrupt_that_is_doubled_comes_twice() {
-    let mut attached = with_fault("on = 'irq.due[q0]'\ndo = 'irq.dup'");
+    let mut attached = with_fault("on = 'irq.due[q0]'\ndo = 'irq.dup'\nargs = { gap = '0s' }");
     attached.driver.start(u64::MAX);
     let mut queue = attached.driver.queue(0);
     queue.offer(VIRTIO_BLK_T_FLUSH, 0, None);
