@@ -280,6 +280,10 @@ impl<D: Driver> Device<D> {
             Kind::Msi
         };
         let (os, grant) = (wdf.policy.os, wdf.policy.grant);
+        let (entries, limit) = (wdf.capabilities.msix, os.message_limit());
+        if entries > limit {
+            dbg_print!("PNP: {entries} messages in the table, the system's limit is {limit}");
+        }
         wdf.assignment =
             policy::assign(&list, kind, os, grant, vectors).map_err(|status| Failure {
                 status,
