@@ -43,6 +43,7 @@ pub mod phase {
 /// Reads from a trace what the driver did with `devices` devices.
 pub fn observe(events: &[Event], devices: usize) -> Observed {
     let mut modes: Vec<Option<Interrupts>> = vec![None; devices];
+    let mut fewer = vec![false; devices];
     let mut seen = Observed::default();
     let mut crashed = false;
     let mut dead = false;
@@ -52,6 +53,9 @@ pub fn observe(events: &[Event], devices: usize) -> Observed {
                 Some(Said::Machine(MachineLine::Started(started))) => {
                     if let Some(slot) = modes.get_mut(usize::from(started.dev)) {
                         *slot = Interrupts::named(&started.mode);
+                    }
+                    if let Some(slot) = fewer.get_mut(usize::from(started.dev)) {
+                        *slot = started.used < started.queues;
                     }
                 }
                 Some(Said::Machine(MachineLine::Failed { dev, .. })) => {
@@ -100,7 +104,8 @@ pub fn observe(events: &[Event], devices: usize) -> Observed {
     } else {
         modes
             .iter()
-            .map(|mode| outcome(*mode, dead))
+            .zip(&fewer)
+            .map(|(mode, fewer)| outcome(*mode, *fewer, dead))
             .max()
             .unwrap_or(Outcome::Wedged)
     });
@@ -111,12 +116,13 @@ pub fn observe(events: &[Event], devices: usize) -> Observed {
     seen
 }
 
-fn outcome(mode: Option<Interrupts>, dead: bool) -> Outcome {
+/// `fewer`: the device has more queues or ports than messages are in use.
+fn outcome(mode: Option<Interrupts>, fewer: bool, dead: bool) -> Outcome {
     match mode {
         None => Outcome::Wedged,
         Some(Interrupts::None) => Outcome::Refused,
         Some(_) if dead => Outcome::Wedged,
-        Some(Interrupts::Msix | Interrupts::Msi) => Outcome::Started,
-        Some(Interrupts::MsixShared | Interrupts::Intx | Interrupts::Polled) => Outcome::Degraded,
+        Some(Interrupts::Msix | Interrupts::Msi) if !fewer => Outcome::Started,
+        Some(_) => Outcome::Degraded,
     }
 }

@@ -128,6 +128,14 @@ fn of_several_devices_the_worst_counts() {
 }
 
 #[test]
+fn ports_that_share_a_message_are_less_than_was_asked_for() {
+    let few = log("MISFIRE: dev 0 started mode=msi granted=1 used=1 queues=4");
+    let seen = observe(&events(vec![few]), 1);
+    assert_eq!(seen.outcome, Some(Outcome::Degraded));
+    assert_eq!(seen.interrupts, [Interrupts::Msi]);
+}
+
+#[test]
 fn a_bugchecks_code_is_read_from_both_of_its_lines() {
     for line in [
         "MISFIRE: crash 0xD1 DRIVER_IRQL",
