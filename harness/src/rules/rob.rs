@@ -37,7 +37,7 @@ pub const RULES: &[Rule] = &[
         level: Level::Derived,
         sentence: "When one interrupt is lost the driver gets going again: with the next one, a time limit, or a reset.",
         source: "B33, B54, B68",
-        breaks: "an interrupt is dropped, and the guest crashes, or a request of the guest fails or hangs",
+        breaks: "an interrupt is dropped, or the guest misses one that was misrouted or lost its vector, and the guest crashes, or a request of the guest fails or hangs",
         robust: true,
         virtio: false,
         sight: Sight::Anything,
@@ -151,6 +151,8 @@ impl Machine for Odd {
 #[derive(Default)]
 struct Lost {
     dropped: Option<u64>,
+    /// A fault with which an interrupt does not come where it should; the driver may notice.
+    astray: Option<u64>,
     how: Option<&'static str>,
 }
 
@@ -159,6 +161,14 @@ impl Machine for Lost {
         if matches!(now.at, At::Fault(fired) if fired.fault == "irq.drop") {
             self.dropped.get_or_insert(now.seq);
             return;
+        }
+        if matches!(now.at, At::Fault(fired) if matches!(fired.fault.as_str(), "irq.misroute" | "vector.clear"))
+        {
+            self.astray.get_or_insert(now.seq);
+            return;
+        }
+        if matches!(now.said(), Some(Said::Lost { .. })) {
+            self.dropped = self.dropped.or(self.astray);
         }
         let Some(dropped) = self.dropped else { return };
         if now.failure() {

@@ -72,6 +72,19 @@ pub const INTERRUPTS: &[Case] = &[
             .log("VIRTIO: queue 0: lost interrupt?")
             .log(OK)
     }),
+    (
+        "ROB-014",
+        "the watchdog finds what came astray",
+        HELD,
+        || {
+            odd("irq.misroute", Legality::Illegal)
+                .log("VIRTIO: queue 0: lost interrupt?")
+                .log(OK)
+        },
+    ),
+    ("ROB-014", "nobody misses what came astray", UNSEEN, || {
+        odd("vector.clear", Legality::Illegal).log(OK)
+    }),
     ("ROB-014", "the request hangs", FAIL, || {
         odd("irq.drop", Legality::Illegal).log(LATE)
     }),
