@@ -13,7 +13,10 @@ const LINE_CONTROL: u16 = PORT + 3;
 const MODEM_CONTROL: u16 = PORT + 4;
 const LINE_STATUS: u16 = PORT + 5;
 const DATA_READY: u8 = 0x01;
+/// There is room for 16 bytes more.
 const TRANSMITTER_EMPTY: u8 = 0x20;
+/// The last byte has left the port.
+const ALL_SENT: u8 = 0x40;
 const FIFO: usize = 16;
 /// A port that never empties is given up after this many looks: a minute or so. On a machine with much
 /// to do the other end may be read late, and what is written to a full FIFO is lost.
@@ -63,19 +66,29 @@ impl Output {
 
     fn flush(&mut self) {
         for part in self.bytes[..self.used].chunks(FIFO) {
-            let mut looks = 0;
-            while cpu::in8(LINE_STATUS) & TRANSMITTER_EMPTY == 0 && looks < PATIENCE {
-                looks += 1;
-            }
+            wait_for(TRANSMITTER_EMPTY);
             part.iter().for_each(|&byte| cpu::out8(DATA, byte));
         }
         self.used = 0;
     }
 }
 
+fn wait_for(status: u8) {
+    let mut looks = 0;
+    while cpu::in8(LINE_STATUS) & status == 0 && looks < PATIENCE {
+        looks += 1;
+    }
+}
+
 /// Takes what has been printed so far to the port.
 pub fn flush() {
     OUTPUT.with(Output::flush);
+}
+
+/// Takes what has been printed so far out of the port: a machine that ends loses what is still in it.
+pub fn drain() {
+    flush();
+    wait_for(ALL_SENT);
 }
 
 struct Writer;

@@ -30,7 +30,7 @@ pub enum Exit {
 
 /// Ends the machine.
 pub fn exit(how: Exit) -> ! {
-    console::flush();
+    console::drain();
     cpu::out8(DEBUG_EXIT, how as u8);
     cpu::halt()
 }
