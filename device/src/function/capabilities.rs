@@ -3,7 +3,10 @@
 use super::bars::BarLayout;
 use super::pci::Image;
 use crate::shape::{Kind, Shape};
-use crate::spec::{MSIX_ENTRY_BYTES, VirtioCap, VirtioCapField, cap_id, msi_control, pci_status};
+use crate::spec::{
+    ExpressCap, MSIX_ENTRY_BYTES, MsiCap, MsixCap, PciHeader, PowerCap, VirtioCap, VirtioCapField,
+    cap_id, msi_control, pci_status,
+};
 
 /// Where each capability lies in configuration space; `None`: the function has none.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,18 +25,8 @@ pub struct Capabilities {
     pub window: Option<u64>,
 }
 
-/// Offset of message control in the MSI and MSI-X capabilities (PCI 3.0, 6.8.1 and 6.8.2).
-pub const MESSAGE_CONTROL: u64 = 2;
-/// Offset of the control and status word in the power management capability (PCI PM 1.2, 3.2).
-pub const POWER_CONTROL: u64 = 4;
-/// Offset of device control in the PCI Express capability (PCI Express 3.0, 7.8).
-pub const DEVICE_CONTROL: u64 = 8;
-
-const FIRST: u64 = 0x40;
-const POWER_BYTES: u64 = 8;
-const EXPRESS_BYTES: u64 = 0x14;
-const MSI_BYTES: u64 = 0x18;
-const MSIX_BYTES: u64 = 0xc;
+/// The first byte after the header.
+const FIRST: u64 = PciHeader::SIZE;
 
 /// Appends capabilities one after the other and links them.
 struct Builder<'a> {
@@ -69,7 +62,6 @@ impl Builder<'_> {
 impl Capabilities {
     /// Writes the list into `image`.
     pub fn build(shape: &Shape, image: &mut Image) -> Self {
-        use crate::spec::PciHeader;
         image.put(
             PciHeader::PciStatus.offset(),
             2,
@@ -135,10 +127,13 @@ fn power(list: &mut Builder<'_>) -> u64 {
     const VERSION: u64 = 3;
     /// The state is kept from D3hot to D0.
     const NO_SOFT_RESET: u64 = 1 << 3;
-    let at = list.add(cap_id::POWER_MANAGEMENT, POWER_BYTES);
-    list.image.put(at + 2, 2, VERSION);
-    list.image.put(at + POWER_CONTROL, 2, NO_SOFT_RESET);
-    list.image.writable(at + POWER_CONTROL, 2, 0b11);
+    let at = list.add(cap_id::POWER_MANAGEMENT, PowerCap::SIZE);
+    list.image
+        .put(at + PowerCap::Capabilities.offset(), 2, VERSION);
+    list.image
+        .put(at + PowerCap::Control.offset(), 2, NO_SOFT_RESET);
+    list.image
+        .writable(at + PowerCap::Control.offset(), 2, 0b11);
     at
 }
 
@@ -146,31 +141,48 @@ fn express(list: &mut Builder<'_>) -> u64 {
     const VERSION_1_ENDPOINT: u64 = 1;
     const FLR_AND_ROLE_BASED_ERRORS: u64 = 1 << 28 | 1 << 15;
     const LANE_X1_2_5_GT: u64 = 0x11;
-    let at = list.add(cap_id::EXPRESS, EXPRESS_BYTES);
-    list.image.put(at + 2, 2, VERSION_1_ENDPOINT);
-    list.image.put(at + 4, 4, FLR_AND_ROLE_BASED_ERRORS);
-    list.image.writable(at + DEVICE_CONTROL, 2, 0x7fff);
-    list.image.put(at + 0xc, 4, LANE_X1_2_5_GT);
-    list.image.put(at + 0x12, 2, LANE_X1_2_5_GT);
+    let at = list.add(cap_id::EXPRESS, ExpressCap::SIZE);
+    list.image.put(
+        at + ExpressCap::Capabilities.offset(),
+        2,
+        VERSION_1_ENDPOINT,
+    );
+    list.image.put(
+        at + ExpressCap::DeviceCapabilities.offset(),
+        4,
+        FLR_AND_ROLE_BASED_ERRORS,
+    );
+    list.image
+        .writable(at + ExpressCap::DeviceControl.offset(), 2, 0x7fff);
+    list.image.put(
+        at + ExpressCap::LinkCapabilities.offset(),
+        4,
+        LANE_X1_2_5_GT,
+    );
+    list.image
+        .put(at + ExpressCap::LinkStatus.offset(), 2, LANE_X1_2_5_GT);
     at
 }
 
 fn msi(list: &mut Builder<'_>, messages: u16) -> u64 {
-    let at = list.add(cap_id::MSI, MSI_BYTES);
+    let at = list.add(cap_id::MSI, MsiCap::SIZE);
     let capable = messages.trailing_zeros() as u16;
     let control =
         capable << msi_control::CAPABLE_SHIFT | msi_control::ADDRESS_64 | msi_control::MASKABLE;
-    list.image.put(at + MESSAGE_CONTROL, 2, u64::from(control));
+    list.image
+        .put(at + MsiCap::Control.offset(), 2, u64::from(control));
     list.image.writable(
-        at + MESSAGE_CONTROL,
+        at + MsiCap::Control.offset(),
         2,
         u64::from(msi_control::ENABLE | msi_control::ENABLED_MASK),
     );
-    list.image.writable(at + 4, 4, !0b11);
-    list.image.writable(at + 8, 4, u64::MAX);
-    list.image.writable(at + 0xc, 2, u64::MAX);
+    list.image
+        .writable(at + MsiCap::AddressLo.offset(), 4, !0b11);
+    list.image
+        .writable(at + MsiCap::AddressHi.offset(), 4, u64::MAX);
+    list.image.writable(at + MsiCap::Data.offset(), 2, u64::MAX);
     list.image.writable(
-        at + 0x10,
+        at + MsiCap::Mask.offset(),
         4,
         super::lanes::ones(8) >> (64 - u32::from(messages)),
     );
@@ -181,12 +193,17 @@ fn msix(list: &mut Builder<'_>, table: u16) -> u64 {
     use crate::spec::msix_control::{ENABLE, FUNCTION_MASK};
     const BAR: u64 = 2;
     debug_assert!(u64::from(table) * MSIX_ENTRY_BYTES <= BarLayout::PBA);
-    let at = list.add(cap_id::MSIX, MSIX_BYTES);
+    let at = list.add(cap_id::MSIX, MsixCap::SIZE);
     list.image
-        .put(at + MESSAGE_CONTROL, 2, u64::from(table - 1));
+        .put(at + MsixCap::Control.offset(), 2, u64::from(table - 1));
+    list.image.writable(
+        at + MsixCap::Control.offset(),
+        2,
+        u64::from(ENABLE | FUNCTION_MASK),
+    );
     list.image
-        .writable(at + MESSAGE_CONTROL, 2, u64::from(ENABLE | FUNCTION_MASK));
-    list.image.put(at + 4, 4, BarLayout::TABLE | BAR);
-    list.image.put(at + 8, 4, BarLayout::PBA | BAR);
+        .put(at + MsixCap::Table.offset(), 4, BarLayout::TABLE | BAR);
+    list.image
+        .put(at + MsixCap::Pba.offset(), 4, BarLayout::PBA | BAR);
     at
 }

@@ -1,13 +1,13 @@
 //! PCI configuration space.
 
 use super::bars::{BAR_SIZES, bar_size};
-use super::capabilities::{Capabilities, DEVICE_CONTROL, MESSAGE_CONTROL, POWER_CONTROL};
+use super::capabilities::Capabilities;
 use super::lanes;
 use super::window::Target;
 use crate::shape::{Kind, Shape};
 use crate::spec::{
-    CONFIG_BYTES, Field, PciHeader, VIRTIO_MODERN_DEVICE, VIRTIO_VENDOR, VirtioCapField, command,
-    msi_control, msix_control, pci_status,
+    CONFIG_BYTES, ExpressCap, Field, MsiCap, MsixCap, PciHeader, PowerCap, VIRTIO_MODERN_DEVICE,
+    VIRTIO_VENDOR, VirtioCapField, command, msi_control, msix_control, pci_status,
 };
 
 /// virtio device type of a block device (5.2).
@@ -202,7 +202,7 @@ impl Pci {
     /// Writes `width` bytes at `off`, as far as they can be written.
     pub fn write(&mut self, off: u64, width: u8, val: u64) -> Written {
         self.image.write(off, width, val);
-        let control = self.caps.express + DEVICE_CONTROL;
+        let control = self.caps.express + ExpressCap::DeviceControl.offset();
         let mut function_reset = false;
         if off <= control + 1 && off.saturating_add(u64::from(width)) > control + 1 {
             function_reset = (val >> (8 * (control + 1 - off))) & (INITIATE_FLR >> 8) != 0;
@@ -213,12 +213,15 @@ impl Pci {
     /// The registers that decide how the function interrupts.
     pub fn control(&self) -> Control {
         let word =
-            |at: Option<u64>| at.map_or(0, |at| self.image.get(at + MESSAGE_CONTROL, 2) as u16);
+            |at: Option<u64>, offset: u64| at.map_or(0, |at| self.image.get(at + offset, 2) as u16);
         Control {
             command: self.image.get(PciHeader::Command.offset(), 2) as u16,
-            msix: word(self.caps.msix),
-            msi: word(self.caps.msi),
-            power: self.image.get(self.caps.power + POWER_CONTROL, 1) as u8 & 0b11,
+            msix: word(self.caps.msix, MsixCap::Control.offset()),
+            msi: word(self.caps.msi, MsiCap::Control.offset()),
+            power: self
+                .image
+                .get(self.caps.power + PowerCap::Control.offset(), 1) as u8
+                & 0b11,
         }
     }
 
@@ -247,10 +250,9 @@ impl Pci {
 
     /// Whether message `number` of the MSI capability may leave the function now.
     pub fn may_send_msi(&self, number: u16) -> bool {
-        let masked = self
-            .caps
-            .msi
-            .is_some_and(|at| self.image.get(at + 0x10, 4) >> (number & 31) & 1 != 0);
+        let masked = self.caps.msi.is_some_and(|at| {
+            self.image.get(at + MsiCap::Mask.offset(), 4) >> (number & 31) & 1 != 0
+        });
         self.msi_enabled() && self.control().bus_master() && !masked
     }
 
@@ -282,7 +284,8 @@ impl Pci {
     /// Shows which messages of the MSI capability wait (PCI 3.0, 6.8.1.8).
     pub fn set_msi_pending(&mut self, pending: u32) {
         if let Some(at) = self.caps.msi {
-            self.image.put(at + 0x14, 4, pending.into());
+            self.image
+                .put(at + MsiCap::Pending.offset(), 4, pending.into());
         }
     }
 
@@ -299,15 +302,26 @@ impl Pci {
         if let Some(register) = PciHeader::at(off) {
             return Some(Field::Pci(register));
         }
-        if caps.msix.is_some_and(|at| touches(at + MESSAGE_CONTROL, 2)) {
+        if caps
+            .msix
+            .is_some_and(|at| touches(at + MsixCap::Control.offset(), 2))
+        {
             Some(Field::MsixControl)
-        } else if caps.msi.is_some_and(|at| touches(at + MESSAGE_CONTROL, 2)) {
+        } else if caps
+            .msi
+            .is_some_and(|at| touches(at + MsiCap::Control.offset(), 2))
+        {
             Some(Field::MsiControl)
-        } else if caps.msi.is_some_and(|at| touches(at + 4, 0x14)) {
+        } else if caps.msi.is_some_and(|at| {
+            touches(
+                at + MsiCap::AddressLo.offset(),
+                MsiCap::SIZE - MsiCap::AddressLo.offset(),
+            )
+        }) {
             Some(Field::Msi)
-        } else if touches(caps.power + POWER_CONTROL, 2) {
+        } else if touches(caps.power + PowerCap::Control.offset(), 2) {
             Some(Field::PowerControl)
-        } else if touches(caps.express + DEVICE_CONTROL, 2) {
+        } else if touches(caps.express + ExpressCap::DeviceControl.offset(), 2) {
             Some(Field::DeviceControl)
         } else if caps
             .window

@@ -34,6 +34,46 @@ registers! {
     }
 }
 
+registers! {
+    /// The power management capability (PCI PM 1.2, 3.2).
+    pub enum PowerCap, size 0x08 {
+        0x02: u16 ro device => Capabilities "pmc",
+        0x04: u16 rw device => Control "pmcsr",
+    }
+}
+
+registers! {
+    /// The PCI Express capability of an endpoint, version 1 (PCI Express 3.0, 7.8).
+    pub enum ExpressCap, size 0x14 {
+        0x02: u16 ro device => Capabilities "pcie_capabilities",
+        0x04: u32 ro device => DeviceCapabilities "device_capabilities",
+        0x08: u16 rw device => DeviceControl "device_control",
+        0x0c: u32 ro device => LinkCapabilities "link_capabilities",
+        0x12: u16 ro device => LinkStatus "link_status",
+    }
+}
+
+registers! {
+    /// The MSI capability with a 64-bit address and per-vector masking (PCI 3.0, 6.8.1).
+    pub enum MsiCap, size 0x18 {
+        0x02: u16 rw device => Control "message_control",
+        0x04: u32 rw device => AddressLo "message_address",
+        0x08: u32 rw device => AddressHi "message_upper_address",
+        0x0c: u16 rw device => Data "message_data",
+        0x10: u32 rw device => Mask "mask_bits",
+        0x14: u32 ro device => Pending "pending_bits",
+    }
+}
+
+registers! {
+    /// The MSI-X capability (PCI 3.0, 6.8.2).
+    pub enum MsixCap, size 0x0c {
+        0x02: u16 rw device => Control "message_control",
+        0x04: u32 ro device => Table "table_offset",
+        0x08: u32 ro device => Pba "pba_offset",
+    }
+}
+
 /// Bits of the command register (6.2.2).
 pub mod command {
     /// Answer I/O space accesses.
