@@ -51,9 +51,17 @@ mistakes! {
     ConfigVectorUnchecked = "config-vector-unchecked"
 }
 
+/// The word of a set, and the bit in it.
+const fn place(mistake: Mistake) -> (usize, u64) {
+    let number = mistake as usize;
+    (number / 64, 1 << (number % 64))
+}
+
+const _: () = assert!(Mistake::ALL.len() <= 256);
+
 /// A set of mistakes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mistakes(u32);
+pub struct Mistakes([u64; 4]);
 
 impl Mistakes {
     /// Reads `a,b,c`.
@@ -64,13 +72,17 @@ impl Mistakes {
         names.split(',').try_fold(Self::default(), |set, name| {
             let known = Mistake::ALL.iter().find(|(_, known)| *known == name);
             let (mistake, _) = known.ok_or(name)?;
-            Ok(Self(set.0 | 1 << *mistake as u32))
+            let (word, bit) = place(*mistake);
+            let mut words = set.0;
+            words[word] |= bit;
+            Ok(Self(words))
         })
     }
 
     /// Whether the driver makes this mistake.
     pub fn has(self, mistake: Mistake) -> bool {
-        self.0 & 1 << mistake as u32 != 0
+        let (word, bit) = place(mistake);
+        self.0[word] & bit != 0
     }
 }
 
