@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what it comes to.
 
 mod facts;
+mod lists;
 mod replay;
 mod run;
 
@@ -34,7 +35,11 @@ enum Command {
     /// Reads scenarios and says what is wrong with them. Nothing is started.
     Check(Selection),
     /// Lists the rules.
-    Rules,
+    Rules {
+        /// How to print them.
+        #[arg(long, value_enum, default_value_t = Format::Pretty)]
+        format: Format,
+    },
     /// Lists the faults.
     Faults,
     /// Explains a rule or a fault: what it asks for, where it comes from, what breaks it.
@@ -200,7 +205,7 @@ impl Command {
             Self::Doctor => run::doctor()?,
             Self::List(selection) => facts::list(&selection.open()?),
             Self::Check(selection) => facts::check(&selection.open()?),
-            Self::Rules => facts::rules(),
+            Self::Rules { format } => facts::rules(format)?,
             Self::Faults => facts::faults(),
             Self::Explain { id } => facts::explain(&id)?,
             Self::Replay { trace, format } => replay::replay(&trace, format)?,
@@ -245,7 +250,10 @@ fn nearer(here: &std::path::Path, path: PathBuf) -> PathBuf {
 /// The names that scenarios may use.
 pub fn vocabulary() -> Vocabulary {
     Vocabulary {
-        rules: rules::rules().map(|r| r.id.to_owned()).collect(),
+        rules: rules::rules()
+            .filter(|r| r.unobservable.is_none())
+            .map(|r| r.id.to_owned())
+            .collect(),
     }
 }
 

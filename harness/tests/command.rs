@@ -214,6 +214,16 @@ fn rules_are_listed_and_explained() {
     let dir = tempfile::tempdir().unwrap();
     let (out, _, status) = run(dir.path(), &["rules"]);
     assert!(status == 0 && out.contains("VIO-INIT-001"), "{out}");
+    assert!(out.contains("not judged: it is about the vendor"), "{out}");
+    let (out, _, status) = run(dir.path(), &["rules", "--format", "json"]);
+    assert_eq!(status, 0);
+    let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let rules = document["rules"].as_array().unwrap();
+    let of = |id: &str| rules.iter().find(|r| r["id"] == id).unwrap();
+    assert_eq!(of("VIO-INIT-001")["observable"], true);
+    assert_eq!(of("VIO-SPL-010")["observable"], false);
+    assert!(of("VIO-SPL-010")["reason"].is_string());
+    assert_eq!(document["summary"]["total"], rules.len());
     let (out, _, status) = run(dir.path(), &["explain", "vio-rst-001"]);
     assert!(
         status == 0 && out.contains("VIO-RST-001 (MUST)") && out.contains("Source: "),

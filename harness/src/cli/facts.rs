@@ -2,11 +2,14 @@
 
 use std::fmt::Write as _;
 
+use miette::IntoDiagnostic as _;
 use misfire_device::fault::{CATALOGUE, Verb};
 use misfire_device::shape::Attach;
 use misfire_device::trace::Legality;
+use serde::Serialize;
 
-use super::{Failure, say};
+use super::lists::RuleList;
+use super::{Failure, Format, say};
 use crate::rules::{Explained, FAMILIES, Rule, Sight, explain as look_up};
 use crate::scenario::{Library, nearest, schema as scenario_schema};
 
@@ -22,7 +25,10 @@ pub(super) fn check(library: &Library) {
     say(format_args!("{count} scenario{plural} can be run"));
 }
 
-pub(super) fn rules() {
+pub(super) fn rules(format: Format) -> Result<(), Failure> {
+    if format == Format::Json {
+        return json(&RuleList::new());
+    }
     for family in FAMILIES {
         say(format_args!("{}: {}", family.name, family.title));
         for rule in family.rules {
@@ -32,8 +38,19 @@ pub(super) fn rules() {
                 rule.level.name(),
                 rule.sentence
             ));
+            if let Some(why) = rule.unobservable {
+                say(format_args!("{:26}not judged: {why}", ""));
+            }
         }
     }
+    Ok(())
+}
+
+/// Prints a document.
+fn json(document: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(document).into_diagnostic();
+    say(text.map_err(Failure::Wrong)?);
+    Ok(())
 }
 
 pub(super) fn faults() {
@@ -63,7 +80,6 @@ pub(super) fn explain(id: &str) -> Result<(), Failure> {
     }
     match look_up(id) {
         Explained::Rule(rule) => say(rule_in_words(rule)),
-        Explained::Unjudged { id, why } => say(format_args!("{id} is not judged: {why}.")),
         Explained::Unknown { nearest: rules } => {
             let names = CATALOGUE.iter().map(|verb| verb.name);
             let help = match nearest(id, names) {
@@ -137,6 +153,10 @@ fn rule_in_words(rule: &Rule) -> String {
     }
     if !rule.follows.is_empty() {
         let _ = write!(text, "\nFollows from: {}", rule.follows.join(", "));
+    }
+    if let Some(why) = rule.unobservable {
+        let _ = write!(text, "\nNot judged: {why}");
+        return text;
     }
     if rule.robust {
         text.push_str("\nJudged also where the device itself breaks the specification.");

@@ -169,7 +169,9 @@ type Armed = (&'static Rule, Option<Box<dyn Machine>>, Tally);
 /// A rule's machine for a device of this shape; none if it can't be judged there.
 fn armed(rule: &'static Rule, shape: &misfire_device::shape::Shape) -> Armed {
     let mut tally = Tally::default();
-    if rule.virtio && shape.kind != Kind::Block {
+    if let Some(why) = rule.unobservable {
+        tally.not_applicable = Some(format!("it can't be observed: {why}"));
+    } else if rule.virtio && shape.kind != Kind::Block {
         tally.not_applicable = Some("a port-card is not a virtio device".into());
     } else if rule.sight == Sight::Registers && shape.attach == Attach::VhostUser {
         tally.inconclusive = Some((

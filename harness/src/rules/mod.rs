@@ -28,6 +28,7 @@ mod rob;
 mod rst;
 mod state;
 mod track;
+mod unobserved;
 mod win_msi;
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::machine::Watch;
-use super::{acc, cfg, feat, init, isr, logged, msix, msix_use, nr, ntf, q, rob, rst, win_msi};
+use super::{
+    acc, cfg, feat, init, isr, logged, msix, msix_use, nr, ntf, q, rob, rst, unobserved, win_msi,
+};
 
 /// How binding a rule is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -66,6 +68,8 @@ pub struct Rule {
     pub virtio: bool,
     /// What has to be seen.
     pub sight: Sight,
+    /// Why nothing that is seen can decide it: the rule is listed and never judged. None: it is judged.
+    pub unobservable: Option<&'static str>,
     pub(super) watch: Watch,
 }
 
@@ -82,6 +86,7 @@ impl Rule {
         robust: false,
         virtio: true,
         sight: Sight::Registers,
+        unobservable: None,
         watch: Watch::Each(|_, _| ()),
     };
 }
@@ -128,6 +133,11 @@ pub static FAMILIES: &[Family] = &[
         rules: acc::RULES,
     },
     Family {
+        name: "VIO-ACC",
+        title: "accesses that can't be judged",
+        rules: unobserved::ACC,
+    },
+    Family {
         name: "VIO-Q",
         title: "the set-up of queues",
         rules: q::RULES,
@@ -153,6 +163,11 @@ pub static FAMILIES: &[Family] = &[
         rules: ntf::RULES,
     },
     Family {
+        name: "VIO-NTF",
+        title: "notifications that can't be judged",
+        rules: unobserved::NTF,
+    },
+    Family {
         name: "VIO-CFG",
         title: "device configuration",
         rules: cfg::RULES,
@@ -163,9 +178,24 @@ pub static FAMILIES: &[Family] = &[
         rules: nr::RULES,
     },
     Family {
+        name: "VIO-SPL",
+        title: "the split ring: what can't be judged",
+        rules: unobserved::SPL,
+    },
+    Family {
+        name: "VIO-PKD",
+        title: "the packed ring: what can't be judged",
+        rules: unobserved::PKD,
+    },
+    Family {
         name: "WIN-MSI",
         title: "messages as Windows grants them",
         rules: win_msi::RULES,
+    },
+    Family {
+        name: "WIN-DUMP",
+        title: "crash dumps",
+        rules: unobserved::DUMP,
     },
     Family {
         name: "ROB",
