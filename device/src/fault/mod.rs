@@ -18,6 +18,7 @@ mod injector;
 mod line;
 pub mod predicate;
 mod schedule;
+mod table;
 #[cfg(test)]
 mod testing;
 mod trigger;
@@ -36,6 +37,7 @@ pub use host::device_input;
 pub use injector::{Injector, MAX_FIRINGS, MAX_HEARD, MAX_SHOWN, Outcome};
 pub use predicate::{Facts, Name, Predicate};
 pub use schedule::{Nth, Per, Until};
+pub use table::{Apart, Cell, IMPOSSIBLE, OTHERWISE, Standing, TABLE, standing};
 pub use trigger::{On, Source, Trigger};
 
 #[cfg(test)]
