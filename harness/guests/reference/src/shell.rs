@@ -2,7 +2,7 @@
 
 use crate::driver::args::Args;
 use crate::driver::port_card::{self, PortCard};
-use crate::driver::virtio::Block;
+use crate::driver::virtio::BlockDriver;
 use crate::driver::virtio::spec;
 use crate::driver::{AnyDriver, Outcome, Settings, Workload};
 use crate::hal::pci::Function;
@@ -67,7 +67,7 @@ pub fn run(params: &Params) -> ! {
 
 fn driver_for(identity: (u16, u16), settings: Settings) -> Option<(&'static str, AnyDriver)> {
     if identity == (spec::VENDOR, spec::BLOCK_DEVICE) {
-        let driver = Box::new(Block::new(settings));
+        let driver = Box::new(BlockDriver::new(settings));
         Some(("block", AnyDriver::Block(driver)))
     } else if identity == port_card::IDENTITY {
         let driver = Box::new(PortCard::new(settings));

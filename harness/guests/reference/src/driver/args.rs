@@ -1,6 +1,7 @@
 //! A command line of the console: words, then `key=value`.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// A command.
 #[derive(Debug, Default)]
@@ -39,6 +40,20 @@ impl<'a> Args<'a> {
     pub fn number(&self, key: &str, default: u64) -> Result<u64, &'static str> {
         self.get(key)
             .map_or(Ok(default), |value| number(value).ok_or("usage"))
+    }
+
+    /// Which of `used` queues `queues=` names: one, or with `all` or without the key all of them.
+    ///
+    /// # Errors
+    /// `usage` when it is neither.
+    pub fn queues(&self, used: usize) -> Result<Range<usize>, &'static str> {
+        match self.get("queues") {
+            None | Some("all") => Ok(0..used),
+            Some(n) => match n.parse::<usize>() {
+                Ok(n) if n < used => Ok(n..n + 1),
+                _ => Err("usage"),
+            },
+        }
     }
 
     /// Whether there is no key but these.

@@ -115,7 +115,7 @@ pub trait Workload: Driver {
 /// The drivers of this kernel.
 pub enum AnyDriver {
     /// virtio block.
-    Block(alloc::boxed::Box<virtio::Block>),
+    Block(alloc::boxed::Box<virtio::BlockDriver>),
     /// Port-card.
     Ports(alloc::boxed::Box<port_card::PortCard>),
 }

@@ -1,37 +1,70 @@
-//! From reset to DRIVER_OK (virtio 1.3, 3.1.1), the way back, and what interrupts lead to.
+//! From reset to DRIVER_OK (virtio 1.3, 3.1.1), and the way back.
 
-use super::Block;
+use super::Virtio;
+use super::base::Base;
+use super::function::{Function, Wanted};
 use super::queue::{Features, Queue, State};
-use super::spec::{feature, isr, status};
+use super::spec::{feature, status};
 use super::transport::Transport;
 use super::vectors::{Mapper, Plan, plans};
 use crate::dbg_print;
 use crate::driver::mistake::Mistake;
 use crate::hal::time;
-use crate::nt::dispatch;
 use crate::nt::pnp::WdfDevice;
 use crate::nt::policy::Kind;
 use crate::nt::status::NtStatus;
-use alloc::format;
+use alloc::vec::Vec;
 
-/// What the driver accepts when it is offered.
-const WANTED: u64 = feature::VERSION_1
-    | feature::ACCESS_PLATFORM
-    | feature::EVENT_IDX
-    | feature::INDIRECT_DESC
-    | feature::BLK_FLUSH
-    | feature::BLK_MQ
-    | feature::BLK_DISCARD
-    | feature::BLK_WRITE_ZEROES;
+/// What every driver accepts when it is offered.
+const TRANSPORT_FEATURES: u64 =
+    feature::VERSION_1 | feature::ACCESS_PLATFORM | feature::EVENT_IDX | feature::INDIRECT_DESC;
 
 /// After so many resets without a request finished in between, the device is given up.
 const MOST_RESETS: u32 = 8;
 
-impl Block {
-    fn registers(&self) -> Result<Transport, NtStatus> {
-        self.transport.ok_or(NtStatus::DEVICE_NOT_READY)
+impl<F: Function> Virtio<F> {
+    /// Reset to FEATURES_OK, and what the features allow to be read.
+    pub(super) fn negotiate(&mut self) -> Result<(), NtStatus> {
+        self.base.negotiate(TRANSPORT_FEATURES | F::FEATURES)?;
+        let wanted = self.function.set_up(&mut self.base)?;
+        if wanted.is_empty() {
+            dbg_print!("VIRTIO: the device has no queue");
+            return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
+        }
+        self.base.wanted = wanted;
+        Ok(())
     }
 
+    /// DRIVER_OK, and the requests that were with the device before a reset once more.
+    pub(super) fn go_live(&mut self) {
+        self.base.go_live();
+    }
+
+    /// Resets the device and begins anew, with everything.
+    pub(super) fn recover(&mut self, device: &mut WdfDevice) {
+        self.base.resets += 1;
+        if let Some(load) = &mut self.base.load {
+            load.resets += 1;
+            if load.resets > MOST_RESETS {
+                dbg_print!("VIRTIO: no progress after {MOST_RESETS} resets");
+                self.base.give_up();
+                device.set_failed(NtStatus::IO_DEVICE_ERROR);
+                return;
+            }
+        }
+        let again = self
+            .negotiate()
+            .inspect_err(|_| self.base.give_up())
+            .and_then(|()| self.base.configure(device));
+        match again {
+            Ok(()) => self.go_live(),
+            Err(_) if device.line_is_wanted() => {}
+            Err(status) => device.set_failed(status),
+        }
+    }
+}
+
+impl Base {
     fn add_status(&mut self, transport: &Transport, bits: u8) {
         self.status |= bits;
         transport.set_status(self.status);
@@ -55,14 +88,14 @@ impl Block {
         Err(NtStatus::IO_TIMEOUT)
     }
 
-    /// Reset to FEATURES_OK, and what the features allow to be read.
-    pub(super) fn negotiate(&mut self) -> Result<(), NtStatus> {
+    /// Reset to FEATURES_OK.
+    fn negotiate(&mut self, features: u64) -> Result<(), NtStatus> {
         self.reset()?;
         let transport = self.registers()?;
         self.add_status(&transport, status::ACKNOWLEDGE);
         self.add_status(&transport, status::DRIVER);
-        self.features = transport.offered() & WANTED;
-        if self.features & feature::VERSION_1 == 0 {
+        self.features = transport.offered() & features;
+        if !self.has(feature::VERSION_1) {
             dbg_print!("VIRTIO: VERSION_1 is not offered");
             return Err(NtStatus::DEVICE_FEATURE_NOT_SUPPORTED);
         }
@@ -72,22 +105,6 @@ impl Block {
         {
             dbg_print!("VIRTIO: the device refuses the features");
             return Err(NtStatus::DEVICE_FEATURE_NOT_SUPPORTED);
-        }
-        (self.capacity, self.generation) = transport.capacity();
-        dbg_print!("VIRTIO: capacity {} sectors", self.capacity);
-        let device_queues = if self.features & feature::BLK_MQ != 0 {
-            transport.config_queues()
-        } else {
-            1
-        };
-        self.used = self
-            .settings
-            .queues
-            .min(device_queues)
-            .min(transport.queues());
-        if self.used == 0 {
-            dbg_print!("VIRTIO: the device has no queue");
-            return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
         }
         Ok(())
     }
@@ -115,19 +132,21 @@ impl Block {
             return Ok(());
         }
         self.programmed = true;
+        let indices: Vec<u16> = self.wanted.iter().map(|wanted| wanted.index).collect();
         let mapper = Mapper {
             transport: &transport,
             messages: &self.messages,
+            queues: &indices,
             mistakes: self.settings.mistakes,
         };
-        let (messages, queues) = (self.messages.len(), self.used);
-        let plans = plans(messages, queues.into(), self.settings.mistakes);
+        let (messages, queues) = (self.messages.len(), self.used());
+        let plans = plans(messages, queues, self.settings.mistakes);
         if plans.first() != Some(&Plan::PerQueue) {
             dbg_print!("VIRTIO: messages {messages}, queues {queues}: not one for each");
         }
         for plan in plans {
-            if mapper.map_config(plan) && mapper.map_queues(plan, self.used) {
-                mapper.report(plan, self.used);
+            if mapper.map_config(plan) && mapper.map_queues(plan) {
+                mapper.report(plan);
                 self.plan = plan;
                 return Ok(());
             }
@@ -142,22 +161,29 @@ impl Block {
     fn enable_queues(&mut self) -> Result<(), NtStatus> {
         let transport = self.registers()?;
         let features = Features {
-            event_idx: self.features & feature::EVENT_IDX != 0,
-            indirect: self.features & feature::INDIRECT_DESC != 0,
+            event_idx: self.has(feature::EVENT_IDX),
+            indirect: self.has(feature::INDIRECT_DESC),
         };
-        for n in 0..self.used {
-            transport.select(n);
+        for place in 0..self.used() {
+            let Wanted { index, depth } = self.wanted[place];
+            transport.select(index);
             let offered = transport.queue_size();
             let size = Queue::size_for(offered);
-            if self.queues.len() == usize::from(n) {
-                let queue = Queue::new(n, self.settings.depth);
-                self.queues
-                    .push(queue.ok_or(NtStatus::INSUFFICIENT_RESOURCES)?);
-            }
-            let queue = &mut self.queues[usize::from(n)];
+            let known = self.queues.iter().position(|queue| queue.index == index);
+            let found = match known {
+                Some(found) => found,
+                None => {
+                    let queue = Queue::new(index, depth);
+                    self.queues
+                        .push(queue.ok_or(NtStatus::INSUFFICIENT_RESOURCES)?);
+                    self.queues.len() - 1
+                }
+            };
+            self.queues.swap(place, found);
+            let queue = &mut self.queues[place];
             queue.begin(size, features, transport.notify_window());
             if queue.depth() == 0 {
-                dbg_print!("VIRTIO: queue {n} has size {offered}");
+                dbg_print!("VIRTIO: queue {index} has size {offered}");
                 return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
             }
             if size != offered {
@@ -170,20 +196,18 @@ impl Block {
         Ok(())
     }
 
-    /// DRIVER_OK, and the requests that were with the device before a reset once more.
-    pub(super) fn go_live(&mut self) {
+    fn go_live(&mut self) {
         let Some(transport) = self.transport else {
             return;
         };
-        let used = usize::from(self.used).min(self.queues.len());
         if self.makes(Mistake::NotifyBeforeDriverOk) {
-            self.queues[..used].iter().for_each(Queue::notify);
+            self.active().iter().for_each(Queue::notify);
         }
         self.add_status(&transport, status::DRIVER_OK);
         self.live = true;
         dbg_print!("VIRTIO: status {:#04x}", transport.status());
-        let deadline = time::now() + self.settings.timeout_ms * 1000;
-        for queue in &mut self.queues[..used] {
+        let deadline = self.time_limit();
+        for queue in self.active() {
             for n in 0..queue.slots.len() {
                 if queue.slots[n].state == State::InFlight {
                     queue.slots[n].state = State::Free;
@@ -213,102 +237,5 @@ impl Block {
         {
             dbg_print!("VIRTIO: the device does not stop: {status}");
         }
-    }
-
-    /// Resets the device and begins anew, with everything.
-    pub(super) fn recover(&mut self, device: &mut WdfDevice) {
-        self.resets += 1;
-        if let Some(load) = &mut self.load {
-            load.resets += 1;
-            if load.resets > MOST_RESETS {
-                dbg_print!("VIRTIO: no progress after {MOST_RESETS} resets");
-                self.give_up();
-                device.set_failed(NtStatus::IO_DEVICE_ERROR);
-                return;
-            }
-        }
-        let again = self
-            .negotiate()
-            .inspect_err(|_| self.give_up())
-            .and_then(|()| self.configure(device));
-        match again {
-            Ok(()) => self.go_live(),
-            Err(_) if device.line_is_wanted() => {}
-            Err(status) => device.set_failed(status),
-        }
-    }
-
-    /// The DPC of a message, or of the line.
-    pub(super) fn on_message(&mut self, message: u32) {
-        if !self.live {
-            return;
-        }
-        match self.plan {
-            Plan::PerQueue if message == 0 => self.on_config_change(),
-            Plan::PerQueue => self.take_used((message - 1) as usize),
-            Plan::Shared => {
-                self.take_all_used();
-                self.look_for_change();
-            }
-            Plan::IsrStatus => {
-                let bits = self.isr.take();
-                if bits & isr::QUEUE != 0 {
-                    self.take_all_used();
-                }
-                if bits & isr::CONFIG != 0 {
-                    self.on_config_change();
-                }
-            }
-        }
-    }
-
-    pub(super) fn take_used(&mut self, n: usize) {
-        let used = usize::from(self.used);
-        let Some(queue) = self.queues[..used].get_mut(n) else {
-            return;
-        };
-        match queue.harvest() {
-            Ok(0) => {}
-            Ok(_) => dispatch::progress(),
-            Err(_) => self.ring_error = true,
-        }
-    }
-
-    fn take_all_used(&mut self) {
-        (0..usize::from(self.used)).for_each(|n| self.take_used(n));
-    }
-
-    /// A message that may be about the configuration: the generation tells, or the status.
-    fn look_for_change(&mut self) {
-        let Some(transport) = self.transport else {
-            return;
-        };
-        if transport.generation() != self.generation {
-            self.on_config_change();
-        } else {
-            self.look_at_status(&transport);
-        }
-    }
-
-    fn look_at_status(&mut self, transport: &Transport) {
-        let needs_reset = transport.status() & status::NEEDS_RESET != 0;
-        if needs_reset && !self.makes(Mistake::IgnoresNeedsReset) {
-            self.needs_reset = true;
-        }
-    }
-
-    fn on_config_change(&mut self) {
-        let Some(transport) = self.transport else {
-            return;
-        };
-        dispatch::progress();
-        self.look_at_status(&transport);
-        let (capacity, generation) = transport.capacity();
-        if capacity != self.capacity {
-            dbg_print!("VIRTIO: capacity {capacity} sectors");
-        }
-        (self.capacity, self.generation) = (capacity, generation);
-        self.changes += 1;
-        self.change = Some(format!("capacity={capacity}"));
     }
 }

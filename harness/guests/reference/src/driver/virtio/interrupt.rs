@@ -1,4 +1,4 @@
-//! The block driver's ISR.
+//! The ISR of a virtio driver.
 
 use super::spec::isr;
 use crate::driver::mistake::{Mistake, Mistakes};

@@ -1,10 +1,10 @@
-//! A split virtqueue and the requests on it (virtio 1.3, 2.7 and 5.2.6).
+//! A split virtqueue and the requests on it (virtio 1.3, 2.7), whatever they ask for.
 //!
 //! Each request has a slot of its own: three descriptors, or one that points to an indirect table,
-//! and memory for header, status and data. So there is no free list, and a used element that names
-//! no slot in flight is seen at once.
+//! and memory for what goes out, for the answer, and for data. So there is no free list, and a used
+//! element that names no slot in flight is seen at once.
 
-use super::spec::{request, ring};
+use super::spec::ring;
 use crate::dbg_print;
 use crate::hal::mem;
 use crate::hal::mmio::Mmio;
@@ -20,26 +20,50 @@ const USED: usize = 2048;
 const RING_MEMORY: usize = 4096;
 
 /// Offsets in a slot's memory, in bytes.
-mod slot {
-    pub const HEADER: usize = 0;
-    pub const STATUS: usize = 16;
-    pub const SEGMENT: usize = 32;
-    pub const TABLE: usize = 64;
-    pub const SIZE: usize = 128;
-    pub const HEADER_SIZE: u32 = 16;
-    pub const SEGMENT_SIZE: u32 = 16;
+pub mod slot {
+    /// What the driver tells the device: 64 bytes.
+    pub const OUT: usize = 0;
+    /// What the device answers: 112 bytes.
+    pub const IN: usize = 64;
+    /// The indirect table: as many descriptors as a request can have.
+    pub const TABLE: usize = 176;
+    pub const SIZE: usize = 256;
+    /// The first byte of an answer that the device has not written yet.
+    pub const NO_ANSWER: u8 = 0xff;
 }
 
-/// What a request asks for.
+/// A piece of a request: memory, and which way it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// `request::IN` and so on.
-    pub kind: u32,
-    /// First sector.
-    pub sector: u64,
-    /// Bytes of data.
+pub struct Part {
+    /// Physical address.
+    pub address: u64,
+    /// Bytes.
     pub length: u32,
+    /// Whether the device writes it.
+    pub writable: bool,
 }
+
+impl Part {
+    /// The first `length` bytes of `memory` for the device to read.
+    pub fn out(memory: Mmio, length: u32) -> Self {
+        Self {
+            address: memory.address(),
+            length,
+            writable: false,
+        }
+    }
+
+    /// The first `length` bytes of `memory` for the device to write.
+    pub fn into(memory: Mmio, length: u32) -> Self {
+        Self {
+            writable: true,
+            ..Self::out(memory, length)
+        }
+    }
+}
+
+/// The pieces of a request in their order; there is at least one.
+pub type Parts = [Option<Part>; PARTS as usize];
 
 /// Where a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,26 +72,48 @@ pub enum State {
     Free,
     /// With the device.
     InFlight,
-    /// Back, with this status.
-    Done(u8),
+    /// Back, and the device says that it has written so many bytes.
+    Done(u32),
 }
 
 /// A request's place.
 pub struct Slot {
     /// Where it is.
     pub state: State,
-    /// What it asks for.
-    pub request: Request,
+    /// Its pieces. Whoever submits it has written them down.
+    pub parts: Parts,
     /// When it is late, in microseconds since boot.
     pub deadline: u64,
     /// Whether it has been issued a second time.
     pub retried: bool,
     /// Whether it was seen in the used ring, late, and its interrupt is given a little longer.
     pub suspected: bool,
-    /// The block of the load that it is about.
-    pub block: u64,
+    /// What the driver knows it by: the block of a load, for example.
+    pub tag: u64,
     memory: Mmio,
     data: Option<Mmio>,
+}
+
+impl Slot {
+    /// Memory for what goes out, from `offset` on.
+    pub fn out(&self, offset: usize) -> Mmio {
+        self.window(slot::OUT + offset)
+    }
+
+    /// Memory for the answer.
+    pub fn answer(&self) -> Mmio {
+        self.window(slot::IN)
+    }
+
+    /// Data memory, if there is some.
+    pub fn data(&self) -> Option<Mmio> {
+        self.data
+    }
+
+    fn window(&self, offset: usize) -> Mmio {
+        let memory = self.memory.part(offset, slot::SIZE - offset);
+        memory.unwrap_or(self.memory)
+    }
 }
 
 /// The features that change how a queue works.
@@ -105,15 +151,11 @@ impl Queue {
             .map(|n| {
                 Some(Slot {
                     state: State::Free,
-                    request: Request {
-                        kind: request::IN,
-                        sector: 0,
-                        length: 0,
-                    },
+                    parts: [None; PARTS as usize],
                     deadline: 0,
                     retried: false,
                     suspected: false,
-                    block: 0,
+                    tag: 0,
                     memory: requests.part(n * slot::SIZE, slot::SIZE)?,
                     data: None,
                 })
@@ -179,6 +221,21 @@ impl Queue {
         }
     }
 
+    /// A slot that is free and fits into the ring.
+    pub fn free(&self) -> Option<usize> {
+        let free = |slot: &Slot| slot.state == State::Free;
+        self.slots[..self.depth()].iter().position(free)
+    }
+
+    /// When the first request in flight is late, in microseconds since boot.
+    pub fn deadline(&self) -> Option<u64> {
+        let flying = self
+            .slots
+            .iter()
+            .filter(|slot| slot.state == State::InFlight);
+        flying.map(|slot| slot.deadline).min()
+    }
+
     /// Whether a request is with the device.
     pub fn in_flight(&self) -> usize {
         let flying = |slot: &&Slot| slot.state == State::InFlight;
@@ -221,43 +278,18 @@ impl Queue {
         }
     }
 
-    /// Writes slot `n`'s header and descriptors. The result is the head's number.
+    /// Writes slot `n`'s descriptors. The result is the head's number.
     fn describe(&self, n: usize) -> u16 {
-        let Slot {
-            memory,
-            data,
-            request,
-            ..
-        } = &self.slots[n];
-        memory.write(slot::HEADER, request.kind);
-        memory.write(slot::HEADER + 4, 0u32);
-        memory.write(slot::STATUS, request::NO_STATUS);
-        let at = |offset: usize| memory.address() + offset as u64;
-        let ranged = matches!(request.kind, request::DISCARD | request::WRITE_ZEROES);
-        let sector = if ranged { 0 } else { request.sector };
-        memory.write(slot::HEADER + 8, sector);
-        let middle = if ranged {
-            memory.write(slot::SEGMENT, request.sector);
-            let sectors = u64::from(request.length) / request::SECTOR;
-            memory.write(slot::SEGMENT + 8, sectors as u32);
-            memory.write(slot::SEGMENT + 12, 0u32);
-            Some((at(slot::SEGMENT), slot::SEGMENT_SIZE, 0))
-        } else {
-            let flags = if request.kind == request::IN {
-                ring::WRITE
-            } else {
-                0
-            };
-            let data = data.filter(|_| request.length > 0);
-            data.map(|data| (data.address(), request.length, flags))
-        };
-        let head = Some((at(slot::HEADER), slot::HEADER_SIZE, 0));
-        let tail = Some((at(slot::STATUS), 1, ring::WRITE));
-        let parts = [head, middle, tail];
+        let Slot { memory, parts, .. } = &self.slots[n];
+        memory.write(slot::IN, slot::NO_ANSWER);
         if self.features.indirect {
             let count = Self::chain(*memory, slot::TABLE, 0, parts);
             let length = u32::from(count) * ring::DESCRIPTOR as u32;
-            let table = (at(slot::TABLE), length, ring::INDIRECT);
+            let table = (
+                memory.address() + slot::TABLE as u64,
+                length,
+                ring::INDIRECT,
+            );
             Self::descriptor(self.rings, n * ring::DESCRIPTOR, table, 0);
             n as u16
         } else {
@@ -269,9 +301,11 @@ impl Queue {
     }
 
     /// Writes a chain of the parts that are there, from `base` on; `first` is its first number.
-    fn chain(table: Mmio, base: usize, first: u16, parts: [Option<(u64, u32, u16)>; 3]) -> u16 {
+    fn chain(table: Mmio, base: usize, first: u16, parts: &Parts) -> u16 {
         let last = parts.iter().flatten().count() as u16 - 1;
-        for (k, (address, length, flags)) in (0u16..).zip(parts.into_iter().flatten()) {
+        for (k, part) in (0u16..).zip(parts.iter().flatten()) {
+            let (address, length) = (part.address, part.length);
+            let flags = if part.writable { ring::WRITE } else { 0 };
             let (next, more) = if k < last {
                 (first + k + 1, ring::NEXT)
             } else {
@@ -328,8 +362,9 @@ impl Queue {
             let place = usize::from(self.last_used % self.size);
             let at = USED + ring::ENTRIES + ring::USED_ELEMENT * place;
             let id: u32 = self.rings.read(at);
+            let length: u32 = self.rings.read(at + 4);
             self.last_used = self.last_used.wrapping_add(1);
-            back += usize::from(self.complete(id));
+            back += usize::from(self.complete(id, length));
             if self.features.event_idx {
                 let event = self.available() + ring::ENTRIES + 2 * usize::from(self.size);
                 self.rings.write(event, self.last_used);
@@ -338,7 +373,7 @@ impl Queue {
         }
     }
 
-    fn complete(&mut self, id: u32) -> bool {
+    fn complete(&mut self, id: u32, length: u32) -> bool {
         let each = if self.features.indirect { 1 } else { PARTS };
         let slot = id
             .is_multiple_of(u32::from(each))
@@ -347,7 +382,7 @@ impl Queue {
             .filter(|slot| slot.state == State::InFlight);
         match slot {
             Some(slot) => {
-                slot.state = State::Done(slot.memory.read(slot::STATUS));
+                slot.state = State::Done(length);
                 true
             }
             None => {

@@ -75,7 +75,7 @@ pub mod feature {
 }
 
 /// `struct virtio_blk_config` (5.2.4), in bytes.
-pub mod config {
+pub mod block {
     pub const CAPACITY: usize = 0;
     pub const NUM_QUEUES: usize = 34;
 }
@@ -87,8 +87,6 @@ pub mod request {
     pub const FLUSH: u32 = 4;
     pub const DISCARD: u32 = 11;
     pub const WRITE_ZEROES: u32 = 13;
-    /// The status byte before the device has written it.
-    pub const NO_STATUS: u8 = 0xff;
     pub const OK: u8 = 0;
     /// Bytes of a sector.
     pub const SECTOR: u64 = 512;

@@ -1,6 +1,6 @@
 //! The registers of a modern virtio PCI function, each by its own width (virtio 1.3, 4.1).
 
-use super::spec::{cap, common, config, status};
+use super::spec::{cap, common, status};
 use crate::hal::mmio::Mmio;
 use crate::hal::pci::{Function, capability};
 use alloc::vec::Vec;
@@ -15,7 +15,7 @@ pub struct Transport {
     notify: Mmio,
     multiplier: u32,
     isr: Mmio,
-    device: Mmio,
+    device: Option<Mmio>,
 }
 
 impl Transport {
@@ -46,7 +46,7 @@ impl Transport {
             notify,
             multiplier: function.read32(at + cap::NOTIFY_MULTIPLIER),
             isr: window(cap::ISR)?.0,
-            device: window(cap::DEVICE)?.0,
+            device: window(cap::DEVICE).map(|found| found.0),
         })
     }
 
@@ -98,32 +98,19 @@ impl Transport {
     }
 
     /// Reads something of the device configuration between two equal generations (2.5.1). The
-    /// second value is that generation.
-    pub fn config<T>(&self, read: impl Fn(Mmio) -> T) -> (T, u8) {
+    /// second value is that generation. `None` when there is no configuration.
+    pub fn config<T>(&self, read: impl Fn(Mmio) -> T) -> Option<(T, u8)> {
+        let device = self.device?;
         let mut before = self.generation();
         for _ in 1..MOST_READS {
-            let value = read(self.device);
+            let value = read(device);
             let after = self.generation();
             if before == after {
-                return (value, after);
+                return Some((value, after));
             }
             before = after;
         }
-        (read(self.device), before)
-    }
-
-    /// The capacity in sectors of 512 bytes, and the generation it belongs to.
-    pub fn capacity(&self) -> (u64, u8) {
-        self.config(|device| {
-            let low: u32 = device.read(config::CAPACITY);
-            let high: u32 = device.read(config::CAPACITY + 4);
-            u64::from(high) << 32 | u64::from(low)
-        })
-    }
-
-    /// The block device's own `num_queues`; only with its feature.
-    pub fn config_queues(&self) -> u16 {
-        self.config(|device| device.read(config::NUM_QUEUES)).0
+        Some((read(device), before))
     }
 
     /// Selects the queue that the following fields are about.

@@ -14,7 +14,7 @@ use core::fmt;
 /// How the device's events are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// Message 0 is the configuration, message `i + 1` is queue `i`.
+    /// Message 0 is the configuration, message `i + 1` is the `i`th queue in use.
     PerQueue,
     /// Message 0 is everything.
     Shared,
@@ -71,6 +71,8 @@ pub struct Mapper<'a> {
     pub transport: &'a Transport,
     /// The messages that are there, by number.
     pub messages: &'a [Info],
+    /// The numbers of the queues in use.
+    pub queues: &'a [u16],
     /// What to do wrong.
     pub mistakes: Mistakes,
 }
@@ -81,14 +83,18 @@ impl Mapper<'_> {
         self.map(Event::Config, self.vector(plan, Event::Config))
     }
 
-    /// Maps queues 0 to `queues - 1`. `false` when the device refuses one.
-    pub fn map_queues(&self, plan: Plan, queues: u16) -> bool {
-        (0..queues).all(|n| self.map(Event::Queue(n), self.vector(plan, Event::Queue(n))))
+    /// Maps the queues in use. `false` when the device refuses one.
+    pub fn map_queues(&self, plan: Plan) -> bool {
+        let mut queues = self.queues.iter().map(|&index| Event::Queue(index));
+        queues.all(|event| self.map(event, self.vector(plan, event)))
     }
 
     fn vector(&self, plan: Plan, event: Event) -> u16 {
         let message = match (plan, event) {
-            (Plan::PerQueue, Event::Queue(n)) => usize::from(n) + 1,
+            (Plan::PerQueue, Event::Queue(index)) => {
+                let place = self.queues.iter().position(|&queue| queue == index);
+                place.map_or(0, |place| place + 1)
+            }
             _ => 0,
         };
         let Some(info) = self.messages.get(message) else {
@@ -126,8 +132,9 @@ impl Mapper<'_> {
     }
 
     /// Says which vector each event has.
-    pub fn report(&self, plan: Plan, queues: u16) {
-        for event in core::iter::once(Event::Config).chain((0..queues).map(Event::Queue)) {
+    pub fn report(&self, plan: Plan) {
+        let queues = self.queues.iter().map(|&index| Event::Queue(index));
+        for event in core::iter::once(Event::Config).chain(queues) {
             dbg_print!("VIRTIO: {event} uses vector {}", self.vector(plan, event));
         }
     }

@@ -1,0 +1,52 @@
+//! What a kind of device adds to what all virtio devices have.
+
+use super::base::{Base, Tally};
+use crate::driver::Settings;
+use crate::driver::args::Args;
+use crate::nt::status::NtStatus;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// A queue that a driver wants to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its number.
+    pub index: u16,
+    /// Requests that are to be on it at once.
+    pub depth: u16,
+}
+
+/// A kind of device: the features it wants, its configuration, its queues, its loads. Queues are
+/// named by their place in the list that `set_up` returned.
+pub trait Function {
+    /// Features that the driver accepts when they are offered, beside those of the transport.
+    const FEATURES: u64;
+    /// What its loads count.
+    const COUNTED: &'static str;
+
+    /// The function of one device.
+    fn new(settings: Settings) -> Self;
+
+    /// After FEATURES_OK: reads the configuration that the features allow, and says which queues
+    /// are to be used.
+    ///
+    /// # Errors
+    /// The device can't be used.
+    fn set_up(&mut self, base: &mut Base) -> Result<Vec<Wanted>, NtStatus>;
+
+    /// After a change of the configuration: reads it again. The result is what `wait-config` says.
+    fn config_changed(&mut self, base: &mut Base) -> String;
+
+    /// Begins a load.
+    ///
+    /// # Errors
+    /// A word for what is wrong with the arguments.
+    fn begin(&mut self, base: &mut Base, args: &Args) -> Result<(), &'static str>;
+
+    /// Goes on with the load: takes what is done and, unless there is a reason to end it, asks for
+    /// more. Whether the load is over.
+    fn go_on(&mut self, base: &mut Base, tally: &mut Tally) -> bool;
+
+    /// `key=value` for the `state` command.
+    fn state(&self) -> String;
+}
