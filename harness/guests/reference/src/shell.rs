@@ -2,8 +2,8 @@
 
 use crate::driver::args::Args;
 use crate::driver::port_card::{self, PortCard};
-use crate::driver::virtio::BlockDriver;
 use crate::driver::virtio::spec;
+use crate::driver::virtio::{BlockDriver, ConsoleDriver, RngDriver};
 use crate::driver::{AnyDriver, Outcome, Settings, Workload};
 use crate::hal::pci::Function;
 use crate::hal::{self, Exit, console, time};
@@ -66,14 +66,25 @@ pub fn run(params: &Params) -> ! {
 }
 
 fn driver_for(identity: (u16, u16), settings: Settings) -> Option<(&'static str, AnyDriver)> {
-    if identity == (spec::VENDOR, spec::BLOCK_DEVICE) {
-        let driver = Box::new(BlockDriver::new(settings));
-        Some(("block", AnyDriver::Block(driver)))
-    } else if identity == port_card::IDENTITY {
+    if identity == port_card::IDENTITY {
         let driver = Box::new(PortCard::new(settings));
-        Some(("port-card", AnyDriver::Ports(driver)))
-    } else {
-        None
+        return Some(("port-card", AnyDriver::Ports(driver)));
+    }
+    let (vendor, device) = identity;
+    match (vendor == spec::VENDOR).then_some(device)? {
+        spec::device::BLOCK => {
+            let driver = Box::new(BlockDriver::new(settings));
+            Some(("block", AnyDriver::Block(driver)))
+        }
+        spec::device::CONSOLE => {
+            let driver = Box::new(ConsoleDriver::new(settings));
+            Some(("console", AnyDriver::Console(driver)))
+        }
+        spec::device::RNG => {
+            let driver = Box::new(RngDriver::new(settings));
+            Some(("rng", AnyDriver::Rng(driver)))
+        }
+        _ => None,
     }
 }
 

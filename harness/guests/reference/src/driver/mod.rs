@@ -1,4 +1,4 @@
-//! The drivers under the model: a virtio block driver and one for the port-card.
+//! The drivers under the model: virtio drivers and one for the port-card.
 //!
 //! They are correct unless told otherwise; see `mistake`.
 
@@ -116,6 +116,10 @@ pub trait Workload: Driver {
 pub enum AnyDriver {
     /// virtio block.
     Block(alloc::boxed::Box<virtio::BlockDriver>),
+    /// virtio console.
+    Console(alloc::boxed::Box<virtio::ConsoleDriver>),
+    /// virtio entropy.
+    Rng(alloc::boxed::Box<virtio::RngDriver>),
     /// Port-card.
     Ports(alloc::boxed::Box<port_card::PortCard>),
 }
@@ -124,6 +128,8 @@ macro_rules! either {
     ($self:ident, $driver:ident => $call:expr) => {
         match $self {
             Self::Block($driver) => $call,
+            Self::Console($driver) => $call,
+            Self::Rng($driver) => $call,
             Self::Ports($driver) => $call,
         }
     };

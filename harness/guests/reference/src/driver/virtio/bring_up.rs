@@ -38,6 +38,9 @@ impl<F: Function> Virtio<F> {
     /// DRIVER_OK, and the requests that were with the device before a reset once more.
     pub(super) fn go_live(&mut self) {
         self.base.go_live();
+        if self.base.live {
+            self.function.went_live(&mut self.base);
+        }
     }
 
     /// Resets the device and begins anew, with everything.
@@ -210,8 +213,10 @@ impl Base {
         for queue in self.active() {
             for n in 0..queue.slots.len() {
                 if queue.slots[n].state == State::InFlight {
+                    // Buffers that wait for something to come are never late.
+                    let posted = queue.slots[n].deadline == u64::MAX;
                     queue.slots[n].state = State::Free;
-                    queue.submit(n, deadline);
+                    queue.submit(n, if posted { u64::MAX } else { deadline });
                 }
             }
         }

@@ -34,6 +34,23 @@ pub trait Function {
     /// The device can't be used.
     fn set_up(&mut self, base: &mut Base) -> Result<Vec<Wanted>, NtStatus>;
 
+    /// Right after DRIVER_OK: gives the device what it has to have before it can begin.
+    fn went_live(&mut self, _base: &mut Base) {}
+
+    /// After the interrupts' work, while the device is live: takes what came back unasked.
+    fn serve(&mut self, _base: &mut Base) {}
+
+    /// Something is late, and the device has not used it. `false`: the device is to be reset.
+    fn timed_out(&mut self, _base: &mut Base, _place: usize, _slot: usize) -> bool {
+        false
+    }
+
+    /// When `go_on` wants to be called again at the latest, beside the requests' time limits, in
+    /// microseconds since boot.
+    fn deadline(&self) -> u64 {
+        u64::MAX
+    }
+
     /// After a change of the configuration: reads it again. The result is what `wait-config` says.
     fn config_changed(&mut self, base: &mut Base) -> String;
 

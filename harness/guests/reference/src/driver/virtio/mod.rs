@@ -5,12 +5,15 @@ mod arrival;
 mod base;
 pub mod block;
 mod bring_up;
+mod console;
 
 mod function;
 mod interrupt;
 mod pattern;
 mod queue;
+mod receive;
 mod resources;
+mod rng;
 pub mod spec;
 mod transport;
 mod vectors;
@@ -30,8 +33,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use base::Base;
 use block::Block;
+use console::Console;
 
 use function::Function;
+use rng::Rng;
 use transport::Transport;
 use vectors::Plan;
 
@@ -40,6 +45,10 @@ const MOST_MESSAGES: usize = 17;
 
 /// The driver of a virtio block device.
 pub type BlockDriver = Virtio<Block>;
+/// The driver of a virtio console.
+pub type ConsoleDriver = Virtio<Console>;
+/// The driver of a virtio entropy device.
+pub type RngDriver = Virtio<Rng>;
 
 /// A driver's device context.
 pub struct Virtio<F> {
@@ -117,6 +126,9 @@ impl<F: Function> Driver for Virtio<F> {
         if self.base.live && (needs_reset || broken) {
             self.recover(device);
         }
+        if self.base.live {
+            self.function.serve(&mut self.base);
+        }
     }
 }
 
@@ -168,7 +180,8 @@ impl<F: Function> Workload for Virtio<F> {
 
     fn deadline(&self) -> u64 {
         let deadlines = self.base.queues.iter().filter_map(queue::Queue::deadline);
-        deadlines.min().unwrap_or(u64::MAX)
+        let own = self.function.deadline();
+        deadlines.fold(own, u64::min)
     }
 
     fn state(&mut self, device: &WdfDevice) -> String {

@@ -90,6 +90,8 @@ pub struct Slot {
     pub suspected: bool,
     /// What the driver knows it by: the block of a load, for example.
     pub tag: u64,
+    /// When it came back: a number that grows with each request of the queue.
+    order: u64,
     memory: Mmio,
     data: Option<Mmio>,
 }
@@ -131,12 +133,16 @@ pub struct Queue {
     pub index: u16,
     /// Requests that it can hold.
     pub slots: Vec<Slot>,
+    /// Whether something was seen in the used ring, late, and its interrupt is given a little longer.
+    pub suspected: bool,
     size: u16,
     features: Features,
     rings: Mmio,
     notify: Option<Mmio>,
     next: u16,
     last_used: u16,
+    /// Requests that have come back since the queue was made.
+    completed: u64,
 }
 
 /// The device has moved its index by more than there was.
@@ -156,6 +162,7 @@ impl Queue {
                     retried: false,
                     suspected: false,
                     tag: 0,
+                    order: 0,
                     memory: requests.part(n * slot::SIZE, slot::SIZE)?,
                     data: None,
                 })
@@ -164,12 +171,14 @@ impl Queue {
         Some(Self {
             index,
             slots,
+            suspected: false,
             size: 0,
             features: Features::default(),
             rings,
             notify: None,
             next: 0,
             last_used: 0,
+            completed: 0,
         })
     }
 
@@ -227,6 +236,20 @@ impl Queue {
         self.slots[..self.depth()].iter().position(free)
     }
 
+    /// Of the requests that are back, the one that came first.
+    pub fn oldest_done(&self) -> Option<usize> {
+        let done = |n: &usize| matches!(self.slots[*n].state, State::Done(_));
+        let done = (0..self.slots.len()).filter(done);
+        done.min_by_key(|&n| self.slots[n].order)
+    }
+
+    /// Frees the slots of all requests that are back. The result is how many.
+    pub fn retire(&mut self) -> usize {
+        let done = |slot: &&mut Slot| matches!(slot.state, State::Done(_));
+        let done = self.slots.iter_mut().filter(done);
+        done.map(|slot| slot.state = State::Free).count()
+    }
+
     /// When the first request in flight is late, in microseconds since boot.
     pub fn deadline(&self) -> Option<u64> {
         let flying = self
@@ -244,6 +267,22 @@ impl Queue {
 
     /// Makes slot `n`'s request available and notifies the device if it wants to be.
     pub fn submit(&mut self, n: usize, deadline: u64) {
+        self.submit_all([n], deadline);
+    }
+
+    /// Makes the requests of these slots available and notifies the device once, if it wants to be.
+    pub fn submit_all(&mut self, slots: impl IntoIterator<Item = usize>, deadline: u64) {
+        let old = self.next;
+        for n in slots {
+            self.expose(n, deadline);
+        }
+        fence(Ordering::SeqCst);
+        if self.next != old && self.wants_notification(old) {
+            self.notify();
+        }
+    }
+
+    fn expose(&mut self, n: usize, deadline: u64) {
         self.slots[n].state = State::InFlight;
         self.slots[n].deadline = deadline;
         self.slots[n].suspected = false;
@@ -255,10 +294,6 @@ impl Queue {
         self.rings.write(entry, head);
         fence(Ordering::SeqCst);
         self.rings.write(available + ring::INDEX, self.next);
-        fence(Ordering::SeqCst);
-        if self.wants_notification(old) {
-            self.notify();
-        }
     }
 
     fn wants_notification(&self, old: u16) -> bool {
@@ -383,6 +418,8 @@ impl Queue {
         match slot {
             Some(slot) => {
                 slot.state = State::Done(length);
+                slot.order = self.completed;
+                self.completed += 1;
                 true
             }
             None => {

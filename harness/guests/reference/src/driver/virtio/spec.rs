@@ -2,8 +2,13 @@
 
 /// Vendor of every virtio device (4.1.2).
 pub const VENDOR: u16 = 0x1af4;
-/// Device id of a modern block device (4.1.2: 0x1040 and the type).
-pub const BLOCK_DEVICE: u16 = 0x1042;
+/// Device ids of modern devices (4.1.2): 0x1040 and the type (5).
+pub mod device {
+    pub const BLOCK: u16 = 0x1042;
+    pub const CONSOLE: u16 = 0x1043;
+    pub const RNG: u16 = 0x1044;
+}
+
 /// "No vector" in the vector fields (4.1.5.1.2).
 pub const NO_VECTOR: u16 = 0xffff;
 
@@ -61,8 +66,9 @@ pub mod isr {
     pub const CONFIG: u8 = 2;
 }
 
-/// Feature bits (5.2.3 and 6).
+/// Feature bits (5.1.3, 5.2.3, 5.3.3, 5.6.3 and 6).
 pub mod feature {
+    pub const CONSOLE_SIZE: u64 = 1 << 0;
     pub const BLK_FLUSH: u64 = 1 << 9;
     pub const BLK_MQ: u64 = 1 << 12;
     pub const BLK_DISCARD: u64 = 1 << 13;
@@ -105,4 +111,10 @@ pub mod ring {
     pub const ENTRIES: usize = 4;
     /// Bytes of a used element.
     pub const USED_ELEMENT: usize = 8;
+}
+
+/// `struct virtio_console_config` (5.3.4), in bytes.
+pub mod console {
+    pub const COLS: usize = 0;
+    pub const ROWS: usize = 2;
 }

@@ -34,6 +34,9 @@ impl<F: Function> Virtio<F> {
     }
 
     fn time_out(&mut self, place: usize, n: usize, device: &mut WdfDevice) {
+        if self.function.timed_out(&mut self.base, place, n) {
+            return;
+        }
         let queue = &mut self.base.queues[place];
         let index = queue.index;
         let again = core::mem::replace(&mut queue.slots[n].retried, true);
