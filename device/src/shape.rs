@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::PortCard;
-use crate::spec::{msi_control, msix_control};
+use crate::spec::{Feature, PortCard, feature_bit, msi_control, msix_control};
 
 /// The most queues a device can have: a vhost-user kick names its queue in eight bits.
 pub const MAX_QUEUES: u16 = 256;
@@ -11,6 +10,14 @@ pub const MAX_QUEUES: u16 = 256;
 pub const MAX_OWN_QUEUES: u16 = 64;
 /// The largest queue (2.7).
 pub const MAX_QUEUE_SIZE: u16 = 32768;
+
+/// The features that a device offers only when `with` names them.
+pub const WITH: &[&str] = &[
+    "IN_ORDER",
+    "NOTIFICATION_DATA",
+    "NOTIF_CONFIG_DATA",
+    "RING_RESET",
+];
 
 /// A `[device]` table as it is written, and as a trace records it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +55,9 @@ pub struct Shape {
     /// Features that are withheld, by name or bit number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<String>,
+    /// Features that are offered on request only, by name: see [`WITH`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<String>,
     /// A vhost-user backend that is not ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<ForeignBackend>,
@@ -90,6 +100,7 @@ impl Kind {
                 "capacity",
                 "file",
                 "without",
+                "with",
                 "backend",
             ],
         }
@@ -148,6 +159,7 @@ impl Shape {
             capacity: default_capacity(),
             file: None,
             without: Vec::new(),
+            with: Vec::new(),
             backend: None,
         }
     }
@@ -158,6 +170,19 @@ impl Shape {
             Kind::Block => self.queues.saturating_add(1),
             Kind::PortCard => 0,
         })
+    }
+
+    /// Whether a feature that is offered on request only was asked for.
+    pub fn asks_for(&self, bit: u8) -> bool {
+        self.with.iter().any(|name| feature_bit(name) == Some(bit))
+    }
+
+    /// The features on request that the function itself adds to those of its backend.
+    pub fn transport_features(&self) -> u128 {
+        Feature::OF_FUNCTION
+            .iter()
+            .filter(|bit| self.asks_for(**bit))
+            .fold(0, |bits, bit| bits | 1 << bit)
     }
 
     /// Checks every value against what can be served.
@@ -248,7 +273,7 @@ impl Shape {
             );
         }
         for name in &self.without {
-            if crate::spec::feature_bit(name)
+            if feature_bit(name)
                 .or_else(|| name.parse().ok())
                 .is_none_or(|bit| bit > 127)
             {
@@ -259,6 +284,34 @@ impl Shape {
                     ),
                 );
             }
+        }
+        self.check_with()
+    }
+
+    fn check_with(&self) -> Result<(), ShapeError> {
+        for name in &self.with {
+            let Some(bit) = feature_bit(name).filter(|_| WITH.contains(&name.as_str())) else {
+                let message = format!(
+                    "`{name}` is not offered on request: expected one of {}",
+                    WITH.join(", ")
+                );
+                return Err(ShapeError {
+                    key: "with",
+                    message,
+                });
+            };
+            let message = if self.attach == Attach::VhostUser && Feature::OF_FUNCTION.contains(&bit)
+            {
+                "is QEMU's to offer; use attach = \"vfio-user\""
+            } else if self.backend.is_some() && !Feature::OF_FUNCTION.contains(&bit) {
+                "is the backend's to offer, and it is not ours"
+            } else {
+                continue;
+            };
+            return Err(ShapeError {
+                key: "with",
+                message: format!("`{name}` {message}"),
+            });
         }
         Ok(())
     }

@@ -32,6 +32,8 @@ pub fn device_features(shape: &Shape) -> u64 {
         blk::VIRTIO_BLK_F_DISCARD,
         blk::VIRTIO_BLK_F_WRITE_ZEROES,
     ];
+    let in_order = common::VIRTIO_F_IN_ORDER;
+    let asked = shape.asks_for(in_order as u8).then_some(in_order);
     let many = (shape.queues > 1).then_some(blk::VIRTIO_BLK_F_MQ);
     let withheld = shape
         .without
@@ -42,6 +44,7 @@ pub fn device_features(shape: &Shape) -> u64 {
     offered
         .into_iter()
         .chain(many)
+        .chain(asked)
         .fold(0, |bits, bit| bits | 1 << bit)
         & !withheld
 }

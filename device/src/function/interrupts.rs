@@ -38,6 +38,13 @@ impl Interrupts {
         }
     }
 
+    /// Nothing waits any more that has this cause.
+    pub fn forget(&mut self, cause: Cause) {
+        for entry in self.entries.iter_mut().chain(&mut self.msi) {
+            entry.pending = entry.pending.filter(|waits| *waits != cause);
+        }
+    }
+
     pub fn line_is_up(&self) -> bool {
         self.line
     }

@@ -14,6 +14,8 @@ mod virtio;
 mod window;
 
 #[cfg(test)]
+mod queue_tests;
+#[cfg(test)]
 pub(crate) mod tests;
 
 pub use bars::{BAR_SIZES, BarLayout, bar_size};

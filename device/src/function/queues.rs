@@ -3,12 +3,17 @@
 use crate::spec::{CommonCfg, NO_VECTOR};
 use crate::trace::QueueSetup;
 
+/// What is added to a queue's index for queue_notif_config_data, so that the two differ.
+const NOTIF_CONFIG_BASE: u16 = 0x5100;
+
 /// The registers of one queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
     pub size: u16,
     pub vector: u16,
     pub enabled: bool,
+    /// It was reset since DRIVER_OK, and may be enabled again.
+    pub was_reset: bool,
     pub desc: u64,
     pub driver: u64,
     pub device: u64,
@@ -20,6 +25,7 @@ impl Queue {
             size,
             vector: NO_VECTOR,
             enabled: false,
+            was_reset: false,
             desc: 0,
             driver: 0,
             device: 0,
@@ -33,6 +39,7 @@ impl Queue {
             CommonCfg::QueueMsixVector => self.vector.into(),
             CommonCfg::QueueEnable => self.enabled.into(),
             CommonCfg::QueueNotifyOff => index.into(),
+            CommonCfg::QueueNotifConfigData => NOTIF_CONFIG_BASE.wrapping_add(index).into(),
             CommonCfg::QueueDescLo => self.desc & 0xffff_ffff,
             CommonCfg::QueueDescHi => self.desc >> 32,
             CommonCfg::QueueDriverLo => self.driver & 0xffff_ffff,
@@ -45,11 +52,21 @@ impl Queue {
 
     /// Writes a register of queue scope. A size that the queue can't have, and a vector beyond the
     /// table, are refused as the specification tells (4.1.4.3.1, 4.1.5.1.2.1).
-    pub fn write(&mut self, register: CommonCfg, val: u64, max_size: u16, table: u16) {
+    pub fn write(
+        &mut self,
+        register: CommonCfg,
+        val: u64,
+        max_size: u16,
+        table: u16,
+        packed: bool,
+    ) {
         let low = |old: u64| (old & !0xffff_ffff) | (val & 0xffff_ffff);
         let high = |old: u64| (old & 0xffff_ffff) | (val << 32);
         match register {
-            CommonCfg::QueueSize if (val as u16).is_power_of_two() && val as u16 <= max_size => {
+            CommonCfg::QueueSize
+                if (val as u16).is_power_of_two() && val as u16 <= max_size
+                    || packed && (1..=max_size).contains(&(val as u16)) =>
+            {
                 self.size = val as u16
             }
             CommonCfg::QueueMsixVector => self.vector = accepted(val as u16, table),
@@ -70,6 +87,7 @@ impl Queue {
             size,
             vector,
             enabled: _,
+            was_reset: _,
             desc,
             driver,
             device,

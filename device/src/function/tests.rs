@@ -11,12 +11,12 @@ use crate::trace::{Cause, IrqKind, Message};
 const FEATURES: u128 = 1 << 32 | 1 << 29 | 1 << 9;
 
 /// A driver's hands on a function.
-struct Bench {
-    function: Function,
+pub(super) struct Bench {
+    pub(super) function: Function,
 }
 
 impl Bench {
-    fn block(queues: u16, msix: u16) -> Self {
+    pub(super) fn block(queues: u16, msix: u16) -> Self {
         let shape = Shape {
             queues,
             msix: Some(msix),
@@ -62,16 +62,23 @@ impl Bench {
         bench
     }
 
-    fn step(&mut self, input: &Input) -> Effects {
+    pub(super) fn step(&mut self, input: &Input) -> Effects {
         self.function.step(0, input)
     }
 
-    fn access(&mut self, op: Op, space: Space, off: u64, width: u8, val: Option<u64>) -> Effects {
+    pub(super) fn access(
+        &mut self,
+        op: Op,
+        space: Space,
+        off: u64,
+        width: u8,
+        val: Option<u64>,
+    ) -> Effects {
         let access = self.function.name(op, space, off, width, val);
         self.step(&Input::Access(access))
     }
 
-    fn config_write(&mut self, off: u64, width: u8, val: u64) -> Effects {
+    pub(super) fn config_write(&mut self, off: u64, width: u8, val: u64) -> Effects {
         self.access(Op::Write, Space::Config, off, width, Some(val))
     }
 
@@ -82,7 +89,7 @@ impl Bench {
         }
     }
 
-    fn wr(&mut self, r: CommonCfg, val: u64) -> Effects {
+    pub(super) fn wr(&mut self, r: CommonCfg, val: u64) -> Effects {
         self.access(
             Op::Write,
             Space::Bar0,
@@ -92,7 +99,7 @@ impl Bench {
         )
     }
 
-    fn rd(&mut self, r: CommonCfg) -> u64 {
+    pub(super) fn rd(&mut self, r: CommonCfg) -> u64 {
         self.read(Space::Bar0, BarLayout::COMMON + r.offset(), r.width())
     }
 
@@ -112,7 +119,7 @@ impl Bench {
         None
     }
 
-    fn enable_msix(&mut self) -> Effects {
+    pub(super) fn enable_msix(&mut self) -> Effects {
         let at = self.capability(crate::spec::cap_id::MSIX, 0).unwrap();
         self.config_write(at + 2, 2, msix_control::ENABLE.into())
     }
@@ -136,7 +143,7 @@ impl Bench {
     }
 }
 
-fn message(entry: u16, cause: Cause) -> Effect {
+pub(super) fn message(entry: u16, cause: Cause) -> Effect {
     Effect::Message(Message {
         kind: IrqKind::Msix,
         entry,

@@ -6,6 +6,11 @@ use super::lanes;
 use super::pci::Pci;
 use super::queues::{Queue, accepted};
 use crate::shape::Shape;
+use virtio_bindings::virtio_config::{
+    VIRTIO_F_NOTIF_CONFIG_DATA as NOTIF_CONFIG_DATA, VIRTIO_F_RING_PACKED as RING_PACKED,
+    VIRTIO_F_RING_RESET as RING_RESET,
+};
+
 use crate::spec::{CommonCfg, Field, NO_VECTOR, Scope, Status, features_ok, isr};
 use crate::trace::{Access, Cause, Effect, Effects, Op, Start};
 
@@ -194,14 +199,15 @@ impl Virtio {
             CommonCfg::DeviceStatus => driver.status.0.into(),
             CommonCfg::ConfigGeneration => self.generation.into(),
             CommonCfg::QueueSelect => driver.select.into(),
-            CommonCfg::QueueNotifConfigData
-            | CommonCfg::QueueReset
-            | CommonCfg::AdminQueueIndex
-            | CommonCfg::AdminQueueNum => 0,
+            CommonCfg::AdminQueueIndex | CommonCfg::AdminQueueNum => 0,
+            // The field exists once the feature is agreed on; it never is the queue's index.
+            CommonCfg::QueueNotifConfigData if !self.agreed(NOTIF_CONFIG_DATA) => 0,
             CommonCfg::QueueSize
             | CommonCfg::QueueMsixVector
             | CommonCfg::QueueEnable
             | CommonCfg::QueueNotifyOff
+            | CommonCfg::QueueNotifConfigData
+            | CommonCfg::QueueReset
             | CommonCfg::QueueDescLo
             | CommonCfg::QueueDescHi
             | CommonCfg::QueueDriverLo
@@ -251,9 +257,13 @@ impl Virtio {
             | CommonCfg::ConfigGeneration
             | CommonCfg::QueueNotifyOff
             | CommonCfg::QueueNotifConfigData
-            | CommonCfg::QueueReset
             | CommonCfg::AdminQueueIndex
             | CommonCfg::AdminQueueNum => {}
+            CommonCfg::QueueReset => {
+                if val == 1 && self.agreed(RING_RESET) {
+                    self.reset_queue(interrupts, effects);
+                }
+            }
             CommonCfg::QueueSize
             | CommonCfg::QueueMsixVector
             | CommonCfg::QueueEnable
@@ -263,15 +273,49 @@ impl Virtio {
             | CommonCfg::QueueDriverHi
             | CommonCfg::QueueDeviceLo
             | CommonCfg::QueueDeviceHi => {
-                // Queues are started at DRIVER_OK and not later (3.1.1); a read-back tells so.
-                let late = register == CommonCfg::QueueEnable && driver.started;
-                if let Some(queue) = driver.queues.get_mut(usize::from(driver.select))
-                    && !late
-                {
-                    queue.write(register, val, self.queue_size, pci.table_size());
+                let packed = driver.features >> RING_PACKED & 1 == 1;
+                let (select, started) = (driver.select, driver.started);
+                let Some(queue) = driver.queues.get_mut(usize::from(select)) else {
+                    return;
+                };
+                // Queues are started at DRIVER_OK and not later (3.1.1), but for one that was
+                // reset (2.6.1.2); a read-back tells so.
+                let enables = register == CommonCfg::QueueEnable && started;
+                if enables && (!queue.was_reset || queue.enabled) {
+                    return;
+                }
+                queue.write(register, val, self.queue_size, pci.table_size(), packed);
+                if enables && queue.enabled {
+                    effects.push(Effect::StartQueue(queue.setup(select)));
+                    self.kick(select, pci, effects);
                 }
             }
         }
+    }
+
+    /// Whether driver and device agreed on a feature: it is offered, and FEATURES_OK is set.
+    fn agreed(&self, bit: u32) -> bool {
+        self.driver.status.has(Status::FEATURES_OK)
+            && (self.offered & self.driver.features) >> bit & 1 == 1
+    }
+
+    /// Resets the selected queue (2.6.1.1): its fields are as after a reset of the device. It is
+    /// over at once, so that queue_reset reads 0 (4.1.4.3.1).
+    fn reset_queue(&mut self, interrupts: &mut Interrupts, effects: &mut Effects) {
+        let driver = &mut self.driver;
+        let select = driver.select;
+        let Some(queue) = driver.queues.get_mut(usize::from(select)) else {
+            return;
+        };
+        if driver.started && queue.enabled {
+            effects.push(Effect::StopQueue { queue: select });
+        }
+        // No notification for the queue comes after its reset (2.6.1.1.1).
+        interrupts.forget(Cause::Queue(select));
+        *queue = Queue {
+            was_reset: true,
+            ..Queue::new(self.queue_size)
+        };
     }
 
     fn set_status(
@@ -340,7 +384,12 @@ impl Virtio {
         effects: &mut Effects,
     ) {
         let driver = &mut self.driver;
-        let Some(vector) = driver.queues.get(usize::from(queue)).map(|q| q.vector) else {
+        let Some(vector) = driver
+            .queues
+            .get(usize::from(queue))
+            .filter(|q| q.enabled)
+            .map(|q| q.vector)
+        else {
             return;
         };
         if !driver.started {

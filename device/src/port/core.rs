@@ -13,7 +13,7 @@ use crate::endpoint::{Endpoint, Nanos};
 use crate::fault::Injector;
 use crate::function::Function;
 use crate::spec::{CommonCfg, Field};
-use crate::trace::{Effect, Input, Op, Part, QueueSetup, What};
+use crate::trace::{Access, Effect, Input, Op, Part, QueueSetup, What};
 
 /// Steps that one input may lead to, such as an error of the backend that breaks the device.
 const MAX_FOLLOW_UPS: usize = 4;
@@ -67,7 +67,7 @@ impl Core {
 
     /// Takes one input, makes what comes of it happen, and records it. Returns the value read.
     pub fn drive(&mut self, input: Input) -> Option<u64> {
-        if is_reset(&input) {
+        if is_reset(&input) || matches!(&input, Input::Access(a) if resets_queue(a)) {
             // What came before the reset is recorded before it.
             self.follow_backend();
         }
@@ -128,6 +128,21 @@ impl Core {
                 }
                 self.observed.end_run();
             }
+            Effect::StartQueue(setup) => {
+                self.running.push(setup);
+                if let Some(backend) = &mut self.backend {
+                    backend.start_queue(&setup, &self.memory)?;
+                }
+            }
+            Effect::StopQueue { queue } => {
+                self.running.retain(|q| q.index != queue);
+                if let Some(backend) = &mut self.backend
+                    && let Err(error) = backend.stop_queue(queue)
+                {
+                    tell(self.dev, &error);
+                }
+                self.observed.end_queue(queue);
+            }
             Effect::Kick { queue } => {
                 if let Some(backend) = &self.backend {
                     backend.kick(queue);
@@ -149,6 +164,8 @@ impl Core {
         let (one, all) = match input {
             Input::Access(a) if a.op == Op::Write && a.field == Some(Field::Notify) => (a.q, false),
             Input::Access(_) if is_reset(input) => (None, true),
+            Input::Access(a) if resets_queue(a) => (a.q, false),
+            Input::Complete { queue, .. } => (Some(*queue), false),
             Input::Used { queue } => (Some(*queue), false),
             _ => return,
         };
@@ -218,6 +235,13 @@ fn is_reset(input: &Input) -> bool {
         Input::FunctionReset => true,
         _ => false,
     }
+}
+
+/// Whether the driver resets a queue.
+fn resets_queue(access: &Access) -> bool {
+    access.op == Op::Write
+        && access.field == Some(Field::Common(CommonCfg::QueueReset))
+        && access.val == Some(1)
 }
 
 fn part_of(input: &Input) -> Part {

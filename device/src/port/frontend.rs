@@ -44,6 +44,8 @@ pub struct Fronted {
     /// None: it broke, and is made anew at the next start.
     frontend: Option<Frontend>,
     transport_features: u64,
+    /// What the backend offers; features of the function alone are nothing to it.
+    offered: u64,
     rings: Vec<Ring>,
     running: Vec<u16>,
     memory_sent: Option<u64>,
@@ -96,6 +98,7 @@ impl Fronted {
                 config_bytes,
                 frontend: Some(frontend),
                 transport_features,
+                offered: features,
                 rings,
                 running: Vec::new(),
                 memory_sent: None,
@@ -141,7 +144,7 @@ impl Fronted {
         let started = send_start(
             frontend,
             start,
-            self.transport_features,
+            (start.features & self.offered) | self.transport_features,
             &self.rings,
             &mut self.memory_sent,
             memory,
@@ -183,17 +186,61 @@ impl Fronted {
     pub fn stop(&mut self) -> Result<(), FrontendError> {
         let mut first = Ok(());
         for queue in std::mem::take(&mut self.running) {
-            if let Some(frontend) = &self.frontend {
-                let stopped = frontend.get_vring_base(usize::from(queue));
-                first = first.and(doing("GET_VRING_BASE", stopped.map(drop)));
-            }
-            if let Some(ring) = self.rings.get(usize::from(queue)) {
-                // What was asked for before the reset is void after it.
-                let _ = ring.kick.read();
-                let _ = ring.call.read();
-            }
+            first = first.and(self.stop_ring(queue));
         }
         self.keep_or_hang_up(first)
+    }
+
+    /// Starts one queue of a device that runs (it was reset, and is enabled again).
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_queue(
+        &mut self,
+        queue: &QueueSetup,
+        memory: &Memory,
+    ) -> Result<(), FrontendError> {
+        check(queue, memory)?;
+        let Some(frontend) = &mut self.frontend else {
+            return Ok(());
+        };
+        if let Some(ring) = self.rings.get(usize::from(queue.index)) {
+            let _ = ring.kick.read();
+            let _ = ring.call.read();
+        }
+        let enable = self.transport_features & PROTOCOL_FEATURES != 0;
+        let started = send_queue(frontend, queue, enable, &self.rings);
+        self.running.push(queue.index);
+        self.keep_or_hang_up(started)
+    }
+
+    /// Stops one queue: when it returns, the backend uses no buffer of it any more.
+    ///
+    /// # Errors
+    /// The backend refuses it.
+    pub fn stop_queue(&mut self, queue: u16) -> Result<(), FrontendError> {
+        if !self.running.contains(&queue) {
+            return Ok(());
+        }
+        self.running.retain(|q| *q != queue);
+        let stopped = self.stop_ring(queue);
+        self.keep_or_hang_up(stopped)
+    }
+
+    fn stop_ring(&self, queue: u16) -> Result<(), FrontendError> {
+        let stopped = match &self.frontend {
+            Some(frontend) => {
+                let base = frontend.get_vring_base(usize::from(queue));
+                doing("GET_VRING_BASE", base.map(drop))
+            }
+            None => Ok(()),
+        };
+        if let Some(ring) = self.rings.get(usize::from(queue)) {
+            // What was asked for before the reset is void after it.
+            let _ = ring.kick.read();
+            let _ = ring.call.read();
+        }
+        stopped
     }
 
     /// Passes a notification on.
@@ -261,36 +308,46 @@ fn check(queue: &QueueSetup, memory: &Memory) -> Result<(), FrontendError> {
 fn send_start(
     frontend: &mut Frontend,
     start: &Start,
-    transport_features: u64,
+    features: u64,
     rings: &[Ring],
     memory_sent: &mut Option<u64>,
     memory: &Memory,
 ) -> Result<(), FrontendError> {
-    let features = start.features | transport_features;
     doing("SET_FEATURES", frontend.set_features(features))?;
     send_memory(frontend, memory_sent, memory)?;
     for queue in &start.queues {
-        let index = usize::from(queue.index);
-        let Some(ring) = rings.get(index) else {
-            continue;
-        };
-        doing("SET_VRING_NUM", frontend.set_vring_num(index, queue.size))?;
-        doing("SET_VRING_BASE", frontend.set_vring_base(index, 0))?;
-        let addresses = VringConfigData {
-            queue_max_size: queue.size,
-            queue_size: queue.size,
-            flags: 0,
-            desc_table_addr: queue.desc,
-            used_ring_addr: queue.device,
-            avail_ring_addr: queue.driver,
-            log_addr: None,
-        };
-        doing("SET_VRING_ADDR", frontend.set_vring_addr(index, &addresses))?;
-        doing("SET_VRING_CALL", frontend.set_vring_call(index, &ring.call))?;
-        doing("SET_VRING_KICK", frontend.set_vring_kick(index, &ring.kick))?;
-        if transport_features & PROTOCOL_FEATURES != 0 {
-            doing("SET_VRING_ENABLE", frontend.set_vring_enable(index, true))?;
-        }
+        send_queue(frontend, queue, features & PROTOCOL_FEATURES != 0, rings)?;
+    }
+    Ok(())
+}
+
+/// Starts one queue.
+fn send_queue(
+    frontend: &mut Frontend,
+    queue: &QueueSetup,
+    enable: bool,
+    rings: &[Ring],
+) -> Result<(), FrontendError> {
+    let index = usize::from(queue.index);
+    let Some(ring) = rings.get(index) else {
+        return Ok(());
+    };
+    doing("SET_VRING_NUM", frontend.set_vring_num(index, queue.size))?;
+    doing("SET_VRING_BASE", frontend.set_vring_base(index, 0))?;
+    let addresses = VringConfigData {
+        queue_max_size: queue.size,
+        queue_size: queue.size,
+        flags: 0,
+        desc_table_addr: queue.desc,
+        used_ring_addr: queue.device,
+        avail_ring_addr: queue.driver,
+        log_addr: None,
+    };
+    doing("SET_VRING_ADDR", frontend.set_vring_addr(index, &addresses))?;
+    doing("SET_VRING_CALL", frontend.set_vring_call(index, &ring.call))?;
+    doing("SET_VRING_KICK", frontend.set_vring_kick(index, &ring.kick))?;
+    if enable {
+        doing("SET_VRING_ENABLE", frontend.set_vring_enable(index, true))?;
     }
     Ok(())
 }

@@ -2,8 +2,8 @@
 //!
 //! A channel, since the function may hold its lock while it waits for the backend to stop. It is
 //! short, so that a guest that lets the backend work faster than it can be followed slows the backend
-//! down. Each message knows in which run of the queues it was told: what was under way at a reset is
-//! void after it.
+//! down. Each message knows in which run of its queue it was told: what was under way at a reset of
+//! the device or of the queue is void after it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::backend::Observer;
+use crate::shape::MAX_QUEUES;
 use crate::trace::Input;
 
 /// Messages on their way at the most.
@@ -19,27 +20,54 @@ pub const MOST: usize = 1024;
 
 /// The backend's end.
 pub struct Teller {
-    tell: SyncSender<(u64, Input)>,
-    run: Arc<AtomicU64>,
+    tell: SyncSender<(Run, Input)>,
+    runs: Arc<Runs>,
     wake: EventFd,
 }
 
 /// The function's end.
 pub struct Observed {
-    told: Receiver<(u64, Input)>,
-    run: Arc<AtomicU64>,
+    told: Receiver<(Run, Input)>,
+    runs: Arc<Runs>,
+}
+
+/// The run of the device and that of one queue.
+type Run = (u64, u64);
+
+/// Counts runs: of the device, and of each queue within them.
+struct Runs {
+    device: AtomicU64,
+    queues: [AtomicU64; MAX_QUEUES as usize],
+}
+
+impl Runs {
+    fn now(&self, input: &Input) -> Run {
+        let queue = match input {
+            Input::Chain { queue, .. } | Input::Complete { queue, .. } => {
+                self.queues.get(usize::from(*queue))
+            }
+            _ => None,
+        };
+        (
+            self.device.load(Ordering::Acquire),
+            queue.map_or(0, |run| run.load(Ordering::Acquire)),
+        )
+    }
 }
 
 /// Both ends; each message is followed by a write of `wake`.
 pub fn observed(wake: EventFd) -> (Teller, Observed) {
     let (tell, told) = sync_channel(MOST);
-    let run = Arc::<AtomicU64>::default();
+    let runs = Arc::new(Runs {
+        device: AtomicU64::default(),
+        queues: [const { AtomicU64::new(0) }; MAX_QUEUES as usize],
+    });
     let teller = Teller {
         tell,
-        run: Arc::clone(&run),
+        runs: Arc::clone(&runs),
         wake,
     };
-    (teller, Observed { told, run })
+    (teller, Observed { told, runs })
 }
 
 impl Observer for Teller {
@@ -52,11 +80,7 @@ impl Observer for Teller {
             return;
         }
         // Nobody listens any more when the serving ends.
-        if self
-            .tell
-            .send((self.run.load(Ordering::Acquire), input))
-            .is_ok()
-        {
+        if self.tell.send((self.runs.now(&input), input)).is_ok() {
             // Full means that the thread is awake already.
             let _ = self.wake.write(1);
         }
@@ -66,15 +90,21 @@ impl Observer for Teller {
 impl Observed {
     /// What was told next in this run of the queues.
     pub fn next(&self) -> Option<Input> {
-        let run = self.run.load(Ordering::Acquire);
         self.told
             .try_iter()
-            .find_map(|(told_in, input)| (told_in == run).then_some(input))
+            .find_map(|(told_in, input)| (told_in == self.runs.now(&input)).then_some(input))
     }
 
     /// The queues have stopped: what is still on its way is void.
     pub fn end_run(&self) {
-        self.run.fetch_add(1, Ordering::AcqRel);
+        self.runs.device.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// One queue has stopped: what is still on its way about it is void.
+    pub fn end_queue(&self, queue: u16) {
+        if let Some(run) = self.runs.queues.get(usize::from(queue)) {
+            run.fetch_add(1, Ordering::AcqRel);
+        }
     }
 }
 
@@ -87,7 +117,7 @@ mod tests {
     fn what_was_told_before_a_stop_is_void_after_it() {
         let (teller, observed) = observed(EventFd::new(EFD_NONBLOCK).unwrap());
         let chain = |head| Input::Chain {
-            queue: 0,
+            queue: head % 2,
             head,
             request: String::new(),
         };
@@ -98,6 +128,11 @@ mod tests {
         observed.end_run();
         teller.observe(chain(2));
         assert_eq!(observed.next(), Some(chain(2)));
+        assert_eq!(observed.next(), None);
+        teller.observe(chain(3));
+        teller.observe(chain(4));
+        observed.end_queue(1);
+        assert_eq!(observed.next(), Some(chain(4)), "the other queue goes on");
         assert_eq!(observed.next(), None);
     }
 }

@@ -173,7 +173,8 @@ pub fn serve_on(
     let (backend, features, config) = match path {
         Some(path) => {
             let (fronted, offer) = Fronted::connect(path, shape.queues, BlkConfig::SIZE as u32)?;
-            let features = u128::from(offer.features) & !withheld(shape);
+            let features =
+                (u128::from(offer.features) | shape.transport_features()) & !withheld(shape);
             (Some(fronted), features, offer.config)
         }
         None => (None, 0, Vec::new()),

@@ -57,6 +57,14 @@ impl Feature {
         feature(virtio_config::VIRTIO_F_ADMIN_VQ, "ADMIN_VQ", &[]),
     ];
 
+    /// The features that the transport gives a device, whatever the device is: 6 names them, 4.1
+    /// tells what they do to the registers of a PCI function.
+    pub const OF_FUNCTION: &'static [u8] = &[
+        virtio_config::VIRTIO_F_NOTIFICATION_DATA as u8,
+        virtio_config::VIRTIO_F_NOTIF_CONFIG_DATA as u8,
+        virtio_config::VIRTIO_F_RING_RESET as u8,
+    ];
+
     /// The features of the block device (5.2.3).
     pub const BLOCK: &'static [Feature] = &[
         feature(virtio_blk::VIRTIO_BLK_F_SIZE_MAX, "SIZE_MAX", &[]),

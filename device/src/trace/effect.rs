@@ -38,6 +38,13 @@ pub enum Effect {
     Start(Box<Start>),
     /// The backend is to stop; no buffer is used afterwards (reset).
     Stop,
+    /// The backend is to start one queue: it was reset, and is enabled again (2.6.1.2).
+    StartQueue(QueueSetup),
+    /// The backend is to stop one queue; none of its buffers is used afterwards (2.6.1.1).
+    StopQueue {
+        /// Queue index.
+        queue: u16,
+    },
     /// The backend makes a chain used.
     Complete {
         /// Queue index.

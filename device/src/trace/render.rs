@@ -156,6 +156,8 @@ impl fmt::Display for Effect {
             Self::Kick { queue } => write!(f, "kick q{queue}"),
             Self::Start(s) => write!(f, "start {} queues", s.queues.len()),
             Self::Stop => f.write_str("stop"),
+            Self::StartQueue(setup) => write!(f, "start q{}", setup.index),
+            Self::StopQueue { queue } => write!(f, "stop q{queue}"),
             Self::Complete { queue, head, len } => write!(f, "q{queue} used {head}, {len} bytes"),
             Self::Call { queue } => write!(f, "call q{queue}"),
             Self::ConfigChanged => f.write_str("configuration changed"),

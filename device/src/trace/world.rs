@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use virtio_bindings::virtio_config::VIRTIO_F_RING_RESET;
+
 use super::{Access, Effect, Event, Input, IrqKind, Op, Part, RingSample, Step, TableEntry, What};
 use crate::shape::Shape;
 use crate::spec::{CommonCfg, Field, NO_VECTOR, Status, features_ok, msi_control, msix_control};
@@ -192,6 +194,11 @@ impl Device {
         self.status.is_live()
     }
 
+    /// Driver and device agreed on feature `bit`.
+    pub fn agreed(&self, bit: u32) -> bool {
+        self.status.has(Status::FEATURES_OK) && (self.offered & self.accepted) >> bit & 1 == 1
+    }
+
     /// Chains that the backend holds in all queues.
     pub fn inflight(&self) -> u32 {
         self.queues.iter().map(|q| q.inflight).sum()
@@ -367,6 +374,7 @@ impl Device {
     }
 
     fn queue_written(&mut self, register: CommonCfg, val: u64, accepted: u16) {
+        let resettable = self.agreed(VIRTIO_F_RING_RESET);
         let Some(queue) = self.queues.get_mut(usize::from(self.queue_select)) else {
             return;
         };
@@ -376,6 +384,7 @@ impl Device {
             CommonCfg::QueueSize => queue.size = val as u16,
             CommonCfg::QueueMsixVector => queue.vector = accepted,
             CommonCfg::QueueEnable => queue.enabled = val == 1,
+            CommonCfg::QueueReset if val == 1 && resettable => *queue = Queue::new(),
             CommonCfg::QueueDescLo => queue.desc = low(queue.desc),
             CommonCfg::QueueDescHi => queue.desc = high(queue.desc),
             CommonCfg::QueueDriverLo => queue.driver = low(queue.driver),

@@ -50,6 +50,7 @@ fn device() -> serde_json::Value {
             "capacity": count("Size of the disk in sectors of 512 bytes.", 1, 1 << 41),
             "file": { "type": "string", "description": "A file behind the disk; memory when there is none." },
             "without": { "type": "array", "items": { "type": "string" }, "description": "Features that are withheld, by name or bit number." },
+            "with": { "type": "array", "items": { "enum": misfire_device::shape::WITH }, "description": "Features that are offered on request only, by name." },
             "backend": {
                 "type": "object",
                 "additionalProperties": false,
