@@ -2,8 +2,10 @@
 
 mod facts;
 mod lists;
+mod proof;
 mod replay;
 mod run;
+mod running;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -30,18 +32,16 @@ pub struct Cli {
 enum Command {
     /// Runs scenarios and says which rules the driver kept and which it broke.
     Run(RunArgs),
+    /// Runs scenarios with correct and mistaken drivers, and says which rules and faults they prove.
+    Proof(ProofArgs),
     /// Lists scenarios. Nothing is started.
     List(Selection),
     /// Reads scenarios and says what is wrong with them. Nothing is started.
     Check(Selection),
-    /// Lists the rules.
-    Rules {
-        /// How to print them.
-        #[arg(long, value_enum, default_value_t = Format::Pretty)]
-        format: Format,
-    },
-    /// Lists the faults.
-    Faults,
+    /// Lists the rules. As JSON each has the scenarios that expect it to be held or broken.
+    Rules(ListArgs),
+    /// Lists the faults. As JSON each has the scenarios that use it.
+    Faults(ListArgs),
     /// Explains a rule or a fault: what it asks for, where it comes from, what breaks it.
     Explain {
         /// A rule's id, such as VIO-MSIX-001, or a fault's name, such as vector.reject.
@@ -80,6 +80,28 @@ pub struct Selection {
     partition: Option<Partition>,
 }
 
+/// What `rules` and `faults` take.
+#[derive(Clone, Debug, Args)]
+pub struct ListArgs {
+    /// How to print them.
+    #[arg(long, value_enum, default_value_t = Format::Pretty)]
+    format: Format,
+    /// The folder of the scenarios that JSON names; default: `scenarios` here or above, if there is one.
+    #[arg(long = "scenarios", value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+impl ListArgs {
+    /// The scenarios; none where there is no folder of them.
+    fn scenarios(&self) -> Result<Vec<scenario::Scenario>, Problems> {
+        let here = std::env::current_dir().unwrap_or_default();
+        let Some(root) = self.root.clone().or_else(|| scenario::find_root(&here)) else {
+            return Ok(Vec::new());
+        };
+        Ok(Library::open(Some(&root), &[], &vocabulary())?.scenarios)
+    }
+}
+
 /// What `run` takes.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
@@ -88,9 +110,8 @@ pub struct RunArgs {
     /// The guest, by name. There is one: `reference`.
     #[arg(long, value_name = "NAME", default_value = "reference")]
     guest: String,
-    /// Scenarios at a time; default: one for every two processors.
-    #[arg(long, short, value_name = "N")]
-    jobs: Option<std::num::NonZeroUsize>,
+    #[command(flatten)]
+    machine: running::MachineArgs,
     /// How to print the run.
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
     format: Format,
@@ -100,18 +121,24 @@ pub struct RunArgs {
     /// Also writes one page of HTML.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Where each run's trace, logs and verdict are kept.
-    #[arg(long, value_name = "DIR", default_value = "target/misfire")]
-    out: PathBuf,
     /// Accepts the transcripts of this run as snapshots.
     #[arg(long)]
     bless: bool,
     /// Prints QEMU's arguments and starts nothing.
     #[arg(long)]
     dry_run: bool,
-    /// What executes the guest; default: KVM if a trial boot under it succeeds.
-    #[arg(long, value_enum, default_value_t = AccelArg::Auto)]
-    accel: AccelArg,
+}
+
+/// What `proof` takes.
+#[derive(Clone, Debug, Args)]
+pub struct ProofArgs {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    machine: running::MachineArgs,
+    /// How to print the proof.
+    #[arg(long, value_enum, default_value_t = Format::Pretty)]
+    format: Format,
 }
 
 /// What executes the guest.
@@ -202,11 +229,12 @@ impl Command {
     fn carry_out(self) -> Result<(), Failure> {
         match self {
             Self::Run(args) => run::run(&args)?,
+            Self::Proof(args) => proof::proof(&args)?,
             Self::Doctor => run::doctor()?,
             Self::List(selection) => facts::list(&selection.open()?),
             Self::Check(selection) => facts::check(&selection.open()?),
-            Self::Rules { format } => facts::rules(format)?,
-            Self::Faults => facts::faults(),
+            Self::Rules(args) => facts::rules(&args)?,
+            Self::Faults(args) => facts::faults(&args)?,
             Self::Explain { id } => facts::explain(&id)?,
             Self::Replay { trace, format } => replay::replay(&trace, format)?,
             Self::Schema => facts::schema(),
@@ -227,6 +255,11 @@ fn device(command: &misfire_device::command::Command) -> Result<(), Failure> {
 }
 
 impl Selection {
+    /// Whether no scenario is left out.
+    fn is_everything(&self) -> bool {
+        self.scenarios.is_empty() && self.partition.is_none()
+    }
+
     /// Reads the scenarios that are meant.
     fn open(&self) -> Result<Library, Problems> {
         let here = std::env::current_dir().unwrap_or_default();

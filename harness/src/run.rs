@@ -71,8 +71,27 @@ pub struct Run {
     pub transcript: String,
 }
 
-/// Runs scenarios, some at a time, and tells how it goes. When `interrupt` comes first there is no
-/// document, and no machine is left when this returns.
+/// Runs of several scenarios, and how long they took together.
+#[derive(Clone, Debug)]
+pub struct Runs {
+    /// In the order of their names.
+    pub each: Vec<Run>,
+    /// From the first start to the last verdict.
+    pub took: Duration,
+}
+
+impl Runs {
+    /// The document of it.
+    pub fn document(&self) -> Document {
+        Document::new(
+            self.each.iter().map(|run| run.report.clone()).collect(),
+            self.took,
+        )
+    }
+}
+
+/// Runs scenarios, some at a time, and tells how it goes. When `interrupt` comes first there are no
+/// runs, and no machine is left when this returns.
 ///
 /// # Panics
 /// Outside a tokio runtime with I/O and time.
@@ -81,7 +100,7 @@ pub async fn run_all(
     options: Options,
     progress: mpsc::UnboundedSender<Progress>,
     interrupt: impl Future<Output = ()>,
-) -> Option<Document> {
+) -> Option<Runs> {
     let begin = Instant::now();
     let options = Arc::new(options);
     // Nobody listening is no reason to stop.
@@ -96,10 +115,10 @@ pub async fn run_all(
             tell(Progress::Start(scenario.name.clone()));
             let run = run_scenario(&scenario, &options).await;
             tell(Progress::End(Box::new(run.report.clone())));
-            run.report
+            run
         });
     }
-    let mut reports = Vec::new();
+    let mut each: Vec<Run> = Vec::new();
     let mut interrupt = std::pin::pin!(interrupt);
     loop {
         let next = tokio::select! {
@@ -111,12 +130,16 @@ pub async fn run_all(
         };
         match next {
             None => break,
-            Some(Ok(report)) => reports.push(report),
+            Some(Ok(run)) => each.push(run),
             Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Some(Err(_)) => (),
         }
     }
-    Some(Document::new(reports, begin.elapsed()))
+    each.sort_by(|a, b| a.report.name.cmp(&b.report.name));
+    Some(Runs {
+        each,
+        took: begin.elapsed(),
+    })
 }
 
 /// Runs one scenario to its verdict. Whatever goes wrong is in the report.

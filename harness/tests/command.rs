@@ -239,6 +239,33 @@ fn faults_are_listed_and_explained() {
         status == 0 && out.contains("vector.reject    legal"),
         "{out}"
     );
+    let used = format!(
+        "{GOOD}[[fault]]\non = \"live\"\ndo = \"needs_reset\"\n[expect]\nheld = \"VIO-NR-001\"\n"
+    );
+    let with = folder(&[("a/one.toml", &used)]);
+    let list = |what: &str| -> serde_json::Value {
+        let (out, err, status) = run(with.path(), &[what, "--format", "json"]);
+        assert_eq!(status, 0, "{err}");
+        serde_json::from_str(&out).unwrap()
+    };
+    let entry = |list: &serde_json::Value, of: &str, key: &str, name: &str| {
+        let entries = list[of].as_array().unwrap().clone();
+        entries.into_iter().find(|e| e[key] == name).unwrap()
+    };
+    let faults = list("faults");
+    assert_eq!(
+        entry(&faults, "faults", "name", "needs_reset")["scenarios"][0],
+        "a/one"
+    );
+    assert_eq!(
+        entry(&faults, "table", "fault", "irq.drop")["standing"],
+        "built"
+    );
+    let rule = entry(&list("rules"), "rules", "id", "VIO-NR-001");
+    assert_eq!(
+        (&rule["held"][0], &rule["broken"]),
+        (&"a/one".into(), &serde_json::json!([]))
+    );
     let (out, _, status) = run(dir.path(), &["explain", "reset.slow"]);
     assert!(
         status == 0 && out.contains("Rests on: ") && out.contains("Argument t: "),

@@ -2,14 +2,13 @@
 
 use std::fmt::Write as _;
 
-use miette::IntoDiagnostic as _;
 use misfire_device::fault::{CATALOGUE, Verb};
 use misfire_device::shape::Attach;
 use misfire_device::trace::Legality;
-use serde::Serialize;
 
-use super::lists::RuleList;
-use super::{Failure, Format, say};
+use super::lists::{FaultList, RuleList};
+use super::running::json;
+use super::{Failure, Format, ListArgs, say};
 use crate::rules::{Explained, FAMILIES, Rule, Sight, explain as look_up};
 use crate::scenario::{Library, nearest, schema as scenario_schema};
 
@@ -25,9 +24,9 @@ pub(super) fn check(library: &Library) {
     say(format_args!("{count} scenario{plural} can be run"));
 }
 
-pub(super) fn rules(format: Format) -> Result<(), Failure> {
-    if format == Format::Json {
-        return json(&RuleList::new());
+pub(super) fn rules(args: &ListArgs) -> Result<(), Failure> {
+    if args.format == Format::Json {
+        return json(&RuleList::new(&args.scenarios()?));
     }
     for family in FAMILIES {
         say(format_args!("{}: {}", family.name, family.title));
@@ -46,14 +45,10 @@ pub(super) fn rules(format: Format) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints a document.
-fn json(document: &impl Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(document).into_diagnostic();
-    say(text.map_err(Failure::Wrong)?);
-    Ok(())
-}
-
-pub(super) fn faults() {
+pub(super) fn faults(args: &ListArgs) -> Result<(), Failure> {
+    if args.format == Format::Json {
+        return json(&FaultList::new(&args.scenarios()?));
+    }
     for verb in CATALOGUE {
         let classes: Vec<String> = verb
             .classes
@@ -67,6 +62,7 @@ pub(super) fn faults() {
             verb.summary
         ));
     }
+    Ok(())
 }
 
 fn class_word(class: Legality) -> String {
