@@ -3,7 +3,7 @@
 use crate::driver::args::Args;
 use crate::driver::port_card::{self, PortCard};
 use crate::driver::virtio::spec;
-use crate::driver::virtio::{BlockDriver, ConsoleDriver, RngDriver};
+use crate::driver::virtio::{BlockDriver, ConsoleDriver, NetDriver, RngDriver};
 use crate::driver::{AnyDriver, Outcome, Settings, Workload};
 use crate::hal::pci::Function;
 use crate::hal::{self, Exit, console, time};
@@ -79,6 +79,10 @@ fn driver_for(identity: (u16, u16), settings: Settings) -> Option<(&'static str,
         spec::device::CONSOLE => {
             let driver = Box::new(ConsoleDriver::new(settings));
             Some(("console", AnyDriver::Console(driver)))
+        }
+        spec::device::NET => {
+            let driver = Box::new(NetDriver::new(settings));
+            Some(("net", AnyDriver::Net(driver)))
         }
         spec::device::RNG => {
             let driver = Box::new(RngDriver::new(settings));
@@ -168,12 +172,12 @@ impl Shell {
     fn deadline(&self) -> u64 {
         let soon = time::now() + LONGEST_SLEEP;
         let own = match &self.active {
-            Some(Active::Load { dev, .. }) => self
-                .place(*dev)
-                .map_or(0, |place| self.devices[place].1.driver.deadline()),
             Some(Active::WaitConfig { deadline, .. } | Active::Idle { deadline, .. }) => *deadline,
-            None => u64::MAX,
+            Some(Active::Load { .. }) | None => u64::MAX,
         };
+        let started = self.devices.iter().filter(|(_, device)| device.started);
+        let drivers = started.map(|(_, device)| device.driver.deadline());
+        let own = drivers.fold(own, u64::min);
         own.min(soon)
     }
 

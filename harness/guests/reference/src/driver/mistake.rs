@@ -49,6 +49,16 @@ mistakes! {
     IgnoresNeedsReset = "ignores-needs-reset"
     /// The configuration vector is not read back, the queues' are.
     ConfigVectorUnchecked = "config-vector-unchecked"
+    /// Features that others require are not accepted, the others are.
+    FeatureWithoutPrerequisite = "feature-without-prerequisite"
+    /// Fields of the configuration are read whether their feature is there or not.
+    OptionalConfigUnchecked = "optional-config-unchecked"
+    /// The messages are divided by the queues of a pair, and nothing keeps one pair.
+    ZeroPairs = "zero-pairs"
+    /// The answer to a control command is waited for without a limit.
+    EndlessControlWait = "endless-control-wait"
+    /// Registers of the configuration that are read-only are written.
+    ConfigWritten = "config-written"
 }
 
 /// The word of a set, and the bit in it.

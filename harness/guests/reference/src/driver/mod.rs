@@ -118,6 +118,8 @@ pub enum AnyDriver {
     Block(alloc::boxed::Box<virtio::BlockDriver>),
     /// virtio console.
     Console(alloc::boxed::Box<virtio::ConsoleDriver>),
+    /// virtio network.
+    Net(alloc::boxed::Box<virtio::NetDriver>),
     /// virtio entropy.
     Rng(alloc::boxed::Box<virtio::RngDriver>),
     /// Port-card.
@@ -129,6 +131,7 @@ macro_rules! either {
         match $self {
             Self::Block($driver) => $call,
             Self::Console($driver) => $call,
+            Self::Net($driver) => $call,
             Self::Rng($driver) => $call,
             Self::Ports($driver) => $call,
         }

@@ -94,6 +94,11 @@ impl Base {
         self.features & features == features
     }
 
+    /// Whether a field of the configuration that comes with a feature is there.
+    pub fn may_read(&self, feature: u64) -> bool {
+        self.has(feature) || self.makes(Mistake::OptionalConfigUnchecked)
+    }
+
     /// Queues in use.
     pub fn used(&self) -> usize {
         self.wanted.len()

@@ -25,7 +25,8 @@ const MOST_RESETS: u32 = 8;
 impl<F: Function> Virtio<F> {
     /// Reset to FEATURES_OK, and what the features allow to be read.
     pub(super) fn negotiate(&mut self) -> Result<(), NtStatus> {
-        self.base.negotiate(TRANSPORT_FEATURES | F::FEATURES)?;
+        self.base
+            .negotiate(TRANSPORT_FEATURES | F::FEATURES, F::REQUIRES)?;
         let wanted = self.function.set_up(&mut self.base)?;
         if wanted.is_empty() {
             dbg_print!("VIRTIO: the device has no queue");
@@ -92,12 +93,19 @@ impl Base {
     }
 
     /// Reset to FEATURES_OK.
-    fn negotiate(&mut self, features: u64) -> Result<(), NtStatus> {
+    fn negotiate(&mut self, features: u64, requires: &[(u64, u64)]) -> Result<(), NtStatus> {
         self.reset()?;
         let transport = self.registers()?;
         self.add_status(&transport, status::ACKNOWLEDGE);
         self.add_status(&transport, status::DRIVER);
         self.features = transport.offered() & features;
+        for &(feature, required) in requires {
+            if self.makes(Mistake::FeatureWithoutPrerequisite) {
+                self.features &= !required;
+            } else if !self.has(required) {
+                self.features &= !feature;
+            }
+        }
         if !self.has(feature::VERSION_1) {
             dbg_print!("VIRTIO: VERSION_1 is not offered");
             return Err(NtStatus::DEVICE_FEATURE_NOT_SUPPORTED);

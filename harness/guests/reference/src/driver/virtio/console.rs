@@ -64,7 +64,7 @@ fn byte(line: u64, at: usize, size: usize) -> u8 {
 impl Console {
     fn read_size(&mut self, base: &mut Base) -> String {
         let size = base
-            .has(feature::CONSOLE_SIZE)
+            .may_read(feature::CONSOLE_SIZE)
             .then(|| base.config(size))
             .flatten();
         let Some((cols, rows)) = size else {
@@ -107,7 +107,6 @@ impl Console {
 
 impl Function for Console {
     const FEATURES: u64 = feature::CONSOLE_SIZE;
-    const COUNTED: &'static str = "lines";
 
     fn new(_settings: Settings) -> Self {
         Self::default()
@@ -215,6 +214,10 @@ impl Function for Console {
 
     fn deadline(&self) -> u64 {
         self.load.as_ref().map_or(u64::MAX, |load| load.deadline)
+    }
+
+    fn counted(&self) -> &'static str {
+        "lines"
     }
 
     fn state(&self) -> String {

@@ -21,8 +21,8 @@ pub struct Wanted {
 pub trait Function {
     /// Features that the driver accepts when they are offered, beside those of the transport.
     const FEATURES: u64;
-    /// What its loads count.
-    const COUNTED: &'static str;
+    /// Features, each with those that it requires: without them it is not accepted.
+    const REQUIRES: &'static [(u64, u64)] = &[];
 
     /// The function of one device.
     fn new(settings: Settings) -> Self;
@@ -63,6 +63,9 @@ pub trait Function {
     /// Goes on with the load: takes what is done and, unless there is a reason to end it, asks for
     /// more. Whether the load is over.
     fn go_on(&mut self, base: &mut Base, tally: &mut Tally) -> bool;
+
+    /// What the load that runs counts.
+    fn counted(&self) -> &'static str;
 
     /// `key=value` for the `state` command.
     fn state(&self) -> String;

@@ -9,6 +9,7 @@ mod console;
 
 mod function;
 mod interrupt;
+mod net;
 mod pattern;
 mod queue;
 mod receive;
@@ -36,6 +37,7 @@ use block::Block;
 use console::Console;
 
 use function::Function;
+use net::Net;
 use rng::Rng;
 use transport::Transport;
 use vectors::Plan;
@@ -47,6 +49,8 @@ const MOST_MESSAGES: usize = 17;
 pub type BlockDriver = Virtio<Block>;
 /// The driver of a virtio console.
 pub type ConsoleDriver = Virtio<Console>;
+/// The driver of a virtio network device.
+pub type NetDriver = Virtio<Net>;
 /// The driver of a virtio entropy device.
 pub type RngDriver = Virtio<Rng>;
 
@@ -129,6 +133,7 @@ impl<F: Function> Driver for Virtio<F> {
         if self.base.live {
             self.function.serve(&mut self.base);
         }
+        self.watch(device);
     }
 }
 
@@ -148,14 +153,13 @@ impl<F: Function> Workload for Virtio<F> {
         if !self.base.live {
             return Err("stopped");
         }
-        self.function.begin(&mut self.base, args)?;
         self.base.load = Some(base::Tally::default());
-        Ok(())
+        let begun = self.function.begin(&mut self.base, args);
+        begun.inspect_err(|_| self.base.load = None)
     }
 
-    fn poll(&mut self, device: &mut WdfDevice) -> Option<Outcome> {
+    fn poll(&mut self, _device: &mut WdfDevice) -> Option<Outcome> {
         self.base.load.as_ref()?;
-        self.watch(device);
         let Self { base, function } = self;
         let mut tally = base.load.take()?;
         if !base.live {
@@ -168,7 +172,7 @@ impl<F: Function> Workload for Virtio<F> {
         }
         let fields = format!(
             "{}={} errors={} lost={} timeouts={}",
-            F::COUNTED,
+            function.counted(),
             tally.finished,
             tally.errors,
             tally.lost,
@@ -179,6 +183,9 @@ impl<F: Function> Workload for Virtio<F> {
     }
 
     fn deadline(&self) -> u64 {
+        if !self.base.live {
+            return u64::MAX;
+        }
         let deadlines = self.base.queues.iter().filter_map(queue::Queue::deadline);
         let own = self.function.deadline();
         deadlines.fold(own, u64::min)

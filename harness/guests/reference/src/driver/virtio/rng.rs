@@ -36,7 +36,6 @@ struct Load {
 
 impl Function for Rng {
     const FEATURES: u64 = 0;
-    const COUNTED: &'static str = "bytes";
 
     fn new(_settings: Settings) -> Self {
         Self::default()
@@ -123,6 +122,10 @@ impl Function for Rng {
             asked += u64::from(size);
         }
         enough || tally.errors > 0 && asked == 0
+    }
+
+    fn counted(&self) -> &'static str {
+        "bytes"
     }
 
     fn state(&self) -> String {

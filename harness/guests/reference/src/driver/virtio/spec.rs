@@ -4,6 +4,7 @@
 pub const VENDOR: u16 = 0x1af4;
 /// Device ids of modern devices (4.1.2): 0x1040 and the type (5).
 pub mod device {
+    pub const NET: u16 = 0x1041;
     pub const BLOCK: u16 = 0x1042;
     pub const CONSOLE: u16 = 0x1043;
     pub const RNG: u16 = 0x1044;
@@ -69,6 +70,14 @@ pub mod isr {
 /// Feature bits (5.1.3, 5.2.3, 5.3.3, 5.6.3 and 6).
 pub mod feature {
     pub const CONSOLE_SIZE: u64 = 1 << 0;
+    pub const NET_MAC: u64 = 1 << 5;
+    pub const NET_STATUS: u64 = 1 << 16;
+    pub const NET_CTRL_VQ: u64 = 1 << 17;
+    pub const NET_CTRL_RX: u64 = 1 << 18;
+    pub const NET_CTRL_VLAN: u64 = 1 << 19;
+    pub const NET_GUEST_ANNOUNCE: u64 = 1 << 21;
+    pub const NET_MQ: u64 = 1 << 22;
+    pub const NET_CTRL_MAC_ADDR: u64 = 1 << 23;
     pub const BLK_FLUSH: u64 = 1 << 9;
     pub const BLK_MQ: u64 = 1 << 12;
     pub const BLK_DISCARD: u64 = 1 << 13;
@@ -117,4 +126,30 @@ pub mod ring {
 pub mod console {
     pub const COLS: usize = 0;
     pub const ROWS: usize = 2;
+}
+
+/// `struct virtio_net_config` (5.1.4), in bytes, and what goes with it.
+pub mod net {
+    pub const MAC: usize = 0;
+    pub const STATUS: usize = 6;
+    pub const MAX_PAIRS: usize = 8;
+    /// Bits of the status.
+    pub const LINK_UP: u16 = 1;
+    pub const ANNOUNCE: u16 = 2;
+    /// Bytes before each frame (5.1.6) in a device with VERSION_1.
+    pub const HEADER: u32 = 12;
+}
+
+/// Commands of the control queue (5.1.6.5): class and command.
+pub mod control {
+    pub const RX_PROMISC: (u8, u8) = (0, 0);
+    pub const RX_ALLMULTI: (u8, u8) = (0, 1);
+    pub const MAC_TABLE_SET: (u8, u8) = (1, 0);
+    pub const MAC_ADDR_SET: (u8, u8) = (1, 1);
+    pub const VLAN_ADD: (u8, u8) = (2, 0);
+    pub const VLAN_DEL: (u8, u8) = (2, 1);
+    pub const ANNOUNCE_ACK: (u8, u8) = (3, 0);
+    pub const MQ_PAIRS_SET: (u8, u8) = (4, 0);
+    /// The answer to a command that was obeyed.
+    pub const OK: u8 = 0;
 }

@@ -113,6 +113,11 @@ impl Transport {
         Some((read(device), before))
     }
 
+    /// The device configuration, if there is one.
+    pub fn device(&self) -> Option<Mmio> {
+        self.device
+    }
+
     /// Selects the queue that the following fields are about.
     pub fn select(&self, queue: u16) {
         self.common.write(common::QUEUE_SELECT, queue);

@@ -33,7 +33,6 @@ fn capacity(config: Mmio) -> u64 {
 impl Function for Block {
     const FEATURES: u64 =
         feature::BLK_FLUSH | feature::BLK_MQ | feature::BLK_DISCARD | feature::BLK_WRITE_ZEROES;
-    const COUNTED: &'static str = "blocks";
 
     fn new(_settings: Settings) -> Self {
         Self::default()
@@ -44,7 +43,7 @@ impl Function for Block {
         self.capacity = base.config(capacity).ok_or(missing)?;
         dbg_print!("VIRTIO: capacity {} sectors", self.capacity);
         let transport = base.registers()?;
-        let device_queues = if base.has(feature::BLK_MQ) {
+        let device_queues = if base.may_read(feature::BLK_MQ) {
             let read = |config: Mmio| config.read::<u16>(block::NUM_QUEUES);
             transport.config(read).ok_or(missing)?.0
         } else {
@@ -75,6 +74,10 @@ impl Function for Block {
             Some(load) => load.go_on(base, tally),
             None => true,
         }
+    }
+
+    fn counted(&self) -> &'static str {
+        "blocks"
     }
 
     fn state(&self) -> String {
