@@ -3,7 +3,7 @@
 use crate::driver::args::Args;
 use crate::driver::port_card::{self, PortCard};
 use crate::driver::virtio::spec;
-use crate::driver::virtio::{BlockDriver, ConsoleDriver, NetDriver, RngDriver};
+use crate::driver::virtio::{BlockDriver, ConsoleDriver, NetDriver, RngDriver, ScsiDriver};
 use crate::driver::{AnyDriver, Outcome, Settings, Workload};
 use crate::hal::pci::Function;
 use crate::hal::{self, Exit, console, time};
@@ -87,6 +87,10 @@ fn driver_for(identity: (u16, u16), settings: Settings) -> Option<(&'static str,
         spec::device::RNG => {
             let driver = Box::new(RngDriver::new(settings));
             Some(("rng", AnyDriver::Rng(driver)))
+        }
+        spec::device::SCSI => {
+            let driver = Box::new(ScsiDriver::new(settings));
+            Some(("scsi", AnyDriver::Scsi(driver)))
         }
         _ => None,
     }

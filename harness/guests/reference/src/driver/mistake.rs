@@ -57,6 +57,8 @@ mistakes! {
     ZeroPairs = "zero-pairs"
     /// The answer to a control command is waited for without a limit.
     EndlessControlWait = "endless-control-wait"
+    /// The queue of events is notified before DRIVER_OK.
+    EventsBeforeDriverOk = "events-before-driver-ok"
     /// Registers of the configuration that are read-only are written.
     ConfigWritten = "config-written"
 }

@@ -122,6 +122,8 @@ pub enum AnyDriver {
     Net(alloc::boxed::Box<virtio::NetDriver>),
     /// virtio entropy.
     Rng(alloc::boxed::Box<virtio::RngDriver>),
+    /// virtio SCSI.
+    Scsi(alloc::boxed::Box<virtio::ScsiDriver>),
     /// Port-card.
     Ports(alloc::boxed::Box<port_card::PortCard>),
 }
@@ -133,6 +135,7 @@ macro_rules! either {
             Self::Console($driver) => $call,
             Self::Net($driver) => $call,
             Self::Rng($driver) => $call,
+            Self::Scsi($driver) => $call,
             Self::Ports($driver) => $call,
         }
     };

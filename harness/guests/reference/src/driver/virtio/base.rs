@@ -99,6 +99,22 @@ impl Base {
         self.has(feature) || self.makes(Mistake::OptionalConfigUnchecked)
     }
 
+    /// How many queues, in groups of `each`, there is a message for beside the configuration and
+    /// `others` queues: one group at least, which shares if it must. Without messages the line
+    /// serves any number.
+    pub fn queues_for_messages(&self, others: usize, each: usize) -> u16 {
+        let messages = self.messages.len();
+        if messages == 0 {
+            return u16::MAX;
+        }
+        let groups = if self.makes(Mistake::ZeroPairs) {
+            (messages - 1) / each
+        } else {
+            (messages.saturating_sub(1 + others) / each).max(1)
+        };
+        groups as u16
+    }
+
     /// Queues in use.
     pub fn used(&self) -> usize {
         self.wanted.len()

@@ -38,6 +38,7 @@ impl<F: Function> Virtio<F> {
 
     /// DRIVER_OK, and the requests that were with the device before a reset once more.
     pub(super) fn go_live(&mut self) {
+        self.function.before_live(&mut self.base);
         self.base.go_live();
         if self.base.live {
             self.function.went_live(&mut self.base);

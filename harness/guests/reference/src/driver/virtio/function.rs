@@ -34,6 +34,9 @@ pub trait Function {
     /// The device can't be used.
     fn set_up(&mut self, base: &mut Base) -> Result<Vec<Wanted>, NtStatus>;
 
+    /// Right before DRIVER_OK.
+    fn before_live(&mut self, _base: &mut Base) {}
+
     /// Right after DRIVER_OK: gives the device what it has to have before it can begin.
     fn went_live(&mut self, _base: &mut Base) {}
 

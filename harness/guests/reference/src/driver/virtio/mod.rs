@@ -6,6 +6,7 @@ mod base;
 pub mod block;
 mod bring_up;
 mod console;
+mod disk;
 
 mod function;
 mod interrupt;
@@ -15,6 +16,7 @@ mod queue;
 mod receive;
 mod resources;
 mod rng;
+mod scsi;
 pub mod spec;
 mod transport;
 mod vectors;
@@ -39,6 +41,7 @@ use console::Console;
 use function::Function;
 use net::Net;
 use rng::Rng;
+use scsi::Scsi;
 use transport::Transport;
 use vectors::Plan;
 
@@ -53,6 +56,8 @@ pub type ConsoleDriver = Virtio<Console>;
 pub type NetDriver = Virtio<Net>;
 /// The driver of a virtio entropy device.
 pub type RngDriver = Virtio<Rng>;
+/// The driver of a virtio SCSI host.
+pub type ScsiDriver = Virtio<Scsi>;
 
 /// A driver's device context.
 pub struct Virtio<F> {

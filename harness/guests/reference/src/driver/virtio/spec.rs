@@ -8,6 +8,7 @@ pub mod device {
     pub const BLOCK: u16 = 0x1042;
     pub const CONSOLE: u16 = 0x1043;
     pub const RNG: u16 = 0x1044;
+    pub const SCSI: u16 = 0x1048;
 }
 
 /// "No vector" in the vector fields (4.1.5.1.2).
@@ -70,6 +71,8 @@ pub mod isr {
 /// Feature bits (5.1.3, 5.2.3, 5.3.3, 5.6.3 and 6).
 pub mod feature {
     pub const CONSOLE_SIZE: u64 = 1 << 0;
+    pub const SCSI_HOTPLUG: u64 = 1 << 1;
+    pub const SCSI_CHANGE: u64 = 1 << 2;
     pub const NET_MAC: u64 = 1 << 5;
     pub const NET_STATUS: u64 = 1 << 16;
     pub const NET_CTRL_VQ: u64 = 1 << 17;
@@ -101,10 +104,7 @@ pub mod request {
     pub const OUT: u32 = 1;
     pub const FLUSH: u32 = 4;
     pub const DISCARD: u32 = 11;
-    pub const WRITE_ZEROES: u32 = 13;
     pub const OK: u8 = 0;
-    /// Bytes of a sector.
-    pub const SECTOR: u64 = 512;
 }
 
 /// The split virtqueue (2.7).
@@ -152,4 +152,66 @@ pub mod control {
     pub const MQ_PAIRS_SET: (u8, u8) = (4, 0);
     /// The answer to a command that was obeyed.
     pub const OK: u8 = 0;
+}
+
+/// A SCSI host: configuration (5.6.4), requests and their answers (5.6.6.1), task management
+/// (5.6.6.2) and events (5.6.6.3). Offsets in bytes.
+pub mod scsi {
+    pub const NUM_QUEUES: usize = 0;
+    pub const SEG_MAX: usize = 4;
+
+    /// A request: behind the address of the unit.
+    pub const ID: usize = 8;
+    pub const ATTRIBUTE: usize = 16;
+    pub const CDB: usize = 19;
+    /// Its answer.
+    pub const STATUS: usize = 10;
+    pub const RESPONSE: usize = 11;
+    pub const SENSE: usize = 12;
+    /// Responses.
+    pub const OK: u8 = 0;
+    pub const ABORTED: u8 = 2;
+    pub const RESET: u8 = 4;
+    pub const FUNCTION_COMPLETE: u8 = 0;
+    pub const FUNCTION_SUCCEEDED: u8 = 10;
+    pub const FUNCTION_REJECTED: u8 = 11;
+    /// Statuses and a sense key of SCSI itself (SAM, SPC).
+    pub const GOOD: u8 = 0;
+    pub const CHECK_CONDITION: u8 = 2;
+    pub const UNIT_ATTENTION: u8 = 6;
+
+    /// Task management.
+    pub const TMF_TYPE: usize = 0;
+    pub const TMF_SUBTYPE: usize = 4;
+    pub const TMF_LUN: usize = 8;
+    pub const TMF_ID: usize = 16;
+    pub const TMF_SIZE: u32 = 24;
+    pub const ABORT_TASK: u32 = 0;
+    pub const UNIT_RESET: u32 = 5;
+
+    /// Events.
+    pub const EVENT_REASON: usize = 12;
+    pub const EVENTS_MISSED: u32 = 1 << 31;
+    pub const EVENT_TRANSPORT_RESET: u32 = 1;
+    pub const EVENT_PARAMETER: u32 = 3;
+    pub const RESET_RESCAN: u32 = 1;
+    pub const RESET_REMOVED: u32 = 2;
+    /// Additional sense code and qualifier: capacity data has changed.
+    pub const CAPACITY_CHANGED: u32 = 0x2a | 0x09 << 8;
+
+    /// Operation codes (SPC, SBC).
+    pub mod op {
+        pub const INQUIRY: u8 = 0x12;
+        pub const READ_CAPACITY_10: u8 = 0x25;
+        pub const READ_10: u8 = 0x28;
+        pub const WRITE_10: u8 = 0x2a;
+        pub const SYNCHRONIZE_CACHE_10: u8 = 0x35;
+        pub const UNMAP: u8 = 0x42;
+        pub const READ_16: u8 = 0x88;
+        pub const WRITE_16: u8 = 0x8a;
+        pub const SERVICE_ACTION_IN_16: u8 = 0x9e;
+        /// A service action of the one above.
+        pub const READ_CAPACITY_16: u8 = 0x10;
+        pub const REPORT_LUNS: u8 = 0xa0;
+    }
 }

@@ -103,21 +103,6 @@ impl Config {
 }
 
 impl Net {
-    /// Pairs that there are messages for; one at least, which shares if it must.
-    fn pairs_for(&self, base: &Base, most: u16) -> u16 {
-        let messages = base.messages.len();
-        if messages == 0 {
-            return most;
-        }
-        let others = 1 + usize::from(base.has(feature::NET_CTRL_VQ));
-        let pairs = if base.makes(Mistake::ZeroPairs) {
-            (messages - 1) / 2
-        } else {
-            (messages.saturating_sub(others) / 2).max(1)
-        };
-        most.min(pairs as u16)
-    }
-
     /// What the device has to be told after each reset.
     fn start_commands(&mut self, base: &Base) {
         self.control.start_again();
@@ -180,7 +165,7 @@ impl Function for Net {
         let offered = if has_control { self.config.pairs } else { 1 };
         let there = transport.queues().saturating_sub(has_control.into()) / 2;
         let most = base.settings.queues.min(MOST_PAIRS).min(offered).min(there);
-        self.pairs = self.pairs_for(base, most);
+        self.pairs = most.min(base.queues_for_messages(has_control.into(), 2));
         let (pairs, depth) = (self.pairs, base.settings.depth);
         let mut wanted: Vec<_> = (0..pairs)
             .flat_map(|pair| {

@@ -1,11 +1,10 @@
 //! A block device (virtio 1.3, 5.2).
 
-mod load;
-mod request;
-
 use super::base::{Base, Tally};
+use super::disk::{Answer, Disk, Kind, Load, Request, SECTOR};
 use super::function::{Function, Wanted};
-use super::spec::{block, feature};
+use super::queue::{Part, Slot};
+use super::spec::{block, feature, request};
 use crate::dbg_print;
 use crate::driver::Settings;
 use crate::driver::args::Args;
@@ -14,7 +13,17 @@ use crate::nt::status::NtStatus;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use load::Load;
+
+/// Where in a slot's outgoing memory the range of a discard lies, behind the header.
+const SEGMENT: usize = 32;
+const HEADER_SIZE: u32 = 16;
+const SEGMENT_SIZE: u32 = 16;
+
+static DISK: Disk = Disk {
+    first: 0,
+    put,
+    answer,
+};
 
 /// What the driver knows of a disk.
 #[derive(Default)]
@@ -28,6 +37,47 @@ fn capacity(config: Mmio) -> u64 {
     let low: u32 = config.read(block::CAPACITY);
     let high: u32 = config.read(block::CAPACITY + 4);
     u64::from(high) << 32 | u64::from(low)
+}
+
+/// Writes a request down (5.2.6).
+fn put(asked: &Request, slot: &mut Slot) {
+    let header = slot.out(0);
+    let ranged = asked.kind == Kind::Discard;
+    header.write(
+        0,
+        match asked.kind {
+            Kind::Read => request::IN,
+            Kind::Write => request::OUT,
+            Kind::Flush => request::FLUSH,
+            Kind::Discard => request::DISCARD,
+        },
+    );
+    header.write(4, 0u32);
+    header.write(8, if ranged { 0 } else { asked.sector });
+    let middle = if ranged {
+        let segment = slot.out(SEGMENT);
+        let sectors = u64::from(asked.length) / SECTOR;
+        segment.write(0, asked.sector);
+        segment.write(8, sectors as u32);
+        segment.write(12, 0u32);
+        Some(Part::out(segment, SEGMENT_SIZE))
+    } else {
+        let data = slot.data().filter(|_| asked.length > 0);
+        data.map(|data| match asked.kind {
+            Kind::Read => Part::into(data, asked.length),
+            _ => Part::out(data, asked.length),
+        })
+    };
+    let head = Some(Part::out(header, HEADER_SIZE));
+    let tail = Some(Part::into(slot.answer(), 1));
+    slot.parts = [head, middle, tail];
+}
+
+fn answer(slot: &Slot) -> Answer {
+    match slot.answer().read(0) {
+        request::OK => Answer::Well,
+        status => Answer::Failed(status),
+    }
 }
 
 impl Function for Block {
@@ -65,7 +115,14 @@ impl Function for Block {
     }
 
     fn begin(&mut self, base: &mut Base, args: &Args) -> Result<(), &'static str> {
-        self.load = Some(Load::new(base, args, self.capacity)?);
+        let (flush, discard) = (base.has(feature::BLK_FLUSH), base.has(feature::BLK_DISCARD));
+        let mut load = Load::new(base, args, &DISK, |kind| match kind {
+            Kind::Flush => flush,
+            Kind::Discard => discard,
+            Kind::Read | Kind::Write => true,
+        })?;
+        load.open(base, self.capacity)?;
+        self.load = Some(load);
         Ok(())
     }
 

@@ -1,12 +1,11 @@
-//! What the console has the block driver do.
+//! What the console has the driver of a disk do.
 
-use super::request::{Request, status};
+use super::{Answer, Disk, Kind, Request, SECTOR, TAG_LIMIT};
 use crate::dbg_print;
 use crate::driver::args::Args;
 use crate::driver::virtio::base::{Base, Tally};
 use crate::driver::virtio::pattern::{compare, erase, fill};
 use crate::driver::virtio::queue::{Slot, State};
-use crate::driver::virtio::spec::{feature, request};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -18,47 +17,44 @@ const MOST_BLOCKS: u64 = 1 << 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
-    Read,
-    Write,
+    Only(Kind),
     Verify,
-    Flush,
-    Discard,
     Mixed,
 }
 
 impl Operation {
     fn parse(word: &str) -> Option<Self> {
         Some(match word {
-            "read" => Self::Read,
-            "write" => Self::Write,
+            "read" => Self::Only(Kind::Read),
+            "write" => Self::Only(Kind::Write),
             "verify" => Self::Verify,
-            "flush" => Self::Flush,
-            "discard" => Self::Discard,
+            "flush" => Self::Only(Kind::Flush),
+            "discard" => Self::Only(Kind::Discard),
             "mixed" => Self::Mixed,
             _ => return None,
         })
     }
 
-    fn kind(self, block: u64) -> u32 {
+    fn kind(self, block: u64) -> Kind {
         match self {
-            Self::Read => request::IN,
-            Self::Write | Self::Verify => request::OUT,
-            Self::Flush => request::FLUSH,
-            Self::Discard => request::DISCARD,
-            Self::Mixed if block.is_multiple_of(2) => request::OUT,
-            Self::Mixed => request::IN,
+            Self::Only(kind) => kind,
+            Self::Verify => Kind::Write,
+            Self::Mixed if block.is_multiple_of(2) => Kind::Write,
+            Self::Mixed => Kind::Read,
         }
     }
 }
 
 /// A load that runs.
 pub struct Load {
+    disk: &'static Disk,
     operation: Operation,
     blocks: u64,
     size: u32,
     lba: u64,
     /// Sectors after which the load begins again at `lba`.
     span: u64,
+    /// Places of the queues in use.
     queues: Range<usize>,
     next: u64,
     /// What each slot of each queue asks for.
@@ -66,54 +62,73 @@ pub struct Load {
 }
 
 impl Load {
-    /// What `args` ask for of a disk with so many sectors.
+    /// What `args` ask for of a disk that can do what `can` says.
     ///
     /// # Errors
     /// A word for what is wrong.
-    pub fn new(base: &mut Base, args: &Args, capacity: u64) -> Result<Self, &'static str> {
+    pub fn new(
+        base: &mut Base,
+        args: &Args,
+        disk: &'static Disk,
+        can: impl Fn(Kind) -> bool,
+    ) -> Result<Self, &'static str> {
         if !args.only(&["dev", "blocks", "size", "lba", "queues"]) {
             return Err("usage");
         }
         let operation = Operation::parse(args.word(1)).ok_or("usage")?;
-        let size = args.number("size", 512)?;
-        let whole = size > 0 && size <= LARGEST && size.is_multiple_of(request::SECTOR);
+        let size = args.number("size", SECTOR)?;
+        let whole = size > 0 && size <= LARGEST && size.is_multiple_of(SECTOR);
         let blocks = args.number("blocks", 1)?;
         if !whole || blocks > MOST_BLOCKS {
             return Err("usage");
         }
-        let needed = match operation {
-            Operation::Flush => feature::BLK_FLUSH,
-            Operation::Discard => feature::BLK_DISCARD,
-            _ => 0,
-        };
-        if !base.has(needed) {
+        if let Operation::Only(kind) = operation
+            && !can(kind)
+        {
             return Err("unsupported");
         }
         let lba = args.number("lba", 0)?;
-        let each = size / request::SECTOR;
-        let span = capacity.saturating_sub(lba) / each * each;
-        if span == 0 {
-            return Err("capacity");
-        }
         let used = base.used();
-        let queues = args.queues(used)?;
-        for queue in &mut base.active()[queues.clone()] {
-            for n in 0..queue.depth() {
-                queue.slots[n].state = State::Free;
-                queue.data(n, size as usize).ok_or("memory")?;
-            }
-        }
-        let depth = base.settings.depth.into();
+        let queues = args.queues(used.saturating_sub(disk.first))?;
         Ok(Self {
+            disk,
             operation,
             blocks,
             size: size as u32,
             lba,
-            span,
-            queues,
+            span: 0,
+            queues: queues.start + disk.first..queues.end + disk.first,
             next: 0,
-            requests: vec![vec![Request::NONE; depth]; used],
+            requests: vec![Vec::new(); used],
         })
+    }
+
+    /// Makes ready for a disk with so many sectors of 512 bytes.
+    ///
+    /// # Errors
+    /// A word for what is wrong.
+    pub fn open(&mut self, base: &mut Base, capacity: u64) -> Result<(), &'static str> {
+        let each = u64::from(self.size) / SECTOR;
+        self.span = capacity.saturating_sub(self.lba) / each * each;
+        if self.span == 0 {
+            return Err("capacity");
+        }
+        for place in self.queues.clone() {
+            let queue = base.active().get_mut(place).ok_or("stopped")?;
+            self.requests[place] = vec![Request::NONE; queue.slots.len()];
+            for n in 0..queue.depth() {
+                if queue.slots[n].tag < TAG_LIMIT {
+                    queue.slots[n].state = State::Free;
+                }
+                queue.data(n, self.size as usize).ok_or("memory")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `open` has been called.
+    pub fn is_open(&self) -> bool {
+        self.span != 0
     }
 
     /// Goes on; whether the load is over.
@@ -132,18 +147,24 @@ impl Load {
                 continue;
             };
             for n in 0..queue.slots.len() {
-                if !matches!(queue.slots[n].state, State::Done(_)) {
+                let slot = &mut queue.slots[n];
+                if !matches!(slot.state, State::Done(_)) || slot.tag >= TAG_LIMIT {
                     continue;
                 }
                 tally.resets = 0;
-                let slot = &mut queue.slots[n];
-                let status = status(slot);
+                let answer = (self.disk.answer)(slot);
                 let block = slot.tag;
-                let verifying = self.operation == Operation::Verify && status == request::OK;
                 let asked = &mut self.requests[place][n];
-                if verifying && asked.kind == request::OUT {
-                    asked.kind = request::IN;
-                    asked.put(slot);
+                if matches!(answer, Answer::Again(_)) && !slot.retried {
+                    slot.retried = true;
+                    queue.submit(n, deadline);
+                    continue;
+                }
+                let well = answer == Answer::Well;
+                let verifying = self.operation == Operation::Verify && well;
+                if verifying && asked.kind == Kind::Write {
+                    asked.kind = Kind::Read;
+                    (self.disk.put)(asked, slot);
                     slot.retried = false;
                     if let Some(data) = slot.data() {
                         erase(data, self.size as usize);
@@ -158,12 +179,12 @@ impl Load {
                     data.is_some_and(|data| compare(data, self.size as usize, block))
                 };
                 let same = !verifying || same(slot);
-                if status != request::OK {
+                if let Answer::Again(status) | Answer::Failed(status) = answer {
                     dbg_print!("VIRTIO: block {block}: status {status}");
                 } else if !same {
                     dbg_print!("VIRTIO: block {block}: data differs");
                 }
-                tally.errors += u64::from(status != request::OK || !same);
+                tally.errors += u64::from(!well || !same);
             }
         }
     }
@@ -187,8 +208,7 @@ impl Load {
             };
             let block = self.next;
             let kind = self.operation.kind(block);
-            let length = if kind == request::FLUSH { 0 } else { self.size };
-            let sectors = u64::from(self.size) / request::SECTOR;
+            let sectors = u64::from(self.size) / SECTOR;
             let slot = &mut queue.slots[n];
             slot.tag = block;
             slot.retried = false;
@@ -196,13 +216,13 @@ impl Load {
             *asked = Request {
                 kind,
                 sector: self.lba + block * sectors % self.span,
-                length,
+                length: if kind == Kind::Flush { 0 } else { self.size },
             };
-            asked.put(slot);
-            if kind == request::OUT
+            (self.disk.put)(asked, slot);
+            if kind == Kind::Write
                 && let Some(data) = slot.data()
             {
-                fill(data, length as usize, block);
+                fill(data, self.size as usize, block);
             }
             queue.submit(n, deadline);
             self.next += 1;
