@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what it comes to.
 
 mod facts;
+mod inf;
 mod lists;
 mod proof;
 mod replay;
@@ -55,6 +56,8 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Pretty)]
         format: Format,
     },
+    /// Reads a driver's INF: would it take the device, and with how many messages? Nothing is started.
+    Inf(inf::InfArgs),
     /// Says what this machine can and can't do.
     Doctor,
     /// Prints the JSON schema of a scenario file.
@@ -237,6 +240,7 @@ impl Command {
             Self::Faults(args) => facts::faults(&args)?,
             Self::Explain { id } => facts::explain(&id)?,
             Self::Replay { trace, format } => replay::replay(&trace, format)?,
+            Self::Inf(args) => inf::inf(&args)?,
             Self::Schema => facts::schema(),
             Self::Device { command } => device(&command)?,
         }
@@ -262,17 +266,21 @@ impl Selection {
 
     /// Reads the scenarios that are meant.
     fn open(&self) -> Result<Library, Problems> {
-        let here = std::env::current_dir().unwrap_or_default();
-        let root = self
-            .root
-            .clone()
-            .or_else(|| scenario::find_root(&here).map(|root| nearer(&here, root)));
-        let mut library = Library::open(root.as_deref(), &self.scenarios, &vocabulary())?;
+        let mut library = open(self.root.as_deref(), &self.scenarios)?;
         if let Some(part) = self.partition {
             library.keep(part);
         }
         Ok(library)
     }
+}
+
+/// Reads the scenarios that `names` mean, of the folder `root` or the nearest one.
+fn open(root: Option<&std::path::Path>, names: &[String]) -> Result<Library, Problems> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let root = root
+        .map(PathBuf::from)
+        .or_else(|| scenario::find_root(&here).map(|root| nearer(&here, root)));
+    Library::open(root.as_deref(), names, &vocabulary())
 }
 
 /// A path below the current folder without that folder, so that messages are short.

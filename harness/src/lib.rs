@@ -1,13 +1,15 @@
 //! Misfire's harness: it boots a guest in QEMU with a misbehaving device attached, watches both
 //! sides, and says which rules the driver under test kept and which it broke.
 //!
-//! Direction of use: [`scenario`], [`log`], [`rules`], [`transcript`], [`snapshot`], [`verdict`],
-//! [`proof`] and [`report`] know nothing of machines; [`machine`] and [`guest`] know nothing of scenarios; [`run`]
+//! Direction of use: [`scenario`], [`inf`], [`log`], [`rules`], [`transcript`], [`snapshot`],
+//! [`verdict`], [`proof`] and [`report`] know nothing of machines; [`machine`] and [`guest`] know
+//! nothing of scenarios; [`run`]
 //! joins them, and [`cli`] is what is typed.
 
 pub mod cli;
 pub mod doctor;
 pub mod guest;
+pub mod inf;
 pub mod log;
 pub mod machine;
 pub mod proof;

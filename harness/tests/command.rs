@@ -392,3 +392,34 @@ fn the_help_tells_every_exit_status() {
     let (out, _, _) = run(Path::new("."), &["--help"]);
     assert!(out.contains("130 stopped by Ctrl-C"), "{out}");
 }
+
+#[test]
+fn an_inf_is_held_against_the_device_of_a_scenario() {
+    let dir = folder(&[("a/one.toml", GOOD)]);
+    let inf = |id: &str| {
+        let text = format!(
+            "[Version]\nSignature = \"$WINDOWS NT$\"\n[Manufacturer]\nUs = Disks, NTamd64\n[Disks.NTamd64]\nDisk = inst, {id}\n[inst]\n[inst.HW]\nAddReg = msi\n[msi]\nHKR, Interrupt Management\\MessageSignaledInterruptProperties, MSISupported, 0x10001, 1\n"
+        );
+        fs::write(dir.path().join("disk.inf"), text).unwrap();
+        run(dir.path(), &["inf", "disk.inf", "--scenario", "a/one"])
+    };
+    let (out, _, status) = inf("PCI\\VEN_1AF4&DEV_1042");
+    assert_eq!(status, 0, "{out}");
+    assert!(
+        out.contains("taken as PCI\\VEN_1AF4&DEV_1042 (line 6), with up to 2 messages"),
+        "{out}"
+    );
+    let (out, _, status) = inf("PCI\\VEN_1AF4&DEV_1001");
+    assert_eq!(status, 1, "{out}");
+    assert!(
+        out.contains("disk.inf:6: error: a/one is PCI\\VEN_1AF4&DEV_1042&SUBSYS_"),
+        "{out}"
+    );
+    fs::write(dir.path().join("disk.inf"), "nothing\n").unwrap();
+    let (_, err, status) = run(dir.path(), &["inf", "disk.inf"]);
+    assert_eq!(status, 2);
+    assert!(
+        err.contains("disk.inf:1:1") && err.contains("in no section"),
+        "{err}"
+    );
+}
