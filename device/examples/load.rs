@@ -168,7 +168,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
     let (_backend, socket) = if socket == "-" {
         let mut shape = Shape::new(Kind::Block);
-        shape.queue_size = SIZE;
+        shape.queue_size = SIZE.into();
         let own = dir.path().join("own");
         (Some(Backend::start(&shape, &own, None)?), own)
     } else {

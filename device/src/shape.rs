@@ -2,7 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{Feature, PortCard, feature_bit, msi_control, msix_control};
+use crate::spec::{BlkConfig, Feature, PortCard, feature_bit, msi_control, msix_control};
+
+mod presented;
+
+pub use presented::{
+    Caps, Interface, MAX_DEVCFG_LEN, MAX_NOTIFY_MULT, MAX_NOTIFY_OFF, MAX_SIBLINGS, NotifyOrder,
+    Oddity, QueueSizes, Siblings, Subsystem,
+};
 
 /// The most queues a device can have: a vhost-user kick names its queue in eight bits.
 pub const MAX_QUEUES: u16 = 256;
@@ -32,14 +39,20 @@ pub struct Shape {
     #[serde(default = "one")]
     pub queues: u16,
     /// Elements of each queue, a power of two.
-    #[serde(default = "default_queue_size")]
-    pub queue_size: u16,
+    #[serde(default)]
+    pub queue_size: QueueSizes,
     /// Entries of the MSI-X table, 1 to 2048; 0: no MSI-X capability. Default: queues + 1 (port-card: 0).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub msix: Option<u16>,
     /// Messages of the MSI capability: 1, 2, 4, 8, 16 or 32; 0: no MSI capability.
     #[serde(default)]
     pub msi: u16,
+    /// Whether the MSI capability has a 64-bit address.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub msi_64: bool,
+    /// Whether the messages of the MSI capability can be masked one by one.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub msi_masking: bool,
     /// Whether there is an INTx pin.
     #[serde(default = "yes")]
     pub pin: bool,
@@ -61,6 +74,39 @@ pub struct Shape {
     /// A vhost-user backend that is not ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<ForeignBackend>,
+    /// The interface that drivers find.
+    #[serde(default, skip_serializing_if = "unsaid")]
+    pub virtio: Interface,
+    /// `notify_off_multiplier`: 0, or a power of two from 2 to 4096 (4.1.4.4).
+    #[serde(default = "four_wide", skip_serializing_if = "is_four")]
+    pub notify_mult: u32,
+    /// `queue_notify_off` of each queue.
+    #[serde(default, skip_serializing_if = "unsaid")]
+    pub notify_off: NotifyOrder,
+    /// How the virtio capabilities are presented.
+    #[serde(default, skip_serializing_if = "unsaid")]
+    pub caps: Caps,
+    /// Length of the device configuration structure, bytes. Default: 256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devcfg_len: Option<u16>,
+    /// The PCI revision id (4.1.2).
+    #[serde(default = "revision_1", skip_serializing_if = "is_revision_1")]
+    pub revision: u8,
+    /// The ids of the board. Default: those of the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subsystem: Option<Subsystem>,
+    /// A vendor data capability with this vendor id (4.1.4.8).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor_cap: Option<u16>,
+    /// Feature bits that are offered and mean nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features_decoy: Vec<u8>,
+    /// Whether queues and vectors can't be set up before FEATURES_OK.
+    #[serde(default, skip_serializing_if = "unsaid")]
+    pub strict: bool,
+    /// Passive functions on the same bus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub siblings: Option<Siblings>,
 }
 
 /// A vhost-user backend served by somebody else.
@@ -102,7 +148,23 @@ impl Kind {
                 "without",
                 "with",
                 "backend",
+                "virtio",
+                "notify-mult",
+                "notify-off",
+                "caps",
+                "devcfg-len",
+                "vendor-cap",
+                "features-decoy",
+                "strict",
             ],
+        }
+    }
+
+    /// Bytes of the device configuration (5.2.4).
+    pub const fn config_bytes(self) -> u16 {
+        match self {
+            Self::Block => BlkConfig::SIZE as u16,
+            Self::PortCard => 0,
         }
     }
 }
@@ -127,8 +189,23 @@ fn four() -> u16 {
 fn yes() -> bool {
     true
 }
-fn default_queue_size() -> u16 {
-    128
+fn is_yes(value: &bool) -> bool {
+    *value
+}
+fn four_wide() -> u32 {
+    4
+}
+fn is_four(value: &u32) -> bool {
+    *value == four_wide()
+}
+fn revision_1() -> u8 {
+    1
+}
+fn is_revision_1(value: &u8) -> bool {
+    *value == revision_1()
+}
+fn unsaid<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 fn default_capacity() -> u64 {
     2048
@@ -151,9 +228,11 @@ impl Shape {
             kind,
             attach: Attach::default(),
             queues: one(),
-            queue_size: default_queue_size(),
+            queue_size: QueueSizes::default(),
             msix: None,
             msi: 0,
+            msi_64: true,
+            msi_masking: true,
             pin: true,
             ports: four(),
             capacity: default_capacity(),
@@ -161,6 +240,17 @@ impl Shape {
             without: Vec::new(),
             with: Vec::new(),
             backend: None,
+            virtio: Interface::default(),
+            notify_mult: four_wide(),
+            notify_off: NotifyOrder::default(),
+            caps: Caps::default(),
+            devcfg_len: None,
+            revision: revision_1(),
+            subsystem: None,
+            vendor_cap: None,
+            features_decoy: Vec::new(),
+            strict: false,
+            siblings: None,
         }
     }
 
@@ -201,15 +291,7 @@ impl Shape {
                 format!("queues = {}: expected 1 to {most}", self.queues),
             );
         }
-        if !self.queue_size.is_power_of_two() || self.queue_size > MAX_QUEUE_SIZE {
-            return fail(
-                "queue-size",
-                format!(
-                    "queue-size = {}: expected a power of two up to {MAX_QUEUE_SIZE} (virtio 1.3, 2.7)",
-                    self.queue_size
-                ),
-            );
-        }
+        self.check_presented()?;
         let table = self.table_size();
         if table > msix_control::MAX_TABLE {
             return fail(

@@ -119,9 +119,8 @@ fn value(field: BlkConfig, shape: &Shape, sectors: u64) -> u64 {
     let track = u64::from(HEADS) * u64::from(SECTORS_A_TRACK);
     match field {
         BlkConfig::Capacity => sectors,
-        BlkConfig::SegMax => {
-            u64::from(shape.queue_size.saturating_sub(2).max(1)).min(u64::from(MAX_SEGMENTS))
-        }
+        BlkConfig::SegMax => u64::from(shape.queue_size.smallest().saturating_sub(2).max(1))
+            .min(u64::from(MAX_SEGMENTS)),
         BlkConfig::GeometryCylinders => (sectors / track).clamp(1, u64::from(u16::MAX)),
         BlkConfig::GeometryHeads => u64::from(HEADS),
         BlkConfig::GeometrySectors => u64::from(SECTORS_A_TRACK),

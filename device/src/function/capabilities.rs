@@ -1,11 +1,12 @@
 //! The capability list, built once from the shape.
 
-use super::bars::BarLayout;
+use super::bars::{BarLayout, Layout, Region};
 use super::pci::Image;
-use crate::shape::{Kind, Shape};
+use crate::shape::{Oddity, Shape};
 use crate::spec::{
-    ExpressCap, MSIX_ENTRY_BYTES, MsiCap, MsixCap, PciHeader, PowerCap, VirtioCap, VirtioCapField,
-    cap_id, msi_control, pci_status,
+    ExpressCap, MSIX_ENTRY_BYTES, MsiCap, MsixCap, PciHeader, PowerCap, RESERVED_BAR,
+    RESERVED_CFG_TYPE, VENDOR_DATA_BYTES, VENDOR_DATA_ID, VIRTIO_CAP64_BYTES, VirtioCap,
+    VirtioCapField, cap_id, msi_control, pci_status,
 };
 
 /// Where each capability lies in configuration space; `None`: the function has none.
@@ -16,7 +17,7 @@ pub struct Capabilities {
     /// PCI Express.
     pub express: u64,
     /// MSI.
-    pub msi: Option<u64>,
+    pub msi: Option<Msi>,
     /// MSI-X.
     pub msix: Option<u64>,
     /// First byte of the virtio capabilities, and one past the last.
@@ -25,8 +26,43 @@ pub struct Capabilities {
     pub window: Option<u64>,
 }
 
+/// The MSI capability: where it lies, and what it has.
+#[derive(Clone, Copy, Debug)]
+pub struct Msi {
+    /// First byte.
+    pub at: u64,
+    /// Whether the address has an upper half.
+    pub address_64: bool,
+    /// Whether messages can be masked one by one.
+    pub masking: bool,
+}
+
+impl Msi {
+    /// Where a register of it lies; `None`: it is not there.
+    pub fn place(self, register: MsiCap) -> Option<u64> {
+        let missing = match register {
+            MsiCap::AddressHi => !self.address_64,
+            MsiCap::Mask | MsiCap::Pending => !self.masking,
+            MsiCap::Control | MsiCap::AddressLo | MsiCap::Data => false,
+        };
+        let lower = !self.address_64 && register.offset() > MsiCap::AddressHi.offset();
+        (!missing).then(|| self.at + register.offset() - if lower { 4 } else { 0 })
+    }
+
+    /// Bytes of it.
+    pub fn bytes(self) -> u64 {
+        MsiCap::bytes(self.address_64, self.masking)
+    }
+}
+
 /// The first byte after the header.
 const FIRST: u64 = PciHeader::SIZE;
+/// Where decoys lead to, and how far: a place in the BAR where no structure is.
+const NOWHERE: Region = Region {
+    bar: 0,
+    offset: 0x800,
+    length: 0x100,
+};
 
 /// Appends capabilities one after the other and links them.
 struct Builder<'a> {
@@ -45,23 +81,25 @@ impl Builder<'_> {
         at
     }
 
-    fn virtio(&mut self, kind: VirtioCap, bytes: u64, offset: u64, length: u64) -> u64 {
+    /// A virtio capability of `bytes`, for the structure at `region`.
+    fn virtio(&mut self, cfg_type: u8, bytes: u64, region: Region) -> u64 {
         let at = self.add(cap_id::VENDOR, bytes);
-        self.image
-            .put(at + VirtioCapField::CapLen.offset(), 1, bytes);
-        self.image
-            .put(at + VirtioCapField::CfgType.offset(), 1, kind as u64);
-        self.image
-            .put(at + VirtioCapField::CapOffset.offset(), 4, offset);
-        self.image
-            .put(at + VirtioCapField::CapLength.offset(), 4, length);
+        for (field, val) in [
+            (VirtioCapField::CapLen, bytes),
+            (VirtioCapField::CfgType, cfg_type.into()),
+            (VirtioCapField::CapBar, region.bar.into()),
+            (VirtioCapField::CapOffset, region.offset),
+            (VirtioCapField::CapLength, region.length),
+        ] {
+            self.image.put(at + field.offset(), field.width(), val);
+        }
         at
     }
 }
 
 impl Capabilities {
     /// Writes the list into `image`.
-    pub fn build(shape: &Shape, image: &mut Image) -> Self {
+    pub fn build(shape: &Shape, layout: &Layout, image: &mut Image) -> Self {
         image.put(
             PciHeader::PciStatus.offset(),
             2,
@@ -78,48 +116,96 @@ impl Capabilities {
             ..Self::default()
         };
         if shape.msi != 0 {
-            caps.msi = Some(msi(&mut list, shape.msi));
+            caps.msi = Some(msi(&mut list, shape));
         }
         let table = shape.table_size();
         if table != 0 {
             caps.msix = Some(msix(&mut list, table));
         }
-        if shape.kind == Kind::Block {
+        if shape.has_structures() {
             let first = list.next;
-            let plain = VirtioCapField::CapExtra.offset();
-            list.virtio(
-                VirtioCap::Common,
-                plain,
-                BarLayout::COMMON,
-                BarLayout::COMMON_BYTES,
-            );
-            list.virtio(VirtioCap::Isr, plain, BarLayout::ISR, 1);
-            list.virtio(
-                VirtioCap::Device,
-                plain,
-                BarLayout::DEVICE,
-                BarLayout::DEVICE_BYTES,
-            );
-            let notify = list.virtio(
-                VirtioCap::Notify,
-                VirtioCapField::SIZE,
-                BarLayout::NOTIFY,
-                BarLayout::NOTIFY_BYTES,
-            );
-            list.image
-                .put(notify + plain, 4, u64::from(BarLayout::NOTIFY_MULTIPLIER));
-            let window = list.virtio(VirtioCap::PciCfg, VirtioCapField::SIZE, 0, 0);
-            list.image
-                .writable(window + VirtioCapField::CapBar.offset(), 1, u64::MAX);
-            list.image
-                .writable(window + VirtioCapField::CapOffset.offset(), 4, u64::MAX);
-            list.image
-                .writable(window + VirtioCapField::CapLength.offset(), 4, u64::MAX);
-            caps.window = Some(window);
+            caps.window = Some(structures(&mut list, shape, layout));
             caps.virtio = Some((first, list.next));
         }
+        debug_assert_eq!(list.next - FIRST, shape.capability_bytes());
         caps
     }
+}
+
+/// The virtio capabilities (4.1.4). Returns where the configuration access window is.
+fn structures(list: &mut Builder<'_>, shape: &Shape, layout: &Layout) -> u64 {
+    let odd = |oddity| shape.caps.has(oddity);
+    let more = if odd(Oddity::Long) { 8 } else { 0 };
+    let plain = VirtioCapField::CapExtra.offset() + more;
+    let extended = VirtioCapField::SIZE + more;
+    if odd(Oddity::ReservedType) {
+        list.virtio(RESERVED_CFG_TYPE, plain, NOWHERE);
+    }
+    if odd(Oddity::ReservedBar) {
+        let nowhere = Region {
+            bar: RESERVED_BAR,
+            ..NOWHERE
+        };
+        list.virtio(VirtioCap::Common as u8, plain, nowhere);
+    }
+    for instance in 0..2 {
+        for kind in [
+            VirtioCap::Common,
+            VirtioCap::Isr,
+            VirtioCap::Device,
+            VirtioCap::Notify,
+        ] {
+            let Some(region) = layout.region(kind, instance) else {
+                continue;
+            };
+            match kind {
+                VirtioCap::Notify => {
+                    let at = list.virtio(kind as u8, extended, region);
+                    let multiplier = at + VirtioCapField::CapExtra.offset();
+                    list.image.put(multiplier, 4, u64::from(shape.notify_mult));
+                }
+                // Configuration space has no room for a second one of this.
+                VirtioCap::Device if instance > 0 => {}
+                _ => {
+                    list.virtio(kind as u8, plain, region);
+                }
+            }
+        }
+    }
+    if odd(Oddity::SharedMemory) {
+        list.virtio(
+            VirtioCap::SharedMemory as u8,
+            VIRTIO_CAP64_BYTES + more,
+            NOWHERE,
+        );
+    }
+    if let Some(vendor) = shape.vendor_cap {
+        let at = list.add(cap_id::VENDOR, VENDOR_DATA_BYTES);
+        let image = &mut *list.image;
+        image.put(at + VirtioCapField::CapLen.offset(), 1, VENDOR_DATA_BYTES);
+        image.put(
+            at + VirtioCapField::CfgType.offset(),
+            1,
+            VirtioCap::Vendor as u64,
+        );
+        image.put(at + VENDOR_DATA_ID, 2, vendor.into());
+        image.writable(at + VENDOR_DATA_ID + 4, 4, u64::MAX);
+    }
+    let nothing = Region {
+        bar: 0,
+        offset: 0,
+        length: 0,
+    };
+    let window = list.virtio(VirtioCap::PciCfg as u8, extended, nothing);
+    for (field, bits) in [
+        (VirtioCapField::CapBar, u64::MAX),
+        (VirtioCapField::CapOffset, u64::MAX),
+        (VirtioCapField::CapLength, u64::MAX),
+    ] {
+        list.image
+            .writable(window + field.offset(), field.width(), bits);
+    }
+    window
 }
 
 fn power(list: &mut Builder<'_>) -> u64 {
@@ -164,29 +250,39 @@ fn express(list: &mut Builder<'_>) -> u64 {
     at
 }
 
-fn msi(list: &mut Builder<'_>, messages: u16) -> u64 {
-    let at = list.add(cap_id::MSI, MsiCap::SIZE);
-    let capable = messages.trailing_zeros() as u16;
-    let control =
-        capable << msi_control::CAPABLE_SHIFT | msi_control::ADDRESS_64 | msi_control::MASKABLE;
+fn msi(list: &mut Builder<'_>, shape: &Shape) -> Msi {
+    let (address_64, masking) = (shape.msi_64, shape.msi_masking);
+    let msi = Msi {
+        at: list.add(cap_id::MSI, MsiCap::bytes(address_64, masking)),
+        address_64,
+        masking,
+    };
+    let capable = shape.msi.trailing_zeros() as u16;
+    let mut control = capable << msi_control::CAPABLE_SHIFT;
+    if address_64 {
+        control |= msi_control::ADDRESS_64;
+    }
+    if masking {
+        control |= msi_control::MASKABLE;
+    }
+    let each = super::lanes::ones(8) >> (64 - u32::from(shape.msi));
     list.image
-        .put(at + MsiCap::Control.offset(), 2, u64::from(control));
-    list.image.writable(
-        at + MsiCap::Control.offset(),
-        2,
-        u64::from(msi_control::ENABLE | msi_control::ENABLED_MASK),
-    );
-    list.image
-        .writable(at + MsiCap::AddressLo.offset(), 4, !0b11);
-    list.image
-        .writable(at + MsiCap::AddressHi.offset(), 4, u64::MAX);
-    list.image.writable(at + MsiCap::Data.offset(), 2, u64::MAX);
-    list.image.writable(
-        at + MsiCap::Mask.offset(),
-        4,
-        super::lanes::ones(8) >> (64 - u32::from(messages)),
-    );
-    at
+        .put(msi.at + MsiCap::Control.offset(), 2, control.into());
+    for (register, bits) in [
+        (
+            MsiCap::Control,
+            u64::from(msi_control::ENABLE | msi_control::ENABLED_MASK),
+        ),
+        (MsiCap::AddressLo, !0b11),
+        (MsiCap::AddressHi, u64::MAX),
+        (MsiCap::Data, u64::MAX),
+        (MsiCap::Mask, each),
+    ] {
+        if let Some(at) = msi.place(register) {
+            list.image.writable(at, register.width(), bits);
+        }
+    }
+    msi
 }
 
 fn msix(list: &mut Builder<'_>, table: u16) -> u64 {

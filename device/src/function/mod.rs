@@ -16,9 +16,11 @@ mod window;
 #[cfg(test)]
 mod queue_tests;
 #[cfg(test)]
+mod shapes;
+#[cfg(test)]
 pub(crate) mod tests;
 
-pub use bars::{BAR_SIZES, BarLayout, bar_size};
+pub use bars::{BarLayout, Layout};
 pub use pci::Pci;
 
 use crate::endpoint::{Endpoint, Nanos};
@@ -32,6 +34,7 @@ use virtio::Virtio;
 /// A PCI function of either kind.
 #[derive(Clone, Debug)]
 pub struct Function {
+    layout: Layout,
     pci: Pci,
     interrupts: Interrupts,
     kind: Behind,
@@ -49,13 +52,20 @@ impl Function {
     ///
     /// `features` are those that the backend offers, `config` its device configuration.
     pub fn new(shape: &Shape, features: u128, config: Vec<u8>) -> Self {
-        let pci = Pci::new(shape);
+        let layout = Layout::new(shape);
+        let pci = Pci::new(shape, &layout);
         let kind = match shape.kind {
-            Kind::Block => Behind::Virtio(Box::new(Virtio::new(shape, features, config))),
+            Kind::Block => Behind::Virtio(Box::new(Virtio::new(
+                shape,
+                layout.clone(),
+                features,
+                config,
+            ))),
             Kind::PortCard => Behind::Ports(Ports::new(shape.ports)),
         };
         Self {
             interrupts: Interrupts::new(shape.table_size()),
+            layout,
             pci,
             kind,
         }
@@ -94,19 +104,19 @@ impl Function {
                     ));
                 }
             }
-            Space::Bar0 => match &mut self.kind {
-                Behind::Virtio(virtio) => {
+            space => match &mut self.kind {
+                Behind::Virtio(virtio) if self.layout.holds(space) => {
                     virtio.access(access, &mut self.pci, &mut self.interrupts, &mut effects)
                 }
-                Behind::Ports(ports) => {
+                Behind::Ports(ports) if space == Space::Bar0 => {
                     ports.access(access, &mut self.pci, &mut self.interrupts, &mut effects)
                 }
-            },
-            _ => {
-                if access.op == Op::Read {
-                    effects.push(Effect::Value(0));
+                _ => {
+                    if access.op == Op::Read {
+                        effects.push(Effect::Value(0));
+                    }
                 }
-            }
+            },
         }
         effects
     }
@@ -226,14 +236,14 @@ impl Endpoint for Function {
         let field = match space {
             Space::Config => self.pci.field(off, width),
             Space::Bar2 => self.interrupts.field(off),
-            Space::Bar0 => match &self.kind {
-                Behind::Virtio(_) => virtio::field(off),
-                Behind::Ports(ports) => ports.field(off),
+            _ => match &self.kind {
+                Behind::Virtio(_) if self.layout.holds(space) => self.layout.field(off),
+                Behind::Ports(ports) if space == Space::Bar0 => ports.field(off),
+                _ => None,
             },
-            _ => None,
         };
         let q = match (&self.kind, field) {
-            (Behind::Virtio(virtio), Some(field)) => virtio.queue_of(field, off),
+            (Behind::Virtio(virtio), Some(field)) => virtio.queue_of(field, off, val),
             _ => None,
         };
         let val = val.map(|v| v & lanes::ones(width));

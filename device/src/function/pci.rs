@@ -1,10 +1,9 @@
 //! PCI configuration space.
 
-use super::bars::{BAR_SIZES, bar_size};
+use super::bars::Layout;
 use super::capabilities::Capabilities;
-use super::lanes;
 use super::window::Target;
-use crate::shape::{Kind, Shape};
+use crate::shape::{Interface, Kind, Shape, Subsystem};
 use crate::spec::{
     CONFIG_BYTES, ExpressCap, Field, MsiCap, MsixCap, PciHeader, PowerCap, VIRTIO_MODERN_DEVICE,
     VIRTIO_VENDOR, VirtioCapField, command, msi_control, msix_control, pci_status,
@@ -14,6 +13,13 @@ use crate::spec::{
 const BLOCK_TYPE: u16 = 2;
 /// Vendor and device id of a port-card: those that QEMU leaves to test devices.
 const PORT_CARD_IDS: (u16, u16) = (0x1234, 0x4d46);
+/// The bits of a base address register that tell what it is (PCI 3.0, 6.2.5.1).
+mod bar_bits {
+    /// I/O ports.
+    pub const IO: u64 = 1;
+    /// Memory by a 64-bit address, prefetchable as such a register has to be.
+    pub const WIDE: u64 = 0b1100;
+}
 /// Function level reset (PCI Express 3.0, 7.8.4).
 const INITIATE_FLR: u64 = 1 << 15;
 
@@ -116,32 +122,38 @@ pub struct Pci {
     caps: Capabilities,
     window_data: u32,
     table: u16,
+    bars: [u64; 6],
 }
 
 impl Pci {
     /// Configuration space of a function of this shape.
-    pub fn new(shape: &Shape) -> Self {
+    pub fn new(shape: &Shape, layout: &Layout) -> Self {
         let mut image = Image::new();
-        let (vendor, device, class, sub_class, revision, subsystem) = match shape.kind {
+        let (vendor, device, class, sub_class, board) = match shape.kind {
             Kind::Block => (
                 VIRTIO_VENDOR,
                 VIRTIO_MODERN_DEVICE + BLOCK_TYPE,
                 0x01,
                 0x80,
-                1,
                 VIRTIO_MODERN_DEVICE + BLOCK_TYPE,
             ),
-            Kind::PortCard => (PORT_CARD_IDS.0, PORT_CARD_IDS.1, 0xff, 0x00, 1, shape.ports),
+            Kind::PortCard => (PORT_CARD_IDS.0, PORT_CARD_IDS.1, 0xff, 0x00, shape.ports),
         };
+        let board = shape.subsystem.unwrap_or(Subsystem { vendor, id: board });
         let put = |image: &mut Image, r: PciHeader, val: u64| image.put(r.offset(), r.width(), val);
         put(&mut image, PciHeader::VendorId, vendor.into());
         put(&mut image, PciHeader::DeviceId, device.into());
-        put(&mut image, PciHeader::RevisionId, revision);
+        put(&mut image, PciHeader::RevisionId, shape.revision.into());
         put(&mut image, PciHeader::ClassCode, class << 8 | sub_class);
-        put(&mut image, PciHeader::SubsystemVendorId, vendor.into());
-        put(&mut image, PciHeader::SubsystemId, subsystem.into());
+        put(
+            &mut image,
+            PciHeader::SubsystemVendorId,
+            board.vendor.into(),
+        );
+        put(&mut image, PciHeader::SubsystemId, board.id.into());
         put(&mut image, PciHeader::InterruptPin, u64::from(shape.pin));
         let table = shape.table_size();
+        let mut bars = [0; 6];
         for (n, bar) in [
             PciHeader::Bar0,
             PciHeader::Bar1,
@@ -153,9 +165,16 @@ impl Pci {
         .into_iter()
         .enumerate()
         {
-            let size = bar_size(n, table);
-            if size != 0 {
-                image.writable(bar.offset(), 4, !(size - 1));
+            bars[n] = layout.bar_size(n);
+            if bars[n] == 0 {
+                continue;
+            }
+            image.writable(bar.offset(), 4, !(bars[n] - 1));
+            if n == 0 && shape.virtio != Interface::Modern {
+                image.put(bar.offset(), 4, bar_bits::IO);
+            } else if layout.is_wide(n) {
+                image.put(bar.offset(), 4, bar_bits::WIDE);
+                image.writable(bar.offset() + 4, 4, u64::MAX);
             }
         }
         const PARITY_AND_SERR: u16 = 1 << 6 | 1 << 8;
@@ -164,13 +183,14 @@ impl Pci {
         image.writable(PciHeader::Command.offset(), 2, commands.into());
         image.writable(PciHeader::CacheLineSize.offset(), 1, u64::MAX);
         image.writable(PciHeader::InterruptLine.offset(), 1, u64::MAX);
-        let caps = Capabilities::build(shape, &mut image);
+        let caps = Capabilities::build(shape, layout, &mut image);
         Self {
             power_on: image.clone(),
             image,
             caps,
             window_data: 0,
             table,
+            bars,
         }
     }
 
@@ -182,6 +202,7 @@ impl Pci {
             caps: _,
             window_data,
             table: _,
+            bars: _,
         } = self;
         image.clone_from(power_on);
         *window_data = 0;
@@ -217,7 +238,7 @@ impl Pci {
         Control {
             command: self.image.get(PciHeader::Command.offset(), 2) as u16,
             msix: word(self.caps.msix, MsixCap::Control.offset()),
-            msi: word(self.caps.msi, MsiCap::Control.offset()),
+            msi: word(self.caps.msi.map(|msi| msi.at), MsiCap::Control.offset()),
             power: self
                 .image
                 .get(self.caps.power + PowerCap::Control.offset(), 1) as u8
@@ -250,9 +271,8 @@ impl Pci {
 
     /// Whether message `number` of the MSI capability may leave the function now.
     pub fn may_send_msi(&self, number: u16) -> bool {
-        let masked = self.caps.msi.is_some_and(|at| {
-            self.image.get(at + MsiCap::Mask.offset(), 4) >> (number & 31) & 1 != 0
-        });
+        let mask = self.caps.msi.and_then(|msi| msi.place(MsiCap::Mask));
+        let masked = mask.is_some_and(|at| self.image.get(at, 4) >> (number & 31) & 1 != 0);
         self.msi_enabled() && self.control().bus_master() && !masked
     }
 
@@ -283,9 +303,8 @@ impl Pci {
 
     /// Shows which messages of the MSI capability wait (PCI 3.0, 6.8.1.8).
     pub fn set_msi_pending(&mut self, pending: u32) {
-        if let Some(at) = self.caps.msi {
-            self.image
-                .put(at + MsiCap::Pending.offset(), 4, pending.into());
+        if let Some(at) = self.caps.msi.and_then(|msi| msi.place(MsiCap::Pending)) {
+            self.image.put(at, 4, pending.into());
         }
     }
 
@@ -309,14 +328,12 @@ impl Pci {
             Some(Field::MsixControl)
         } else if caps
             .msi
-            .is_some_and(|at| touches(at + MsiCap::Control.offset(), 2))
+            .is_some_and(|msi| touches(msi.at + MsiCap::Control.offset(), 2))
         {
             Some(Field::MsiControl)
-        } else if caps.msi.is_some_and(|at| {
-            touches(
-                at + MsiCap::AddressLo.offset(),
-                MsiCap::SIZE - MsiCap::AddressLo.offset(),
-            )
+        } else if caps.msi.is_some_and(|msi| {
+            let registers = MsiCap::AddressLo.offset();
+            touches(msi.at + registers, msi.bytes() - registers)
         }) {
             Some(Field::Msi)
         } else if touches(caps.power + PowerCap::Control.offset(), 2) {
@@ -346,7 +363,7 @@ impl Pci {
             get(VirtioCapField::CapBar),
             get(VirtioCapField::CapOffset),
             get(VirtioCapField::CapLength),
-            &BAR_SIZES.map(|size| size.min(lanes::ones(4))),
+            &self.bars,
         )
     }
 }

@@ -4,7 +4,7 @@ use crate::spec::{CommonCfg, NO_VECTOR};
 use crate::trace::QueueSetup;
 
 /// What is added to a queue's index for queue_notif_config_data, so that the two differ.
-const NOTIF_CONFIG_BASE: u16 = 0x5100;
+pub const NOTIF_CONFIG_BASE: u16 = 0x5100;
 
 /// The registers of one queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,13 +32,13 @@ impl Queue {
         }
     }
 
-    /// Reads a register of queue scope.
-    pub fn read(&self, index: u16, register: CommonCfg) -> u64 {
+    /// Reads a register of queue scope; `notify_off` is where the queue is notified.
+    pub fn read(&self, index: u16, notify_off: u16, register: CommonCfg) -> u64 {
         match register {
             CommonCfg::QueueSize => self.size.into(),
             CommonCfg::QueueMsixVector => self.vector.into(),
             CommonCfg::QueueEnable => self.enabled.into(),
-            CommonCfg::QueueNotifyOff => index.into(),
+            CommonCfg::QueueNotifyOff => notify_off.into(),
             CommonCfg::QueueNotifConfigData => NOTIF_CONFIG_BASE.wrapping_add(index).into(),
             CommonCfg::QueueDescLo => self.desc & 0xffff_ffff,
             CommonCfg::QueueDescHi => self.desc >> 32,

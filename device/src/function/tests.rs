@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::shape::{Caps, NotifyOrder, Oddity};
 use crate::spec::{
     CommonCfg, NO_VECTOR, PciHeader, Status, command, isr, msi_control, msix_control,
 };
@@ -562,7 +563,7 @@ pub(crate) fn any_doing() -> impl Strategy<Value = Doing> {
 
 pub(crate) fn any_shape() -> impl Strategy<Value = Shape> {
     let msi = prop_oneof![Just(0u16), Just(1), Just(8), Just(32)];
-    (
+    let plain = (
         prop_oneof![Just(Kind::Block), Just(Kind::PortCard)],
         1u16..9,
         0u16..20,
@@ -577,7 +578,45 @@ pub(crate) fn any_shape() -> impl Strategy<Value = Shape> {
             pin,
             ports,
             ..Shape::new(kind)
-        })
+        });
+    let odd: Vec<Oddity> = Oddity::ALL.iter().map(|(oddity, _)| *oddity).collect();
+    let notify_mult = prop_oneof![Just(0u32), Just(2), Just(4), Just(4096)];
+    let presented = (
+        proptest::sample::subsequence(odd, 0..3),
+        notify_mult,
+        prop_oneof![
+            Just(NotifyOrder::Identity),
+            Just(NotifyOrder::Reverse),
+            proptest::collection::vec(0u16..1024, 8).prop_map(NotifyOrder::Each),
+        ],
+        proptest::collection::vec(0u32..16, 1..9),
+        any::<[bool; 4]>(),
+    );
+    (plain, presented).prop_filter_map("is served", |(shape, (odd, mult, order, sizes, flags))| {
+        if shape.kind != Kind::Block {
+            return Some(shape);
+        }
+        let queues = usize::from(shape.queues);
+        let sizes: Vec<u16> = sizes.iter().take(queues).map(|n| 1 << n).collect();
+        let shape = Shape {
+            caps: Caps::odd(&odd),
+            notify_mult: mult,
+            notify_off: match order {
+                NotifyOrder::Each(mut offs) => {
+                    offs.truncate(queues);
+                    NotifyOrder::Each(offs)
+                }
+                order => order,
+            },
+            queue_size: sizes.into(),
+            strict: flags[0],
+            msi_64: flags[1],
+            msi_masking: flags[2],
+            vendor_cap: flags[3].then_some(0x1234),
+            ..shape
+        };
+        shape.check().is_ok().then_some(shape)
+    })
 }
 
 proptest! {

@@ -1,10 +1,10 @@
 //! The virtio-pci registers: common configuration, ISR status, notifications, device configuration.
 
-use super::bars::BarLayout;
+use super::bars::Layout;
 use super::interrupts::Interrupts;
 use super::lanes;
 use super::pci::Pci;
-use super::queues::{Queue, accepted};
+use super::queues::{NOTIF_CONFIG_BASE, Queue, accepted};
 use crate::shape::Shape;
 use virtio_bindings::virtio_config::{
     VIRTIO_F_NOTIF_CONFIG_DATA as NOTIF_CONFIG_DATA, VIRTIO_F_RING_PACKED as RING_PACKED,
@@ -18,8 +18,10 @@ use crate::trace::{Access, Cause, Effect, Effects, Op, Start};
 #[derive(Clone, Debug)]
 pub struct Virtio {
     // Fixed by the shape.
+    layout: Layout,
     offered: u128,
-    queue_size: u16,
+    queue_sizes: Vec<u16>,
+    strict: bool,
     // Device configuration outlives a reset.
     config: Vec<u8>,
     generation: u8,
@@ -42,7 +44,7 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(queues: u16, queue_size: u16) -> Self {
+    fn new(queue_sizes: &[u16]) -> Self {
         Self {
             status: Status::default(),
             device_feature_select: 0,
@@ -51,47 +53,36 @@ impl Driver {
             config_vector: NO_VECTOR,
             isr: 0,
             select: 0,
-            queues: vec![Queue::new(queue_size); usize::from(queues)],
+            queues: queue_sizes.iter().map(|size| Queue::new(*size)).collect(),
             started: false,
         }
     }
 }
 
-/// The register at an offset in BAR 0.
-pub fn field(off: u64) -> Option<Field> {
-    match off {
-        BarLayout::COMMON..BarLayout::ISR => {
-            CommonCfg::at(off - BarLayout::COMMON).map(Field::Common)
-        }
-        BarLayout::ISR => Some(Field::Isr),
-        BarLayout::DEVICE.. if off < BarLayout::DEVICE + BarLayout::DEVICE_BYTES => {
-            Some(Field::Device((off - BarLayout::DEVICE) as u16))
-        }
-        BarLayout::NOTIFY.. if off < BarLayout::NOTIFY + BarLayout::NOTIFY_BYTES => {
-            Some(Field::Notify)
-        }
-        _ => None,
-    }
-}
-
 impl Virtio {
-    pub fn new(shape: &Shape, offered: u128, config: Vec<u8>) -> Self {
-        let (queues, queue_size) = (shape.queues, shape.queue_size);
+    pub fn new(shape: &Shape, layout: Layout, offered: u128, config: Vec<u8>) -> Self {
+        let queue_sizes: Vec<u16> = (0..shape.queues).map(|q| shape.queue_size.of(q)).collect();
         Self {
+            layout,
             offered,
-            queue_size,
+            strict: shape.strict,
             config,
             generation: 0,
-            driver: Driver::new(queues, queue_size),
+            driver: Driver::new(&queue_sizes),
+            queue_sizes,
         }
     }
 
     /// The queue that an access concerns: the selected one, or the one notified.
-    pub fn queue_of(&self, field: Field, off: u64) -> Option<u16> {
+    pub fn queue_of(&self, field: Field, off: u64, val: Option<u64>) -> Option<u16> {
         match field {
             Field::Common(register) if register.scope() == Scope::queue => Some(self.driver.select),
             Field::Notify => {
-                Some(((off - BarLayout::NOTIFY) / u64::from(BarLayout::NOTIFY_MULTIPLIER)) as u16)
+                let mut named = val.unwrap_or(0) as u16;
+                if self.driver.features >> NOTIF_CONFIG_DATA & 1 == 1 {
+                    named = named.wrapping_sub(NOTIF_CONFIG_BASE);
+                }
+                self.layout.notified(off, named)
             }
             _ => None,
         }
@@ -105,8 +96,10 @@ impl Virtio {
     /// Back to the state after a reset (2.4.1).
     pub fn reset(&mut self, effects: &mut Effects) {
         let Self {
+            layout: _,
             offered: _,
-            queue_size,
+            queue_sizes,
+            strict: _,
             config: _,
             generation: _,
             driver,
@@ -114,7 +107,7 @@ impl Virtio {
         if driver.started {
             effects.push(Effect::Stop);
         }
-        *driver = Driver::new(driver.queues.len() as u16, *queue_size);
+        *driver = Driver::new(queue_sizes);
     }
 
     /// An access of BAR 0.
@@ -132,10 +125,10 @@ impl Virtio {
             val,
             ..
         } = *access;
-        match (op, field(off)) {
+        match (op, self.layout.field(off)) {
             (Op::Read, Some(Field::Common(_))) => {
                 effects.push(Effect::Value(lanes::read(
-                    off - BarLayout::COMMON,
+                    self.layout.within(off),
                     width,
                     |r| self.read(r),
                 )));
@@ -158,7 +151,7 @@ impl Virtio {
                 let mut parts: [Option<(CommonCfg, u64, u64)>; 8] = [None; 8];
                 let mut n = 0;
                 lanes::write(
-                    off - BarLayout::COMMON,
+                    self.layout.within(off),
                     width,
                     val.unwrap_or(0),
                     |r, v, m| {
@@ -172,7 +165,7 @@ impl Virtio {
                 }
             }
             (Op::Write, Some(Field::Notify)) => {
-                if let Some(queue) = self.queue_of(Field::Notify, off) {
+                if let Some(queue) = self.queue_of(Field::Notify, off, val) {
                     self.kick(queue, pci, effects);
                 }
             }
@@ -221,7 +214,9 @@ impl Virtio {
                     CommonCfg::QueueMsixVector => NO_VECTOR.into(),
                     _ => 0,
                 };
-                queue.map_or(absent, |q| q.read(index, register))
+                queue.map_or(absent, |q| {
+                    q.read(index, self.layout.notify_off(index), register)
+                })
             }
         }
     }
@@ -238,6 +233,7 @@ impl Virtio {
         match register {
             CommonCfg::DeviceFeatureSelect => driver.device_feature_select = val as u32,
             CommonCfg::DriverFeatureSelect => driver.driver_feature_select = val as u32,
+            _ if self.strict && early(register, driver.status) => {}
             // Frozen once agreed (2.2.2: the device may rely on it).
             CommonCfg::DriverFeature
                 if !driver.status.has(Status::FEATURES_OK) && driver.driver_feature_select < 4 =>
@@ -284,7 +280,8 @@ impl Virtio {
                 if enables && (!queue.was_reset || queue.enabled) {
                     return;
                 }
-                queue.write(register, val, self.queue_size, pci.table_size(), packed);
+                let most = self.queue_sizes.get(usize::from(select)).copied();
+                queue.write(register, val, most.unwrap_or(0), pci.table_size(), packed);
                 if enables && queue.enabled {
                     effects.push(Effect::StartQueue(queue.setup(select)));
                     self.kick(select, pci, effects);
@@ -314,7 +311,12 @@ impl Virtio {
         interrupts.forget(Cause::Queue(select));
         *queue = Queue {
             was_reset: true,
-            ..Queue::new(self.queue_size)
+            ..Queue::new(
+                self.queue_sizes
+                    .get(usize::from(select))
+                    .copied()
+                    .unwrap_or(0),
+            )
         };
     }
 
@@ -436,6 +438,21 @@ impl Virtio {
             raise_line_or_msi(Cause::Config, pci, interrupts, effects);
         }
     }
+}
+
+/// Whether a strict device ignores a write because its time has not come (3.1.1): features before
+/// DRIVER, queues and vectors before FEATURES_OK.
+fn early(register: CommonCfg, status: Status) -> bool {
+    let needed = match register {
+        CommonCfg::DriverFeature => Status::DRIVER,
+        CommonCfg::ConfigMsixVector => Status::FEATURES_OK,
+        CommonCfg::DeviceFeatureSelect
+        | CommonCfg::DriverFeatureSelect
+        | CommonCfg::DeviceStatus
+        | CommonCfg::QueueSelect => 0,
+        _ => Status::FEATURES_OK,
+    };
+    !status.has(needed)
 }
 
 fn raise_line_or_msi(

@@ -173,8 +173,9 @@ pub fn serve_on(
     let (backend, features, config) = match path {
         Some(path) => {
             let (fronted, offer) = Fronted::connect(path, shape.queues, BlkConfig::SIZE as u32)?;
-            let features =
+            let given =
                 (u128::from(offer.features) | shape.transport_features()) & !withheld(shape);
+            let features = given | decoys(shape);
             (Some(fronted), features, offer.config)
         }
         None => (None, 0, Vec::new()),
@@ -232,10 +233,17 @@ fn vhost_user_attachment(dev: u8, shape: &Shape, socket: &Path) -> Attachment {
             "driver": "vhost-user-blk-pci-non-transitional",
             "chardev": chardev,
             "num-queues": shape.queues,
-            "queue-size": shape.queue_size,
+            "queue-size": shape.queue_size.largest(),
             "vectors": shape.table_size(),
         }),
     }
+}
+
+fn decoys(shape: &Shape) -> u128 {
+    let bits = shape.features_decoy.iter();
+    bits.fold(0, |bits, bit| {
+        bits | 1u128.checked_shl((*bit).into()).unwrap_or(0)
+    })
 }
 
 fn withheld(shape: &Shape) -> u128 {

@@ -65,7 +65,7 @@ impl Session {
     /// A connection that nobody has said anything on. `seated` is told when its rings are known.
     pub fn new(disk: Arc<Disk>, seated: SyncSender<()>) -> Self {
         let mut scratch = Chain::default();
-        scratch.reserve(disk.shape.queue_size);
+        scratch.reserve(disk.shape.queue_size.largest());
         Self {
             disk,
             memory: SharedMemory::new(GuestMemoryMmap::default()),
@@ -251,7 +251,7 @@ impl VhostUserBackend for Session {
     }
 
     fn max_queue_size(&self) -> usize {
-        usize::from(self.disk.shape.queue_size)
+        usize::from(self.disk.shape.queue_size.largest())
     }
 
     fn features(&self) -> u64 {

@@ -20,7 +20,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::ServeError;
 use super::core::Core;
-use crate::function::bar_size;
+use crate::function::Layout;
 use crate::shape::Shape;
 use crate::spec::CONFIG_BYTES;
 use crate::trace::{Input, Op, Space};
@@ -379,11 +379,12 @@ fn irq_infos(shape: &Shape) -> Vec<IrqInfo> {
 }
 
 fn regions(shape: &Shape) -> Vec<ServerRegion> {
+    let layout = Layout::new(shape);
     (0..VFIO_PCI_NUM_REGIONS)
         .map(|index| {
             let size = match space(index) {
                 Some(Space::Config) => CONFIG_BYTES,
-                Some(_) => bar_size(index as usize, shape.table_size()),
+                Some(_) => layout.bar_size(index as usize),
                 None => 0,
             };
             let flags = if size == 0 {

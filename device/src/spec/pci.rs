@@ -65,6 +65,19 @@ registers! {
     }
 }
 
+impl MsiCap {
+    /// Bytes of a capability with or without the upper half of the address and masking. Without the
+    /// upper half everything behind it lies four bytes lower.
+    pub const fn bytes(address_64: bool, masking: bool) -> u64 {
+        let end = if masking {
+            Self::SIZE
+        } else {
+            Self::Data.offset() + 2
+        };
+        if address_64 { end } else { end - 4 }
+    }
+}
+
 registers! {
     /// The MSI-X capability (PCI 3.0, 6.8.2).
     pub enum MsixCap, size 0x0c {
@@ -152,6 +165,10 @@ pub enum VirtioCap {
     Device = 4,
     /// The PCI configuration access window.
     PciCfg = 5,
+    /// A region of shared memory.
+    SharedMemory = 8,
+    /// Vendor data.
+    Vendor = 9,
 }
 
 registers! {
@@ -168,6 +185,18 @@ registers! {
         0x10: u32 rw device => CapExtra "pci_cfg_data",
     }
 }
+
+/// Bytes of `struct virtio_pci_cap64`: upper halves of offset and length behind the others (4.1.4).
+pub const VIRTIO_CAP64_BYTES: u64 = 0x18;
+/// Bytes of our vendor data capability: the header, and four bytes of data behind `vendor_id`
+/// (4.1.4.8).
+pub const VENDOR_DATA_BYTES: u64 = 0x0c;
+/// Offset of `vendor_id` in it.
+pub const VENDOR_DATA_ID: u64 = 0x04;
+/// A `cfg_type` that is reserved (4.1.4).
+pub const RESERVED_CFG_TYPE: u8 = 0x55;
+/// A `bar` that is reserved: the first behind the six (4.1.4).
+pub const RESERVED_BAR: u8 = 6;
 
 /// ISR status bits (4.1.4.5).
 pub mod isr {

@@ -187,7 +187,7 @@ fn parts(s: &State, q: u16) -> Option<[(u64, u64); 3]> {
     let queue = s.dev.queues.get(usize::from(q))?;
     let read = s.epoch.queues.get(&q).and_then(|f| f.size_read);
     let size = match queue.size {
-        0 => read.unwrap_or(s.dev.shape.queue_size),
+        0 => read.unwrap_or(s.dev.shape.queue_size.of(q)),
         size => size,
     };
     let size = u64::from(size);
@@ -295,10 +295,10 @@ fn fewer(now: &Now<'_>, say: &mut Say<'_>) {
         return;
     }
     let (used, has) = (now.s.epoch.enabled().count(), now.s.dev.shape.queues);
-    let offered = now.s.dev.shape.queue_size;
     let smaller = now.s.epoch.enabled().find_map(|(q, _)| {
         let size = now.s.dev.queues.get(usize::from(q))?.size;
-        (size != 0 && size < offered).then_some((q, size))
+        let offered = now.s.dev.shape.queue_size.of(q);
+        (size != 0 && size < offered).then_some((q, size, offered))
     });
     if used < usize::from(has) {
         say.broken(
@@ -306,7 +306,7 @@ fn fewer(now: &Now<'_>, say: &mut Say<'_>) {
             &[],
             format!("the driver uses {used} of the {has} queues"),
         );
-    } else if let Some((q, size)) = smaller {
+    } else if let Some((q, size, offered)) = smaller {
         say.broken(
             Object::Device,
             &[],

@@ -1,5 +1,6 @@
 //! The JSON schema of a scenario file, for editors.
 
+use misfire_device::shape::Oddity;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::file::ScenarioFile;
@@ -42,9 +43,40 @@ fn device() -> serde_json::Value {
             "kind": { "enum": ["block", "port-card"], "description": "What it is." },
             "attach": { "enum": ["vfio-user", "vhost-user"], "description": "How it is attached to the machine." },
             "queues": count("Number of virtqueues.", 1, 1024),
-            "queue-size": count("Elements of each queue, a power of two.", 1, 32768),
+            "queue-size": {
+                "anyOf": [count("Of all queues.", 1, 32768), { "type": "array", "items": { "type": "integer", "minimum": 1, "maximum": 32768 }, "minItems": 1 }],
+                "description": "Elements of each queue, a power of two; a list gives one for each.",
+            },
             "msix": count("Entries of the MSI-X table; 0: no MSI-X capability.", 0, 2048),
             "msi": { "enum": [0, 1, 2, 4, 8, 16, 32], "description": "Messages of the MSI capability; 0: none." },
+            "msi-64": { "type": "boolean", "description": "Whether the MSI capability has a 64-bit address." },
+            "msi-masking": { "type": "boolean", "description": "Whether its messages can be masked one by one." },
+            "virtio": { "enum": ["modern", "transitional", "legacy"], "description": "The interface that drivers find." },
+            "notify-mult": { "enum": [0, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096], "description": "notify_off_multiplier." },
+            "notify-off": {
+                "anyOf": [{ "enum": ["identity", "reverse"] }, { "type": "array", "items": { "type": "integer", "minimum": 0, "maximum": 1023 } }],
+                "description": "queue_notify_off of each queue.",
+            },
+            "caps": caps(),
+            "devcfg-len": count("Length of the device configuration structure in bytes.", 0, 4096),
+            "revision": count("The PCI revision id.", 0, 255),
+            "subsystem": {
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["vendor", "id"],
+                "properties": { "vendor": count("Subsystem vendor id.", 0, 0xffff), "id": count("Subsystem id.", 0, 0xffff) },
+                "description": "The ids of the board.",
+            },
+            "vendor-cap": count("Vendor id of a vendor data capability.", 0, 0xffff),
+            "features-decoy": { "type": "array", "items": { "type": "integer", "minimum": 0, "maximum": 127 }, "description": "Feature bits that are offered and mean nothing." },
+            "strict": { "type": "boolean", "description": "Whether what comes before its time is ignored." },
+            "siblings": {
+                "type": "object",
+                "additionalProperties": false,
+                "required": ["n", "msix"],
+                "properties": { "n": count("How many.", 1, 8), "msix": count("Entries of the MSI-X table of each.", 1, 2048) },
+                "description": "Passive functions on the same bus.",
+            },
             "pin": { "type": "boolean", "description": "Whether there is an INTx pin." },
             "ports": count("Number of ports of a port-card.", 1, 31),
             "capacity": count("Size of the disk in sectors of 512 bytes.", 1, 1 << 41),
@@ -59,6 +91,16 @@ fn device() -> serde_json::Value {
                 "description": "A vhost-user backend that is not ours.",
             },
         },
+    })
+}
+
+fn caps() -> serde_json::Value {
+    let odd = || Oddity::ALL.iter().map(|(_, name)| *name);
+    let words: Vec<_> = std::iter::once("normal").chain(odd()).collect();
+    let items: Vec<_> = odd().collect();
+    serde_json::json!({
+        "anyOf": [{ "enum": words }, { "type": "array", "items": { "enum": items } }],
+        "description": "How the virtio capabilities are presented.",
     })
 }
 
