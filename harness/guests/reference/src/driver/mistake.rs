@@ -59,6 +59,32 @@ mistakes! {
     EndlessControlWait = "endless-control-wait"
     /// The queue of events is notified before DRIVER_OK.
     EventsBeforeDriverOk = "events-before-driver-ok"
+    /// The configuration change event gets no vector.
+    ConfigVectorNotMapped = "config-vector-not-mapped"
+    /// The configuration's vector is written once and not again after a reset.
+    ConfigVectorOnce = "config-vector-once"
+    /// The configuration is given the last message, and listened for on the first.
+    ConfigOnLastMessage = "config-on-last-message"
+    /// A shared message is not taken to be about the configuration.
+    ConfigUnservedWhenShared = "config-unserved-when-shared"
+    /// A shared message is not taken to be about the last queue.
+    LastQueueUnservedWhenShared = "last-queue-unserved-when-shared"
+    /// Without MSI-X only queues are looked at.
+    ConfigUnservedOnLine = "config-unserved-on-line"
+    /// The ISR takes the message's number for whether there is a message: number 0 is not claimed.
+    MessageIdAsBoolean = "message-id-as-boolean"
+    /// The first change of the configuration is served, no other one.
+    ConfigServedOnce = "config-served-once"
+    /// Every change of the configuration leads to a reset.
+    ResetsOnConfigChange = "resets-on-config-change"
+    /// The configuration is read without its generation.
+    GenerationNotRead = "generation-not-read"
+    /// The configuration's generation is read, and not compared.
+    GenerationNotCompared = "generation-not-compared"
+    /// A device that needs a reset while it is started is left as it is.
+    AbandonsNeedsReset = "abandons-needs-reset"
+    /// The ISR of a line takes a lock that the driver may hold.
+    LockInIsr = "lock-in-isr"
     /// Registers of the configuration that are read-only are written.
     ConfigWritten = "config-written"
 }

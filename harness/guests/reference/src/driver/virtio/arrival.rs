@@ -19,15 +19,19 @@ impl<F: Function> Virtio<F> {
             Plan::PerQueue if message == 0 => self.on_config_change(),
             Plan::PerQueue => self.base.take_used((message - 1) as usize),
             Plan::Shared => {
-                self.base.take_all_used();
-                self.look_for_change();
+                let but = usize::from(self.base.makes(Mistake::LastQueueUnservedWhenShared));
+                (0..self.base.used() - but).for_each(|place| self.base.take_used(place));
+                if !self.base.makes(Mistake::ConfigUnservedWhenShared) {
+                    self.look_for_change();
+                }
             }
             Plan::IsrStatus => {
                 let bits = self.base.isr.take();
                 if bits & isr::QUEUE != 0 {
-                    self.base.take_all_used();
+                    let used = self.base.used();
+                    (0..used).for_each(|place| self.base.take_used(place));
                 }
-                if bits & isr::CONFIG != 0 {
+                if bits & isr::CONFIG != 0 && !self.base.makes(Mistake::ConfigUnservedOnLine) {
                     self.on_config_change();
                 }
             }
@@ -51,7 +55,13 @@ impl<F: Function> Virtio<F> {
             return;
         };
         dispatch::progress();
+        if self.base.changes > 0 && self.base.makes(Mistake::ConfigServedOnce) {
+            return;
+        }
         self.base.look_at_status(&transport);
+        if self.base.makes(Mistake::ResetsOnConfigChange) {
+            self.base.needs_reset = true;
+        }
         let change = self.function.config_changed(&mut self.base);
         self.base.changes += 1;
         self.base.change = Some(change);
@@ -71,14 +81,13 @@ impl Base {
         }
     }
 
-    fn take_all_used(&mut self) {
-        (0..self.used()).for_each(|place| self.take_used(place));
-    }
-
-    fn look_at_status(&mut self, transport: &Transport) {
-        let needs_reset = transport.status() & status::NEEDS_RESET != 0;
+    /// Reads the status, and notes whether the device needs a reset.
+    pub(super) fn look_at_status(&mut self, transport: &Transport) -> u8 {
+        let shown = transport.status();
+        let needs_reset = shown & status::NEEDS_RESET != 0;
         if needs_reset && !self.makes(Mistake::IgnoresNeedsReset) {
             self.needs_reset = true;
         }
+        shown
     }
 }

@@ -137,7 +137,7 @@ impl Base {
     /// Reads something of the configuration in one generation, and notes which. `None` without
     /// registers or without a configuration.
     pub fn config<T>(&mut self, read: impl Fn(Mmio) -> T) -> Option<T> {
-        let (value, generation) = self.transport?.config(read)?;
+        let (value, generation) = self.transport?.config(self.settings.mistakes, read)?;
         self.generation = generation;
         Some(value)
     }

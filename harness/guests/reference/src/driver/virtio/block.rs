@@ -95,7 +95,10 @@ impl Function for Block {
         let transport = base.registers()?;
         let device_queues = if base.may_read(feature::BLK_MQ) {
             let read = |config: Mmio| config.read::<u16>(block::NUM_QUEUES);
-            transport.config(read).ok_or(missing)?.0
+            transport
+                .config(base.settings.mistakes, read)
+                .ok_or(missing)?
+                .0
         } else {
             1
         };

@@ -19,14 +19,24 @@ use alloc::vec::Vec;
 const TRANSPORT_FEATURES: u64 =
     feature::VERSION_1 | feature::ACCESS_PLATFORM | feature::EVENT_IDX | feature::INDIRECT_DESC;
 
+/// A device that asks for a reset while it is started is started so often at most.
+const MOST_STARTS: u32 = 3;
 /// After so many resets without a request finished in between, the device is given up.
 const MOST_RESETS: u32 = 8;
 
 impl<F: Function> Virtio<F> {
     /// Reset to FEATURES_OK, and what the features allow to be read.
     pub(super) fn negotiate(&mut self) -> Result<(), NtStatus> {
-        self.base
-            .negotiate(TRANSPORT_FEATURES | F::FEATURES, F::REQUIRES)?;
+        let mut tries = 0;
+        while let Err(status) = self
+            .base
+            .negotiate(TRANSPORT_FEATURES | F::FEATURES, F::REQUIRES)
+        {
+            tries += 1;
+            if self.base.status & status::NEEDS_RESET == 0 || tries == MOST_STARTS {
+                return Err(status);
+            }
+        }
         let wanted = self.function.set_up(&mut self.base)?;
         if wanted.is_empty() {
             dbg_print!("VIRTIO: the device has no queue");
@@ -113,8 +123,17 @@ impl Base {
         }
         transport.accept(self.features);
         self.add_status(&transport, status::FEATURES_OK);
-        if !self.makes(Mistake::NoFeaturesOkCheck) && transport.status() & status::FEATURES_OK == 0
-        {
+        if self.makes(Mistake::NoFeaturesOkCheck) {
+            return Ok(());
+        }
+        let shown = transport.status();
+        if shown & status::NEEDS_RESET != 0 {
+            dbg_print!("VIRTIO: needs reset");
+            let abandoned = self.makes(Mistake::AbandonsNeedsReset);
+            self.status = if abandoned { 0 } else { shown };
+            return Err(NtStatus::IO_DEVICE_ERROR);
+        }
+        if shown & status::FEATURES_OK == 0 {
             dbg_print!("VIRTIO: the device refuses the features");
             return Err(NtStatus::DEVICE_FEATURE_NOT_SUPPORTED);
         }
@@ -143,12 +162,13 @@ impl Base {
         if self.programmed && self.makes(Mistake::ProgramOnce) {
             return Ok(());
         }
-        self.programmed = true;
+        let again = core::mem::replace(&mut self.programmed, true);
         let indices: Vec<u16> = self.wanted.iter().map(|wanted| wanted.index).collect();
         let mapper = Mapper {
             transport: &transport,
             messages: &self.messages,
             queues: &indices,
+            again,
             mistakes: self.settings.mistakes,
         };
         let (messages, queues) = (self.messages.len(), self.used());
@@ -217,7 +237,8 @@ impl Base {
         }
         self.add_status(&transport, status::DRIVER_OK);
         self.live = true;
-        dbg_print!("VIRTIO: status {:#04x}", transport.status());
+        let shown = self.look_at_status(&transport);
+        dbg_print!("VIRTIO: status {shown:#04x}");
         let deadline = self.time_limit();
         for queue in self.active() {
             for n in 0..queue.slots.len() {

@@ -48,9 +48,12 @@ impl Isr {
 }
 
 impl InterruptService for Isr {
-    fn isr(&self, _message: u32) -> Claim {
+    fn isr(&self, message: u32) -> Claim {
         self.state.with(|state| {
             let Some(register) = state.register else {
+                if message == 0 && self.mistakes.has(Mistake::MessageIdAsBoolean) {
+                    return Claim::NotMine;
+                }
                 return Claim::QueueDpc;
             };
             if self.mistakes.has(Mistake::IntxIsrNotRead) {
@@ -63,6 +66,12 @@ impl InterruptService for Isr {
             }
             if self.mistakes.has(Mistake::IsrEqualityTest) && status != isr::QUEUE {
                 return Claim::Mine;
+            }
+            if status & isr::QUEUE != 0 && self.mistakes.has(Mistake::LockInIsr) {
+                // The driver's other code, which holds the lock, goes on when this has returned.
+                loop {
+                    core::hint::spin_loop();
+                }
             }
             state.latched |= status & (isr::QUEUE | isr::CONFIG);
             Claim::QueueDpc

@@ -73,6 +73,8 @@ pub struct Mapper<'a> {
     pub messages: &'a [Info],
     /// The numbers of the queues in use.
     pub queues: &'a [u16],
+    /// Whether vectors have been written before, in another life of the device.
+    pub again: bool,
     /// What to do wrong.
     pub mistakes: Mistakes,
 }
@@ -80,7 +82,12 @@ pub struct Mapper<'a> {
 impl Mapper<'_> {
     /// Maps the configuration. `false` when the device refuses.
     pub fn map_config(&self, plan: Plan) -> bool {
-        self.map(Event::Config, self.vector(plan, Event::Config))
+        !self.maps_config() || self.map(Event::Config, self.vector(plan, Event::Config))
+    }
+
+    fn maps_config(&self) -> bool {
+        let once = self.again && self.mistakes.has(Mistake::ConfigVectorOnce);
+        !once && !self.mistakes.has(Mistake::ConfigVectorNotMapped)
     }
 
     /// Maps the queues in use. `false` when the device refuses one.
@@ -94,6 +101,9 @@ impl Mapper<'_> {
             (Plan::PerQueue, Event::Queue(index)) => {
                 let place = self.queues.iter().position(|&queue| queue == index);
                 place.map_or(0, |place| place + 1)
+            }
+            (Plan::PerQueue, Event::Config) if self.mistakes.has(Mistake::ConfigOnLastMessage) => {
+                self.queues.len()
             }
             _ => 0,
         };
@@ -134,7 +144,8 @@ impl Mapper<'_> {
     /// Says which vector each event has.
     pub fn report(&self, plan: Plan) {
         let queues = self.queues.iter().map(|&index| Event::Queue(index));
-        for event in core::iter::once(Event::Config).chain(queues) {
+        let config = self.maps_config().then_some(Event::Config);
+        for event in config.into_iter().chain(queues) {
             dbg_print!("VIRTIO: {event} uses vector {}", self.vector(plan, event));
         }
     }

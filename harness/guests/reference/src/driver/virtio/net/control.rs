@@ -5,6 +5,7 @@ use crate::driver::mistake::Mistake;
 use crate::driver::virtio::base::{Base, Tally};
 use crate::driver::virtio::queue::{Part, State};
 use crate::driver::virtio::spec::control;
+use crate::nt::dispatch;
 use alloc::collections::VecDeque;
 
 /// Where in a slot's outgoing memory a command's data lies, and how much there can be.
@@ -164,10 +165,10 @@ impl Control {
         base.active().get_mut(self.place?)?.slots.get_mut(SLOT)
     }
 
-    /// Waits at the ring until the answer is there, however long that takes.
+    /// Waits until an interrupt has told of the answer, however long that takes.
     fn wait(&self, base: &mut Base) {
         let Some(place) = self.place else { return };
-        while !base.queues[place].has_used() {
+        while !(dispatch::is_pending() && base.queues[place].has_used()) {
             core::hint::spin_loop();
         }
         base.take_used(place);
