@@ -60,6 +60,10 @@ fn every_scenario_names_its_source_and_has_a_snapshot() {
             "{}",
             scenario.snapshot().display()
         );
+        if let Some(cell) = scenario.cell() {
+            let kept = misfire::snapshot::row::cells(&scenario.snapshot()).unwrap();
+            assert!(kept.iter().any(|k| k == cell), "{}", scenario.name);
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::report::{Document, FaultReport, Progress, ScenarioReport, millis};
 use crate::rules::{Context, FIRMWARE, IDLE_FIRMWARE, Judgement, judge};
 use crate::scenario::Scenario;
 use crate::snapshot::{self, Comparison};
-use crate::transcript::transcript;
+use crate::transcript::{row, transcript};
 use crate::verdict::{Case, Decision, Observed, Verdict, joined, observe};
 use keep::Kept;
 use recorder::{MAX_EVENTS, Recorder};
@@ -69,6 +69,8 @@ pub struct Run {
     pub report: ScenarioReport,
     /// The transcript.
     pub transcript: String,
+    /// Of a cell of a matrix: its line in the snapshot that the cells share.
+    pub row: Option<String>,
 }
 
 /// Runs of several scenarios, and how long they took together.
@@ -258,6 +260,7 @@ fn conclude(
     let judgements = judge(events, &Context::default());
     let observed = observe(events, scenario.devices.len());
     let text = transcript(events);
+    let row = scenario.cell().map(|cell| (cell, row(events, &observed)));
     let trouble = trouble.map(|t| t.in_full());
     let decide = |comparison: Option<&Comparison>| {
         decision(
@@ -281,11 +284,11 @@ fn conclude(
     let in_trouble = trouble.is_some();
     let decided = match options.snapshots {
         Snapshots::Leave => decide(None),
-        Snapshots::Compare => match snapshot::compare(&path, &text) {
+        Snapshots::Compare => match compare(&path, &text, row.as_ref()) {
             Ok(comparison) => {
                 let mut decided = decide(Some(&comparison));
                 // What --bless would not accept is not offered either.
-                let acceptable = decide(None).verdict == Verdict::Pass;
+                let acceptable = row.is_none() && decide(None).verdict == Verdict::Pass;
                 if let Err(error) = snapshot::offer(&path, &text, &comparison, acceptable) {
                     let path = snapshot::pending(&path);
                     let note = format!("{} can't be written: {error}", path.display());
@@ -297,7 +300,11 @@ fn conclude(
         },
         Snapshots::Bless => match decide(None) {
             mut passed if passed.verdict == Verdict::Pass => {
-                match snapshot::bless(&path, &text) {
+                let written = match &row {
+                    Some((cell, row)) => snapshot::row::bless(&path, cell, row),
+                    None => snapshot::bless(&path, &text),
+                };
+                match written {
                     Ok(true) => passed.notes.push(format!("wrote {}", path.display())),
                     Ok(false) => {}
                     Err(error) => passed = failed("written", error),
@@ -320,6 +327,19 @@ fn conclude(
     Run {
         report,
         transcript: text,
+        row: row.map(|(_, row)| row),
+    }
+}
+
+/// A cell of a matrix has a line in a table, everything else a file of its own.
+fn compare(
+    path: &Path,
+    transcript: &str,
+    row: Option<&(&str, String)>,
+) -> std::io::Result<Comparison> {
+    match row {
+        Some((cell, row)) => snapshot::row::compare(path, cell, row),
+        None => snapshot::compare(path, transcript),
     }
 }
 

@@ -1,4 +1,8 @@
 //! Snapshots in insta's file format, so that `cargo insta review` works on them.
+//!
+//! The cells of a matrix share a snapshot: a table with a line for each ([`row`]).
+
+pub mod row;
 
 use std::path::{Path, PathBuf};
 

@@ -6,6 +6,7 @@
 //! addresses and interrupt vectors get stable names; repeats are folded.
 
 mod names;
+mod row;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -17,6 +18,7 @@ use misfire_device::trace::{
 };
 
 use names::Names;
+pub use row::row;
 
 /// The transcript of a run.
 pub fn transcript(events: &[Event]) -> String {

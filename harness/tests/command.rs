@@ -77,6 +77,32 @@ fn names_globs_and_paths_choose() {
 }
 
 #[test]
+fn the_cells_of_a_matrix_are_chosen_by_their_values() {
+    let text = format!("{GOOD}[matrix.device]\nqueues = [1, 2]\nmsix = [1, 16, 17]\n");
+    let dir = folder(&[("a/one.toml", &text), ("a/two.toml", GOOD)]);
+    for (pattern, expected) in [
+        ("a/one", 6),
+        ("one@queues=2", 0),
+        ("a/one@queues=2", 3),
+        ("a/*@queues=2,msix=1", 1),
+        ("a/one@msix=1*", 6),
+        ("a/one@msix=1?,queues=1", 2),
+        ("a/one@msix=1,queues=1", 1),
+        ("a/one@pin=true", 0),
+    ] {
+        let (out, err, status) = run(dir.path(), &["list", pattern]);
+        assert_eq!(status == 0, expected > 0, "{pattern}: {err}");
+        assert_eq!(out.lines().count(), expected, "{pattern}: {out}");
+    }
+    fs::create_dir_all(dir.path().join("scenarios/a/snapshots")).unwrap();
+    let table = dir.path().join("scenarios/a/snapshots/one.snap");
+    fs::write(table, "---\nsource: x\n---\nmsix=3,queues=1: started\n").unwrap();
+    let (_, err, status) = run(dir.path(), &["check"]);
+    assert_eq!(status, 2);
+    assert!(err.contains("a line without a scenario"), "{err}");
+}
+
+#[test]
 fn what_is_wrong_ends_with_status_2_and_names_file_and_line() {
     let twice = format!("{GOOD}[[variant]]\nname = \"v\"\n[[variant]]\nname = \"v\"\n");
     for (files, args, words) in [

@@ -15,6 +15,7 @@ use misfire::machine::{Accel, Cache, Qemu};
 use misfire::report::one_scenario;
 use misfire::run::{Options, Snapshots, run_scenario};
 use misfire::scenario::{Library, Scenario};
+use misfire::snapshot::Comparison;
 use misfire::verdict::Verdict;
 use tokio::runtime::Runtime;
 
@@ -65,6 +66,13 @@ fn test(scenario: &Scenario, runtime: &Runtime) -> Result<(), Failed> {
         return Err(one_scenario(&run.report, false).into());
     }
     let path = scenario.snapshot();
+    if let (Some(cell), Some(row)) = (scenario.cell(), &run.row) {
+        return match misfire::snapshot::row::compare(&path, cell, row) {
+            Ok(Comparison::Same) => Ok(()),
+            Ok(other) => Err(format!("{} has another line: {other:?}", path.display()).into()),
+            Err(error) => Err(format!("{}: {error}", path.display()).into()),
+        };
+    }
     let (Some(folder), Some(name)) = (path.parent(), path.file_stem()) else {
         return Err("the scenario has no place for a snapshot".into());
     };

@@ -133,10 +133,26 @@ impl<'i> Document<'i> {
         })
     }
 
+    /// Takes the value of a key out.
+    pub fn take(&mut self, key: &str) -> Option<Spanned<DeValue<'i>>> {
+        self.table.get_mut().remove(key)
+    }
+
     /// The document with a variant laid over it.
+    ///
+    /// # Errors
+    /// A table where the document has a list of tables.
     pub fn with(&self, variant: &Variant<'i>) -> Result<Self, Problem> {
+        self.over(&variant.table)
+    }
+
+    /// The document with a table laid over it.
+    ///
+    /// # Errors
+    /// A table where the document has a list of tables.
+    pub fn over(&self, table: &DeTable<'i>) -> Result<Self, Problem> {
         let mut merged = self.clone();
-        merge(merged.table.get_mut(), &variant.table).map_err(|span| {
+        merge(merged.table.get_mut(), table).map_err(|span| {
             self.source.problem(
                 Some(span),
                 "the scenario has a list of tables here: give the variant's own list with [[…]]",

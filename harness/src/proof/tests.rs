@@ -60,6 +60,7 @@ fn run(scenario: &Scenario, rules: Vec<Judgement>, faults: &[&str], transcript: 
             notes: Vec::new(),
         },
         transcript: transcript.into(),
+        row: None,
     }
 }
 

@@ -9,6 +9,7 @@ use super::document::{At, Document};
 use super::expect::{Expectations, GUESTS};
 use super::file::ScenarioFile;
 use super::guest::GuestParameters;
+use super::matrix::Matrix;
 use super::problem::{Problem, nearest, suggest};
 use super::step::{Action, Step, waited_for};
 
@@ -39,9 +40,20 @@ impl Scenario {
         self.name.split_once('/').map_or("", |(family, _)| family)
     }
 
-    /// Where its snapshot lies: `<family>/snapshots/<name>.snap` beside the file.
+    /// `msix=2,pin=true` of `family/name@msix=2,pin=true`: its cell, if it comes from a matrix.
+    pub fn cell(&self) -> Option<&str> {
+        let (_, after) = self.name.split_once('@')?;
+        after.contains('=').then_some(after)
+    }
+
+    /// Where its snapshot lies: `<family>/snapshots/<name>.snap` beside the file. The cells of a
+    /// matrix share one.
     pub fn snapshot(&self) -> PathBuf {
         let stem = self.name.rsplit('/').next().unwrap_or(&self.name);
+        let stem = match self.cell() {
+            Some(_) => stem.split('@').next().unwrap_or(stem),
+            None => stem,
+        };
         self.path
             .with_file_name("snapshots")
             .join(format!("{stem}.snap"))
@@ -64,7 +76,8 @@ const LISTS: &[&[&str]] = &[
 ];
 const EXPECT_LISTS: &[&str] = &["interrupts", "broken", "warn", "held", "log", "says"];
 
-/// Reads the scenarios of one file: the one it is, and one for each variant.
+/// Reads the scenarios of one file: the one it is, and one for each variant; or one for each cell of
+/// its matrix.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -76,6 +89,14 @@ pub fn read(
 ) -> Result<Vec<Scenario>, Vec<Problem>> {
     let mut document = Document::parse(path, text).map_err(|p| vec![p])?;
     let variants = document.take_variants().map_err(|p| vec![p])?;
+    if let Some(matrix) = Matrix::take(&mut document).map_err(|p| vec![p])? {
+        if let Some(variant) = variants.first() {
+            let message = "a file has variants or a matrix, not both";
+            let problem = document.source.problem(Some(variant.at.clone()), message);
+            return Err(vec![problem]);
+        }
+        return cells(&document, name, &matrix, words);
+    }
     let mut scenarios = vec![scenario(&document, name.to_owned(), words)?];
     let mut problems = Vec::new();
     for (index, variant) in variants.iter().enumerate() {
@@ -91,6 +112,51 @@ pub fn read(
             Err(found) => problems.extend(found),
         }
     }
+    if problems.is_empty() {
+        Ok(scenarios)
+    } else {
+        Err(problems)
+    }
+}
+
+/// The scenarios of a matrix. When one is wrong, the others are not told about.
+fn cells(
+    document: &Document<'_>,
+    name: &str,
+    matrix: &Matrix<'_>,
+    words: &Vocabulary,
+) -> Result<Vec<Scenario>, Vec<Problem>> {
+    let mut scenarios = Vec::new();
+    let mut used = vec![false; matrix.cases().len()];
+    for cell in matrix.cells(&document.source).map_err(|p| vec![p])? {
+        let table = cell.table();
+        let full = format!("{name}@{}", cell.name);
+        let mut laid = || {
+            let mut laid = document.over(&table)?;
+            for (case, used) in matrix.cases().iter().zip(&mut used) {
+                if case.is_about(&cell) {
+                    *used = true;
+                    laid = laid.over(&case.over)?;
+                }
+            }
+            Ok(laid)
+        };
+        let read = laid().map_err(|p: Problem| vec![p]);
+        let read = read.and_then(|laid| scenario(&laid, full, words));
+        scenarios.push(read.map_err(|mut found| {
+            for problem in &mut found {
+                problem.message += &format!(" (in the cell {})", cell.name);
+            }
+            found
+        })?);
+    }
+    let idle = matrix.cases().iter().zip(used).filter(|(_, used)| !used);
+    let problems: Vec<Problem> = idle
+        .map(|(case, _)| {
+            let message = "no cell of the matrix is like this";
+            document.source.problem(Some(case.at.clone()), message)
+        })
+        .collect();
     if problems.is_empty() {
         Ok(scenarios)
     } else {

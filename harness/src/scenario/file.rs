@@ -43,6 +43,14 @@ pub struct ScenarioFile {
     #[serde(default)]
     #[schemars(schema_with = "schema::variants")]
     pub variant: Vec<toml::Table>,
+    /// Lists of values where the file has one: each combination of them is a scenario.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::arguments")]
+    pub matrix: toml::Table,
+    /// What is laid over the file in the cells of the matrix that `when` names.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::cases")]
+    pub case: Vec<toml::Table>,
 }
 
 /// Parameters of the reference guest, for all devices or for one.

@@ -162,6 +162,9 @@ impl Reader<'_> {
                 continue;
             }
             let name = name_of(&family.join(path.file_name().unwrap_or_default()));
+            if self.is_a_table(&path) {
+                continue;
+            }
             if !names.contains(&name) {
                 let help = nearest(&name, names.iter().map(String::as_str))
                     .map(|near| format!("the nearest scenario is `{near}`; remove the snapshot if its scenario is gone"));
@@ -172,7 +175,27 @@ impl Reader<'_> {
         }
     }
 
-    /// Keeps what the names and globs mean. A name stands for its variants too.
+    /// Whether a snapshot is the table of a matrix. Its lines must be cells of it.
+    fn is_a_table(&mut self, path: &Path) -> bool {
+        let of_it = |s: &&Scenario| s.cell().is_some() && real(&s.snapshot()) == real(path);
+        let owners: BTreeSet<&str> = self
+            .scenarios
+            .iter()
+            .filter(of_it)
+            .filter_map(Scenario::cell)
+            .collect();
+        if owners.is_empty() {
+            return false;
+        }
+        let kept = crate::snapshot::row::cells(path).unwrap_or_default();
+        for cell in kept.iter().filter(|cell| !owners.contains(cell.as_str())) {
+            let message = format!("a line without a scenario: the matrix has no cell `{cell}`");
+            self.problems.push(Problem::of_file(path, message));
+        }
+        true
+    }
+
+    /// Keeps what the names and globs mean. A name stands for its variants and cells too.
     fn only(&mut self, names: &[&String]) {
         if names.is_empty() || !self.problems.is_empty() {
             return;
@@ -189,13 +212,17 @@ impl Reader<'_> {
                     continue;
                 }
             };
+            let parts = CellPattern::of(pattern);
             let mut found = false;
             for (scenario, keep) in self.scenarios.iter().zip(&mut keep) {
                 let base = scenario.name.split('@').next().unwrap_or_default();
                 let last = base.rsplit('/').next().unwrap_or_default();
                 let hit = [scenario.name.as_str(), base, last, scenario.family()]
                     .iter()
-                    .any(|n| glob.is_match(n));
+                    .any(|n| glob.is_match(n))
+                    || parts
+                        .as_ref()
+                        .is_some_and(|parts| parts.mean(scenario, base));
                 *keep |= hit;
                 found |= hit;
             }
@@ -231,6 +258,32 @@ impl Reader<'_> {
                 ));
             }
         }
+    }
+}
+
+/// `base@key=value,…`: the cells of a matrix that have these values, whatever the others.
+struct CellPattern {
+    base: globset::GlobMatcher,
+    parts: Vec<globset::GlobMatcher>,
+}
+
+impl CellPattern {
+    fn of(pattern: &str) -> Option<Self> {
+        let glob = |text: &str| Some(GlobBuilder::new(text).build().ok()?.compile_matcher());
+        let (base, cell) = pattern.split_once('@')?;
+        let parts: Option<Vec<_>> = cell.split(',').map(glob).collect();
+        Some(Self {
+            base: glob(base)?,
+            parts: parts.filter(|_| cell.contains('='))?,
+        })
+    }
+
+    fn mean(&self, scenario: &Scenario, base: &str) -> bool {
+        let has = |part: &globset::GlobMatcher| {
+            let mut parts = scenario.cell().into_iter().flat_map(|c| c.split(','));
+            parts.any(|p| part.is_match(p))
+        };
+        self.base.is_match(base) && self.parts.iter().all(has)
     }
 }
 

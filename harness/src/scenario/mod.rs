@@ -10,6 +10,7 @@ mod expect;
 pub mod file;
 mod guest;
 mod library;
+mod matrix;
 mod schema;
 mod step;
 

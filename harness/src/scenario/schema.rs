@@ -141,6 +141,17 @@ pub(super) fn variants(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+pub(super) fn cases(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["when"],
+            "properties": { "when": { "type": "object" } },
+        },
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
