@@ -1,9 +1,10 @@
 //! What a device is: its kind, its size, how it is attached.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::spec::{BlkConfig, Feature, PortCard, feature_bit, msi_control, msix_control};
-
+use crate::spec::{
+    DeviceType, Feature, MacAddress, PortCard, feature_bit, msi_control, msix_control,
+};
 mod presented;
 
 pub use presented::{
@@ -15,6 +16,8 @@ pub use presented::{
 pub const MAX_QUEUES: u16 = 256;
 /// The most queues that our own backend serves.
 pub const MAX_OWN_QUEUES: u16 = 64;
+/// The smallest MTU (5.1.4.1).
+const MIN_MTU: u16 = 68;
 /// The largest queue (2.7).
 pub const MAX_QUEUE_SIZE: u16 = 32768;
 
@@ -28,15 +31,15 @@ pub const WITH: &[&str] = &[
 
 /// A `[device]` table as it is written, and as a trace records it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", remote = "Self")]
 pub struct Shape {
     /// What it is.
     pub kind: Kind,
     /// How it is attached to the machine.
     #[serde(default)]
     pub attach: Attach,
-    /// Number of virtqueues; for port-card unused.
-    #[serde(default = "one")]
+    /// Number of virtqueues, of every purpose; for port-card unused. Default: as few as the kind has.
+    #[serde(default = "by_kind", deserialize_with = "said")]
     pub queues: u16,
     /// Elements of each queue, a power of two.
     #[serde(default)]
@@ -65,6 +68,18 @@ pub struct Shape {
     /// A file behind the disk; memory when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<std::path::PathBuf>,
+    /// Address of a network device. Default: `52:54:00:4d:46:<device>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddress>,
+    /// Largest packet of a network device, in bytes without the Ethernet header.
+    #[serde(default = "default_mtu", skip_serializing_if = "is_default_mtu")]
+    pub mtu: u16,
+    /// Width of a console in characters.
+    #[serde(default = "default_cols", skip_serializing_if = "is_default_cols")]
+    pub cols: u16,
+    /// Height of a console in characters.
+    #[serde(default = "default_rows", skip_serializing_if = "is_default_rows")]
+    pub rows: u16,
     /// Features that are withheld, by name or bit number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<String>,
@@ -123,28 +138,106 @@ pub struct ForeignBackend {
 pub enum Kind {
     /// virtio-blk.
     Block,
+    /// virtio-net, with a peer that sends every frame back.
+    Net,
+    /// virtio-console, which sends back what it is told.
+    Console,
+    /// virtio-rng.
+    Rng,
+    /// virtio-scsi, with one disk.
+    Scsi,
     /// A plain PCI endpoint with a message for each of its ports.
     PortCard,
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[
+        Self::Block,
+        Self::Net,
+        Self::Console,
+        Self::Rng,
+        Self::Scsi,
+        Self::PortCard,
+    ];
+
     /// How messages call it.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Block => "block device",
+            Self::Net => "network device",
+            Self::Console => "console",
+            Self::Rng => "entropy device",
+            Self::Scsi => "SCSI host",
             Self::PortCard => "port-card",
         }
+    }
+
+    /// What the virtio specification says of it; `None`: it is not virtio.
+    pub const fn device_type(self) -> Option<&'static DeviceType> {
+        match self {
+            Self::Block => Some(&DeviceType::BLOCK),
+            Self::Net => Some(&DeviceType::NET),
+            Self::Console => Some(&DeviceType::CONSOLE),
+            Self::Rng => Some(&DeviceType::ENTROPY),
+            Self::Scsi => Some(&DeviceType::SCSI),
+            Self::PortCard => None,
+        }
+    }
+
+    /// Whether it is a virtio device.
+    pub const fn is_virtio(self) -> bool {
+        self.device_type().is_some()
+    }
+
+    /// Size of its device configuration in bytes.
+    pub const fn config_bytes(self) -> u16 {
+        match self.device_type() {
+            Some(device) => device.config_bytes,
+            None => 0,
+        }
+    }
+
+    /// The bit of the feature that this kind of device calls `name`.
+    pub fn feature_bit(self, name: &str) -> Option<u8> {
+        self.device_type()?.feature_bit(name)
+    }
+
+    /// The name of feature `bit` of this kind of device.
+    pub fn feature_name(self, bit: u8) -> Option<&'static str> {
+        self.device_type()?.feature_name(bit)
+    }
+
+    /// Virtqueues when nothing is said: network device and SCSI host have a control queue.
+    pub const fn default_queues(self) -> u16 {
+        match self {
+            Self::Block | Self::Rng | Self::PortCard => 1,
+            Self::Console => 2,
+            Self::Net | Self::Scsi => 3,
+        }
+    }
+
+    /// Whether there is a disk behind it.
+    pub const fn has_disk(self) -> bool {
+        matches!(self, Self::Block | Self::Scsi)
     }
 
     /// Keys of a `[device]` table that mean nothing to this kind.
     pub const fn foreign_keys(self) -> &'static [&'static str] {
         match self {
-            Self::Block => &["ports"],
+            Self::Block | Self::Scsi => &["ports", "mac", "mtu", "cols", "rows"],
+            Self::Net => &["ports", "capacity", "file", "cols", "rows"],
+            Self::Console => &["ports", "capacity", "file", "mac", "mtu"],
+            Self::Rng => &["ports", "capacity", "file", "mac", "mtu", "cols", "rows"],
             Self::PortCard => &[
                 "queues",
                 "queue-size",
                 "capacity",
                 "file",
+                "mac",
+                "mtu",
+                "cols",
+                "rows",
                 "without",
                 "with",
                 "backend",
@@ -160,12 +253,25 @@ impl Kind {
         }
     }
 
-    /// Bytes of the device configuration (5.2.4).
-    pub const fn config_bytes(self) -> u16 {
-        match self {
-            Self::Block => BlkConfig::SIZE as u16,
-            Self::PortCard => 0,
-        }
+    /// Whether a device of this kind can have so many queues; if not, which numbers it can have.
+    fn check_queues(self, queues: u16) -> Result<(), &'static str> {
+        let (fits, expected) = match self {
+            Self::Block | Self::PortCard => (true, ""),
+            Self::Rng => (queues == 1, "1 (virtio 1.3, 5.4.2)"),
+            Self::Net => (
+                queues == 2 || !queues.is_multiple_of(2) && queues >= 3,
+                "2, or an odd number from 3 on: pairs of receive and transmit queues, and the control queue (virtio 1.3, 5.1.2)",
+            ),
+            Self::Console => (
+                queues.is_multiple_of(2),
+                "2, or an even number from 4 on: two for each port, and two control queues (virtio 1.3, 5.3.2)",
+            ),
+            Self::Scsi => (
+                queues >= 3,
+                "3 or more: the control queue, the event queue and request queues (virtio 1.3, 5.6.2)",
+            ),
+        };
+        if fits { Ok(()) } else { Err(expected) }
     }
 }
 
@@ -180,8 +286,36 @@ pub enum Attach {
     VhostUser,
 }
 
-fn one() -> u16 {
-    1
+/// In place of a number of queues: as many as the kind has when nothing is said.
+fn by_kind() -> u16 {
+    u16::MAX
+}
+fn said<'de, D: Deserializer<'de>>(input: D) -> Result<u16, D::Error> {
+    match u16::deserialize(input)? {
+        u16::MAX => Err(de::Error::custom(format_args!(
+            "queues = {}: expected {MAX_QUEUES} at most",
+            u16::MAX
+        ))),
+        queues => Ok(queues),
+    }
+}
+fn default_mtu() -> u16 {
+    1500
+}
+fn is_default_mtu(mtu: &u16) -> bool {
+    *mtu == default_mtu()
+}
+fn default_cols() -> u16 {
+    80
+}
+fn is_default_cols(cols: &u16) -> bool {
+    *cols == default_cols()
+}
+fn default_rows() -> u16 {
+    25
+}
+fn is_default_rows(rows: &u16) -> bool {
+    *rows == default_rows()
 }
 fn four() -> u16 {
     4
@@ -211,6 +345,22 @@ fn default_capacity() -> u64 {
     2048
 }
 
+impl Serialize for Shape {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let mut shape = Self::deserialize(input)?;
+        if shape.queues == by_kind() {
+            shape.queues = shape.kind.default_queues();
+        }
+        Ok(shape)
+    }
+}
+
 /// A value of a `[device]` table that can't be served. `key` names the line at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -227,7 +377,7 @@ impl Shape {
         Self {
             kind,
             attach: Attach::default(),
-            queues: one(),
+            queues: kind.default_queues(),
             queue_size: QueueSizes::default(),
             msix: None,
             msi: 0,
@@ -237,6 +387,10 @@ impl Shape {
             ports: four(),
             capacity: default_capacity(),
             file: None,
+            mac: None,
+            mtu: default_mtu(),
+            cols: default_cols(),
+            rows: default_rows(),
             without: Vec::new(),
             with: Vec::new(),
             backend: None,
@@ -256,9 +410,10 @@ impl Shape {
 
     /// Entries of the MSI-X table; 0 when there is no capability.
     pub fn table_size(&self) -> u16 {
-        self.msix.unwrap_or(match self.kind {
-            Kind::Block => self.queues.saturating_add(1),
-            Kind::PortCard => 0,
+        self.msix.unwrap_or(if self.kind.is_virtio() {
+            self.queues.saturating_add(1)
+        } else {
+            0
         })
     }
 
@@ -281,8 +436,8 @@ impl Shape {
     /// The first value that is out of range, with the range.
     pub fn check(&self) -> Result<(), ShapeError> {
         let fail = |key, message| Err(ShapeError { key, message });
-        let most = match (self.kind, &self.backend) {
-            (Kind::Block, None) => MAX_OWN_QUEUES,
+        let most = match &self.backend {
+            None if self.kind.is_virtio() => MAX_OWN_QUEUES,
             _ => MAX_QUEUES,
         };
         if !(1..=most).contains(&self.queues) {
@@ -290,6 +445,14 @@ impl Shape {
                 "queues",
                 format!("queues = {}: expected 1 to {most}", self.queues),
             );
+        }
+        if let Err(expected) = self.kind.check_queues(self.queues) {
+            let message = format!(
+                "queues = {}: a {} has {expected}",
+                self.queues,
+                self.kind.word()
+            );
+            return fail("queues", message);
         }
         self.check_presented()?;
         let table = self.table_size();
@@ -322,7 +485,16 @@ impl Shape {
         }
         if self.attach == Attach::VhostUser {
             if self.kind != Kind::Block {
-                return fail("attach", "attach = \"vhost-user\" is for virtio devices; a port-card needs \"vfio-user\"".into());
+                let why = if self.kind.is_virtio() {
+                    "is for block devices"
+                } else {
+                    "is for virtio devices"
+                };
+                let message = format!(
+                    "attach = \"vhost-user\" {why}; a {} needs \"vfio-user\"",
+                    self.kind.word()
+                );
+                return fail("attach", message);
             }
             if self.msi != 0 {
                 return fail(
@@ -354,15 +526,22 @@ impl Shape {
                 ),
             );
         }
+        if self.mtu < MIN_MTU {
+            return fail(
+                "mtu",
+                format!(
+                    "mtu = {}: expected {MIN_MTU} to 65535 (virtio 1.3, 5.1.4.1)",
+                    self.mtu
+                ),
+            );
+        }
         for name in &self.without {
-            if feature_bit(name)
-                .or_else(|| name.parse().ok())
-                .is_none_or(|bit| bit > 127)
-            {
+            if self.feature(name).is_none() {
                 return fail(
                     "without",
                     format!(
-                        "`{name}` is not a feature: expected a name such as EVENT_IDX, or a bit number up to 127"
+                        "`{name}` is not a feature of a {}: expected a name such as EVENT_IDX, or a bit number up to 127",
+                        self.kind.word()
                     ),
                 );
             }
@@ -396,5 +575,37 @@ impl Shape {
             });
         }
         Ok(())
+    }
+
+    /// The bit of a feature by name or number.
+    fn feature(&self, name: &str) -> Option<u8> {
+        let bit = self.kind.feature_bit(name);
+        bit.or_else(|| name.parse().ok()).filter(|bit| *bit <= 127)
+    }
+
+    /// The features that are withheld.
+    pub fn withheld(&self) -> u128 {
+        self.without
+            .iter()
+            .filter_map(|name| self.feature(name))
+            .fold(0, |bits, bit| bits | 1 << bit)
+    }
+
+    /// Pairs of queues of a network device.
+    pub const fn pairs(&self) -> u16 {
+        if self.queues < 3 {
+            1
+        } else {
+            (self.queues - 1) / 2
+        }
+    }
+
+    /// Ports of a console.
+    pub const fn console_ports(&self) -> u16 {
+        if self.queues < 4 {
+            1
+        } else {
+            (self.queues - 2) / 2
+        }
     }
 }

@@ -3,7 +3,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use misfire_device::backend::{Block, Chain, Request, Storage, needs_interrupt, peek, settle};
+use misfire_device::backend::{
+    Block, Chain, Device, Request, Storage, needs_interrupt, peek, settle,
+};
 use misfire_device::shape::{Kind, Shape};
 use virtio_bindings::virtio_blk::{VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT};
 use virtio_queue::{Queue, QueueT};
@@ -92,7 +94,7 @@ fn requests_are_served_without_an_allocation() {
         offer(&memory, index, command, length, writes);
         assert!(peek(&mut queue, &memory, &mut chain).unwrap());
         let request = Request::read(&memory, &chain);
-        let done = block.serve(&memory, &chain, &request).unwrap();
+        let done = block.carry_out(&memory, &chain, &request).unwrap();
         assert_eq!(done.status, u8::from(index % 4 == 3));
         settle(&mut queue, &memory, chain.head(), done.len).unwrap();
         assert!(needs_interrupt(&mut queue, &memory).unwrap());

@@ -29,15 +29,14 @@ pub struct Chain {
 
 /// The chain does not end, or has no byte that could take a status: nobody can be told about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the chain has no place for a status")]
+#[error("the chain has no end, or no place for a status")]
 pub struct NoStatus;
 
 impl Chain {
     /// Reads all descriptors of `chain`; keeps at most `limit` of them.
     ///
     /// # Errors
-    /// The chain loops, leaves the memory or its table, is longer than 4 GiB, or has no
-    /// device-writable byte.
+    /// The chain loops, leaves the memory or its table, or is longer than 4 GiB.
     pub fn fetch<M>(&mut self, chain: DescriptorChain<M>, limit: u16) -> Result<(), NoStatus>
     where
         M: Deref,
@@ -68,11 +67,15 @@ impl Chain {
             // The crate's iterator stops alike at the end and at a descriptor it can't follow.
             ended = !descriptor.has_next();
         }
-        if ended && self.last_writable.is_some() {
-            Ok(())
-        } else {
-            Err(NoStatus)
-        }
+        if ended { Ok(()) } else { Err(NoStatus) }
+    }
+
+    /// Checks that there is a byte that could take a status.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn needs_answer(&self) -> Result<(), NoStatus> {
+        self.last_writable.map(drop).ok_or(NoStatus)
     }
 
     /// Makes room for all chains of a queue of `size` elements.

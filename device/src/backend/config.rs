@@ -1,102 +1,143 @@
-//! What a block device offers: its features and its configuration.
+//! What a device offers: its features and its configuration.
 
-use virtio_bindings::{virtio_blk as blk, virtio_config as common, virtio_ring as vring};
+use virtio_bindings::{virtio_config as common, virtio_ring as vring};
 
-use crate::shape::Shape;
-use crate::spec::{BlkConfig, SECTOR_BYTES, feature_bit};
+use super::{block, console, net, scsi};
+use crate::shape::{Kind, Shape};
+use crate::spec::{
+    BlkConfig, ConfigField, ConsoleConfig, DeviceType, NetConfig, Rights, ScsiConfig,
+};
 
-/// Size of the block device's configuration in bytes.
-pub const CONFIG_BYTES: usize = BlkConfig::SIZE as usize;
+/// Size of the largest configuration of a device, in bytes.
+pub const CONFIG_BYTES: usize = 0x3c;
 
-/// The most data segments that a driver may put into one request.
-const MAX_SEGMENTS: u32 = 1022;
-/// The most ranges in one discard or write-zeroes request.
-pub(super) const MAX_RANGES: u32 = 8;
-/// The most sectors in one of these ranges: 16 MiB.
-pub(super) const MAX_RANGE_SECTORS: u32 = 1 << 15;
+const _: () = assert!(
+    DeviceType::BLOCK.config_bytes as usize <= CONFIG_BYTES
+        && DeviceType::NET.config_bytes as usize <= CONFIG_BYTES
+        && DeviceType::CONSOLE.config_bytes as usize <= CONFIG_BYTES
+        && DeviceType::SCSI.config_bytes as usize <= CONFIG_BYTES
+);
 
-const HEADS: u8 = 16;
-const SECTORS_A_TRACK: u8 = 63;
-
-/// The virtio features that a block device of this shape offers.
+/// The virtio features that a device of this shape offers.
 pub fn device_features(shape: &Shape) -> u64 {
-    let offered = [
+    let all = |bits: &mut dyn Iterator<Item = u32>| bits.fold(0, |bits, bit| bits | 1 << bit);
+    let common = [
         vring::VIRTIO_RING_F_INDIRECT_DESC,
         vring::VIRTIO_RING_F_EVENT_IDX,
         common::VIRTIO_F_VERSION_1,
-        blk::VIRTIO_BLK_F_SEG_MAX,
-        blk::VIRTIO_BLK_F_GEOMETRY,
-        blk::VIRTIO_BLK_F_BLK_SIZE,
-        blk::VIRTIO_BLK_F_FLUSH,
-        blk::VIRTIO_BLK_F_TOPOLOGY,
-        blk::VIRTIO_BLK_F_DISCARD,
-        blk::VIRTIO_BLK_F_WRITE_ZEROES,
     ];
     let in_order = common::VIRTIO_F_IN_ORDER;
     let asked = shape.asks_for(in_order as u8).then_some(in_order);
-    let many = (shape.queues > 1).then_some(blk::VIRTIO_BLK_F_MQ);
-    let withheld = shape
-        .without
-        .iter()
-        .filter_map(|name| feature_bit(name).or_else(|| name.parse().ok()))
-        .filter(|bit| *bit < 64)
-        .fold(0, |bits, bit| bits | 1 << bit);
+    let own = match shape.kind {
+        Kind::Block => all(&mut block::features(shape)),
+        Kind::Net => all(&mut net::features(shape)),
+        Kind::Console => all(&mut console::features(shape)),
+        Kind::Scsi => all(&mut scsi::features()),
+        Kind::Rng | Kind::PortCard => 0,
+    };
+    let mut offered =
+        (all(&mut common.into_iter().chain(asked)) | own) & !(shape.withheld() as u64);
+    // What stands on a feature that is withheld is not offered either (2.2.1).
+    for feature in shape.kind.device_type().iter().flat_map(|d| d.features()) {
+        let has = |bit: &u8| offered >> bit & 1 == 1;
+        if !feature.requires.iter().all(has)
+            || !feature.one_of.is_empty() && !feature.one_of.iter().any(has)
+        {
+            offered &= !1u64.checked_shl(feature.bit.into()).unwrap_or(0);
+        }
+    }
     offered
-        .into_iter()
-        .chain(many)
-        .chain(asked)
-        .fold(0, |bits, bit| bits | 1 << bit)
-        & !withheld
 }
 
-/// The bytes of `struct virtio_blk_config` (5.2.4). Fields without their feature are 0.
+/// The bytes of a device's configuration. Fields without their feature are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Configuration([u8; CONFIG_BYTES]);
+pub struct Configuration {
+    bytes: [u8; CONFIG_BYTES],
+    length: usize,
+}
 
 impl Configuration {
-    /// The configuration of a disk of `sectors` sectors of 512 bytes.
+    /// The configuration of a device of this shape, with a disk of `sectors` sectors of 512 bytes.
     pub fn new(shape: &Shape, sectors: u64) -> Self {
-        let features = device_features(shape);
-        let mut configuration = Self([0; CONFIG_BYTES]);
-        for field in BlkConfig::ALL {
-            if field.gate().is_none_or(|bit| features >> bit & 1 == 1) {
-                configuration.put(*field, value(*field, shape, sectors));
+        let features = device_features(shape).into();
+        let mut configuration = Self {
+            bytes: [0; CONFIG_BYTES],
+            length: shape.kind.config_bytes() as usize,
+        };
+        let mut fill = |field: ConfigField, value: u64| {
+            if field.exists(features) {
+                configuration.put(field, value);
             }
+        };
+        match shape.kind {
+            Kind::Block => {
+                for field in BlkConfig::ALL {
+                    fill(field.field(), block::value(*field, shape, sectors));
+                }
+            }
+            Kind::Net => {
+                for field in NetConfig::ALL {
+                    fill(field.field(), net::value(*field, shape));
+                }
+            }
+            Kind::Console => {
+                for field in ConsoleConfig::ALL {
+                    fill(field.field(), console::value(*field, shape));
+                }
+            }
+            Kind::Scsi => {
+                for field in ScsiConfig::ALL {
+                    fill(field.field(), scsi::value(*field, shape));
+                }
+            }
+            Kind::Rng | Kind::PortCard => {}
         }
         configuration
     }
 
     /// All bytes.
-    pub fn bytes(&self) -> &[u8; CONFIG_BYTES] {
-        &self.0
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
     }
 
-    /// Size of the disk in sectors of 512 bytes.
+    /// Size of a block device's disk in sectors.
     pub fn sectors(&self) -> u64 {
         self.get(BlkConfig::Capacity)
     }
 
     /// The value of one field.
-    pub fn get(&self, field: BlkConfig) -> u64 {
-        let at = field.offset() as usize;
+    pub fn get(&self, field: impl Into<ConfigField>) -> u64 {
+        let field = field.into();
+        let at = usize::from(field.offset);
         let mut value = [0; 8];
-        let width = usize::from(field.width());
-        value[..width].copy_from_slice(&self.0[at..at + width]);
+        let width = usize::from(field.width);
+        value[..width].copy_from_slice(&self.bytes[at..at + width]);
         u64::from_le_bytes(value)
     }
 
     /// Changes one field, as far as its width goes.
-    pub fn put(&mut self, field: BlkConfig, value: u64) {
-        let at = field.offset() as usize;
-        let width = usize::from(field.width());
-        self.0[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
+    pub fn put(&mut self, field: impl Into<ConfigField>, value: u64) {
+        let field = field.into();
+        let at = usize::from(field.offset);
+        let width = usize::from(field.width);
+        self.bytes[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
     }
 
     /// Changes the bytes from `offset` on; what lies beyond the end is dropped.
     pub fn overwrite(&mut self, offset: u16, bytes: &[u8]) {
-        let from = usize::from(offset).min(CONFIG_BYTES);
-        let length = bytes.len().min(CONFIG_BYTES - from);
-        self.0[from..from + length].copy_from_slice(&bytes[..length]);
+        let from = usize::from(offset).min(self.length);
+        let length = bytes.len().min(self.length - from);
+        self.bytes[from..from + length].copy_from_slice(&bytes[..length]);
+    }
+
+    /// Changes those of the bytes from `offset` on that the driver may write and read back.
+    pub fn write(&mut self, device: &DeviceType, offset: u32, bytes: &[u8]) {
+        for (at, byte) in (u64::from(offset)..).zip(bytes).take(self.length) {
+            let field = u16::try_from(at).ok().and_then(|at| device.config_at(at));
+            if field.is_some_and(|f| f.rights == Rights::rw) {
+                self.overwrite(at as u16, &[*byte]);
+            }
+        }
     }
 
     /// `size` bytes from `offset` on; there are zeros beyond the end.
@@ -105,7 +146,7 @@ impl Configuration {
             .map(|at| {
                 usize::try_from(at)
                     .ok()
-                    .and_then(|at| self.0.get(at).copied())
+                    .and_then(|at| self.bytes().get(at).copied())
                     .unwrap_or(0)
             })
             .collect()
@@ -115,35 +156,9 @@ impl Configuration {
 /// The largest part of configuration space that is handed out at once, in bytes.
 const CONFIG_WINDOW: u32 = 0x1000;
 
-fn value(field: BlkConfig, shape: &Shape, sectors: u64) -> u64 {
-    let track = u64::from(HEADS) * u64::from(SECTORS_A_TRACK);
-    match field {
-        BlkConfig::Capacity => sectors,
-        BlkConfig::SegMax => u64::from(shape.queue_size.smallest().saturating_sub(2).max(1))
-            .min(u64::from(MAX_SEGMENTS)),
-        BlkConfig::GeometryCylinders => (sectors / track).clamp(1, u64::from(u16::MAX)),
-        BlkConfig::GeometryHeads => u64::from(HEADS),
-        BlkConfig::GeometrySectors => u64::from(SECTORS_A_TRACK),
-        BlkConfig::BlkSize => SECTOR_BYTES,
-        BlkConfig::MinIoSize => 1,
-        BlkConfig::NumQueues => u64::from(shape.queues),
-        BlkConfig::MaxDiscardSectors | BlkConfig::MaxWriteZeroesSectors => {
-            u64::from(MAX_RANGE_SECTORS)
-        }
-        BlkConfig::MaxDiscardSeg | BlkConfig::MaxWriteZeroesSeg => u64::from(MAX_RANGES),
-        BlkConfig::DiscardSectorAlignment | BlkConfig::WriteZeroesMayUnmap => 1,
-        BlkConfig::SizeMax
-        | BlkConfig::PhysicalBlockExp
-        | BlkConfig::AlignmentOffset
-        | BlkConfig::OptIoSize
-        | BlkConfig::Writeback => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shape::Kind;
 
     #[test]
     fn the_capacity_is_the_first_field() {

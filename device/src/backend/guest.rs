@@ -126,7 +126,7 @@ impl Guest {
         let request = Request::read(&self.memory, &chain);
         let head = chain.head();
         let done = block
-            .serve(&self.memory, &chain, &request)
+            .carry_out(&self.memory, &chain, &request)
             .map_err(|source| BrokenRing::Chain { head, source })?;
         settle(&mut self.queue, &self.memory, head, done.len)?;
         Ok(Some(done))

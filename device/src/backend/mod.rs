@@ -1,4 +1,4 @@
-//! The correct virtio device: split rings, and the block device's requests.
+//! The correct virtio devices: rings, and what each kind of device does with their chains.
 //!
 //! Nothing here knows of sockets, threads or clocks. Guest memory and the disk are borrowed for one
 //! request at a time, and whatever a driver puts into a ring is an answer or a broken queue, never
@@ -7,9 +7,14 @@
 mod block;
 mod chain;
 mod config;
-mod request;
+mod console;
+mod device;
+mod entropy;
+mod net;
 mod ring;
+mod scsi;
 mod signaller;
+mod silent;
 mod storage;
 
 #[cfg(test)]
@@ -21,12 +26,15 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-pub use block::{Block, Done};
+pub use block::{Block, Command, Done, Request};
 pub use chain::{Chain, NoStatus};
 pub use config::{CONFIG_BYTES, Configuration, device_features};
-pub use request::{Command, Request};
+pub use device::{Device, Look, Memory, Offer};
+pub use entropy::Entropy;
+pub use net::default_mac;
 pub use ring::{BrokenRing, is_drained, needs_interrupt, peek, settle};
 pub use signaller::Signaller;
+pub use silent::Silent;
 pub use storage::Storage;
 
 use crate::trace::{Input, RingSample};

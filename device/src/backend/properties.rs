@@ -7,8 +7,8 @@ use virtio_bindings::virtio_blk::*;
 use virtio_queue::QueueT;
 
 use super::guest::*;
-use super::needs_interrupt;
 use super::tests::{IOERR, OK, SECTORS, UNSUPP, disk};
+use super::{Device, needs_interrupt};
 
 /// An address that is likely to matter.
 fn address() -> impl Strategy<Value = u64> {

@@ -7,7 +7,7 @@ use super::line::Line;
 use crate::endpoint::Nanos;
 use crate::shape::Attach;
 use crate::spec::{
-    BlkConfig, CommonCfg, Field, NO_VECTOR, Status, command, msi_control, msix_control,
+    CommonCfg, ConfigField, Field, NO_VECTOR, Status, command, msi_control, msix_control,
 };
 use crate::trace::{Access, Cause, Device, Effect, Effects, Input, IrqKind, Message, Mode, Op};
 
@@ -185,9 +185,9 @@ impl State {
     }
 
     /// The value of a configuration field, as far as it is known.
-    pub fn config_value(&self, field: BlkConfig) -> u64 {
-        let start = field.offset() as usize;
-        let bytes = self.config.iter().skip(start).take(field.width().into());
+    pub fn config_value(&self, field: &ConfigField) -> u64 {
+        let start = usize::from(field.offset);
+        let bytes = self.config.iter().skip(start).take(field.width.into());
         bytes
             .rev()
             .fold(0, |value, byte| value << 8 | u64::from(*byte))

@@ -78,9 +78,9 @@ pub(super) const OURS: &[Attach] = &[Attach::VfioUser];
 /// What needs no register can be done to QEMU's transport as well.
 pub(super) const BOTH: &[Attach] = &[Attach::VfioUser, Attach::VhostUser];
 /// Only for virtio devices.
-pub(super) const VIRTIO: &[Kind] = &[Kind::Block];
+pub(super) const VIRTIO: &[Kind] = &[Kind::Block, Kind::Net, Kind::Console, Kind::Rng, Kind::Scsi];
 /// For every device.
-pub(super) const ALL: &[Kind] = &[Kind::Block, Kind::PortCard];
+pub(super) const ALL: &[Kind] = Kind::ALL;
 
 /// What the trigger of a verb has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -152,12 +152,12 @@ impl Fault {
         }
         if !verb.kinds.contains(&shape.kind) {
             let what = match shape.kind {
-                Kind::Block => "a block device",
-                Kind::PortCard => "a port-card, which is not virtio",
+                Kind::PortCard => "port-card, which is not virtio",
+                kind => kind.word(),
             };
             return Err(FaultError::at(
                 file.verb.span(),
-                format!("`{name}` is impossible on {what}"),
+                format!("`{name}` is impossible on a {what}"),
             ));
         }
         Ok(verb)

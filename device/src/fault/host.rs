@@ -1,7 +1,7 @@
 //! Commands of the host that are ordinary events of a correct device.
 
-use crate::shape::{Kind, Shape};
-use crate::spec::BlkConfig;
+use crate::shape::Shape;
+use crate::spec::ConfigField;
 use crate::trace::{Host, Input};
 
 /// What a command of the host means to a correct device: `cfg.change` with a `field` and its new
@@ -9,16 +9,14 @@ use crate::trace::{Host, Input};
 /// device. `None` for every other command, for arguments that name no field or do not fit it, and for
 /// a device that is not virtio.
 pub fn device_input(host: &Host, shape: &Shape) -> Option<Input> {
-    if shape.kind != Kind::Block {
-        return None;
-    }
+    let device = shape.kind.device_type()?;
     match host.command.as_str() {
         "needs-reset" => Some(Input::Broken),
         "cfg.change" => {
             let number = |key: &str| u64::try_from(host.args.get(key)?.as_integer()?).ok();
             let (field, value) = match host.args.get("field") {
-                Some(field) => (BlkConfig::named(field.as_str()?)?, number("val")?),
-                None => (BlkConfig::Capacity, number("capacity")?),
+                Some(field) => (device.config_named(field.as_str()?)?, number("val")?),
+                None => (device.config_named("capacity")?, number("capacity")?),
             };
             config_input(field, value)
         }
@@ -27,14 +25,14 @@ pub fn device_input(host: &Host, shape: &Shape) -> Option<Input> {
 }
 
 /// The input that gives `field` this value; `None` when the value is too wide for it.
-pub(super) fn config_input(field: BlkConfig, value: u64) -> Option<Input> {
-    let width = usize::from(field.width());
+pub(super) fn config_input(field: &ConfigField, value: u64) -> Option<Input> {
+    let width = usize::from(field.width);
     let bytes = value.to_le_bytes();
     bytes[width..]
         .iter()
         .all(|b| *b == 0)
         .then(|| Input::Config {
-            offset: field.offset() as u16,
+            offset: field.offset,
             bytes: bytes[..width].to_vec(),
         })
 }
@@ -42,6 +40,7 @@ pub(super) fn config_input(field: BlkConfig, value: u64) -> Option<Input> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shape::Kind;
 
     fn command(text: &str) -> Host {
         let args = text.parse::<toml::Table>().unwrap().into_iter().collect();

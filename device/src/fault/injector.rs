@@ -21,7 +21,8 @@ use super::predicate::Facts;
 use super::schedule::{Counter, Era};
 use super::trigger::{Occasion, On};
 use crate::endpoint::{Endpoint, Nanos};
-use crate::spec::{BlkConfig, CommonCfg, Field};
+use crate::shape::Kind;
+use crate::spec::{CommonCfg, Field};
 use crate::trace::{Access, Cause, Device, Effects, Fired, Hello, Input, Op};
 use step::Run;
 
@@ -105,8 +106,10 @@ impl Armed {
 impl<E: Endpoint> Injector<E> {
     /// Arms `faults` around `inner`. Everything random comes from `seed`.
     pub fn new(inner: E, hello: Hello, faults: Vec<Fault>, seed: u64) -> Self {
-        let mut config = vec![0; BlkConfig::SIZE as usize];
-        config[..8].copy_from_slice(&hello.shape.capacity.to_le_bytes());
+        let mut config = vec![0; hello.shape.kind.config_bytes() as usize];
+        if hello.shape.kind == Kind::Block {
+            config[..8].copy_from_slice(&hello.shape.capacity.to_le_bytes());
+        }
         let state = State {
             wired: vec![false; usize::from(hello.shape.table_size())],
             config,

@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::document::Document;
 use super::problem::Problem;
 use crate::fault::{Fault, FaultFile, check_references};
-use crate::shape::{Kind, Shape, ShapeError};
+use crate::shape::{Shape, ShapeError};
 
 /// The most devices of one file: the machine has slots for so many.
 pub const MAX_DEVICES: usize = 8;
@@ -137,12 +137,13 @@ pub fn devices(
 /// Checks what a device needs of the machine it is served on, and what its driver would never use.
 fn attended(shape: &Shape) -> Result<(), ShapeError> {
     let fail = |key, message| Err(ShapeError { key, message });
-    if shape.kind == Kind::Block && shape.msi != 0 && shape.table_size() != 0 {
+    if shape.kind.is_virtio() && shape.msi != 0 && shape.table_size() != 0 {
         return fail(
             "msi",
             format!(
-                "msi = {}: this block device has msix = {} as well, and would never use it; say msix = 0",
+                "msi = {}: this {} has msix = {} as well, and would never use it; say msix = 0",
                 shape.msi,
+                shape.kind.word(),
                 shape.table_size()
             ),
         );

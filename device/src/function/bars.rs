@@ -1,6 +1,6 @@
 //! Where everything lies in the base address registers.
 
-use crate::shape::{Interface, Kind, Oddity, Shape};
+use crate::shape::{Interface, Oddity, Shape};
 use crate::spec::{CommonCfg, Field, MSIX_ENTRY_BYTES, VirtioCap, msix_control};
 use crate::trace::Space;
 
@@ -90,7 +90,7 @@ impl Layout {
         if shape.table_size() != 0 {
             layout.sizes[usize::from(TABLE_BAR)] = TABLE_BYTES;
         }
-        if shape.kind == Kind::PortCard {
+        if !shape.kind.is_virtio() {
             layout.sizes[0] = PORTS_BYTES;
             return layout;
         }

@@ -164,8 +164,9 @@ fn structures(list: &mut Builder<'_>, shape: &Shape, layout: &Layout) -> u64 {
                     let multiplier = at + VirtioCapField::CapExtra.offset();
                     list.image.put(multiplier, 4, u64::from(shape.notify_mult));
                 }
-                // Configuration space has no room for a second one of this.
-                VirtioCap::Device if instance > 0 => {}
+                // Only for a type that has a configuration (4.1.4.6); configuration space has no
+                // room for a second one of this.
+                VirtioCap::Device if instance > 0 || region.length == 0 => {}
                 _ => {
                     list.virtio(kind as u8, plain, region);
                 }

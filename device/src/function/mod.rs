@@ -24,7 +24,7 @@ pub use bars::{BarLayout, Layout};
 pub use pci::Pci;
 
 use crate::endpoint::{Endpoint, Nanos};
-use crate::shape::{Kind, Shape};
+use crate::shape::Shape;
 use crate::spec::Field;
 use crate::trace::{Access, Effect, Effects, Input, Op, Space};
 use interrupts::Interrupts;
@@ -54,14 +54,15 @@ impl Function {
     pub fn new(shape: &Shape, features: u128, config: Vec<u8>) -> Self {
         let layout = Layout::new(shape);
         let pci = Pci::new(shape, &layout);
-        let kind = match shape.kind {
-            Kind::Block => Behind::Virtio(Box::new(Virtio::new(
+        let kind = match shape.kind.device_type() {
+            Some(device) => Behind::Virtio(Box::new(Virtio::new(
                 shape,
+                device,
                 layout.clone(),
                 features,
                 config,
             ))),
-            Kind::PortCard => Behind::Ports(Ports::new(shape.ports)),
+            None => Behind::Ports(Ports::new(shape.ports)),
         };
         Self {
             interrupts: Interrupts::new(shape.table_size()),

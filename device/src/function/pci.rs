@@ -3,16 +3,16 @@
 use super::bars::Layout;
 use super::capabilities::Capabilities;
 use super::window::Target;
-use crate::shape::{Interface, Kind, Shape, Subsystem};
+use crate::shape::{Interface, Shape, Subsystem};
 use crate::spec::{
     CONFIG_BYTES, ExpressCap, Field, MsiCap, MsixCap, PciHeader, PowerCap, VIRTIO_MODERN_DEVICE,
     VIRTIO_VENDOR, VirtioCapField, command, msi_control, msix_control, pci_status,
 };
 
-/// virtio device type of a block device (5.2).
-const BLOCK_TYPE: u16 = 2;
 /// Vendor and device id of a port-card: those that QEMU leaves to test devices.
 const PORT_CARD_IDS: (u16, u16) = (0x1234, 0x4d46);
+/// Class of a function that no class describes.
+const OTHER_CLASS: u16 = 0xff00;
 /// The bits of a base address register that tell what it is (PCI 3.0, 6.2.5.1).
 mod bar_bits {
     /// I/O ports.
@@ -129,22 +129,19 @@ impl Pci {
     /// Configuration space of a function of this shape.
     pub fn new(shape: &Shape, layout: &Layout) -> Self {
         let mut image = Image::new();
-        let (vendor, device, class, sub_class, board) = match shape.kind {
-            Kind::Block => (
-                VIRTIO_VENDOR,
-                VIRTIO_MODERN_DEVICE + BLOCK_TYPE,
-                0x01,
-                0x80,
-                VIRTIO_MODERN_DEVICE + BLOCK_TYPE,
-            ),
-            Kind::PortCard => (PORT_CARD_IDS.0, PORT_CARD_IDS.1, 0xff, 0x00, shape.ports),
+        let (vendor, device, class, board) = match shape.kind.device_type() {
+            Some(virtio) => {
+                let device = VIRTIO_MODERN_DEVICE + virtio.id;
+                (VIRTIO_VENDOR, device, virtio.class, device)
+            }
+            None => (PORT_CARD_IDS.0, PORT_CARD_IDS.1, OTHER_CLASS, shape.ports),
         };
         let board = shape.subsystem.unwrap_or(Subsystem { vendor, id: board });
         let put = |image: &mut Image, r: PciHeader, val: u64| image.put(r.offset(), r.width(), val);
         put(&mut image, PciHeader::VendorId, vendor.into());
         put(&mut image, PciHeader::DeviceId, device.into());
         put(&mut image, PciHeader::RevisionId, shape.revision.into());
-        put(&mut image, PciHeader::ClassCode, class << 8 | sub_class);
+        put(&mut image, PciHeader::ClassCode, class.into());
         put(
             &mut image,
             PciHeader::SubsystemVendorId,

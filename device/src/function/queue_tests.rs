@@ -4,6 +4,7 @@ use virtio_bindings::virtio_config as common;
 
 use super::tests::{Bench, message};
 use super::*;
+use crate::shape::Kind;
 use crate::spec::{CommonCfg, NO_VECTOR, command};
 use crate::trace::Cause;
 

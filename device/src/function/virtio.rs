@@ -11,13 +11,16 @@ use virtio_bindings::virtio_config::{
     VIRTIO_F_RING_RESET as RING_RESET,
 };
 
-use crate::spec::{CommonCfg, Field, NO_VECTOR, Scope, Status, features_ok, isr};
+use crate::spec::{
+    CommonCfg, DeviceType, Field, NO_VECTOR, Rights, Scope, Status, features_ok, isr,
+};
 use crate::trace::{Access, Cause, Effect, Effects, Op, Start};
 
 /// A virtio device as its registers show it.
 #[derive(Clone, Debug)]
 pub struct Virtio {
     // Fixed by the shape.
+    device: &'static DeviceType,
     layout: Layout,
     offered: u128,
     queue_sizes: Vec<u16>,
@@ -60,9 +63,16 @@ impl Driver {
 }
 
 impl Virtio {
-    pub fn new(shape: &Shape, layout: Layout, offered: u128, config: Vec<u8>) -> Self {
+    pub fn new(
+        shape: &Shape,
+        device: &'static DeviceType,
+        layout: Layout,
+        offered: u128,
+        config: Vec<u8>,
+    ) -> Self {
         let queue_sizes: Vec<u16> = (0..shape.queues).map(|q| shape.queue_size.of(q)).collect();
         Self {
+            device,
             layout,
             offered,
             strict: shape.strict,
@@ -96,11 +106,12 @@ impl Virtio {
     /// Back to the state after a reset (2.4.1).
     pub fn reset(&mut self, effects: &mut Effects) {
         let Self {
+            device,
             layout: _,
             offered: _,
             queue_sizes,
             strict: _,
-            config: _,
+            config,
             generation: _,
             driver,
         } = self;
@@ -108,6 +119,25 @@ impl Virtio {
             effects.push(Effect::Stop);
         }
         *driver = Driver::new(queue_sizes);
+        for field in device
+            .config
+            .iter()
+            .filter(|f| f.rights == Rights::rw && f.reset != 0)
+        {
+            // What the driver wrote is forgotten (5.6.4.2).
+            let at = usize::from(field.offset);
+            let width = usize::from(field.width);
+            let reset = field.reset.to_le_bytes();
+            if let Some(bytes) = config.get_mut(at..at + width)
+                && *bytes != reset[..width]
+            {
+                bytes.copy_from_slice(&reset[..width]);
+                effects.push(Effect::ConfigWrite {
+                    offset: field.offset,
+                    bytes: bytes.to_vec(),
+                });
+            }
+        }
     }
 
     /// An access of BAR 0.
@@ -169,7 +199,36 @@ impl Virtio {
                     self.kick(queue, pci, effects);
                 }
             }
+            (Op::Write, Some(Field::Device(at))) => {
+                let bytes = val.unwrap_or(0).to_le_bytes();
+                self.config_write(at, &bytes[..usize::from(width.min(8))], effects);
+            }
             (Op::Write, _) => {}
+        }
+    }
+
+    /// Takes what the driver may write of `bytes`, and tells the backend.
+    fn config_write(&mut self, at: u16, bytes: &[u8], effects: &mut Effects) {
+        let (mut offset, mut rest) = (at, bytes);
+        while !rest.is_empty() {
+            let field = self.device.config_at(offset);
+            let end = field.map_or(offset.saturating_add(1), |f| f.offset + u16::from(f.width));
+            let (written, others) = rest.split_at(rest.len().min(usize::from(end - offset).max(1)));
+            let from = offset;
+            (offset, rest) = (end, others);
+            let Some(field) = field.filter(|field| {
+                matches!(field.rights, Rights::rw | Rights::wo) && field.exists(self.offered)
+            }) else {
+                continue;
+            };
+            if field.rights == Rights::rw {
+                let kept = self.config.iter_mut().skip(usize::from(from));
+                kept.zip(written).for_each(|(old, new)| *old = *new);
+            }
+            effects.push(Effect::ConfigWrite {
+                offset: from,
+                bytes: written.to_vec(),
+            });
         }
     }
 

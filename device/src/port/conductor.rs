@@ -9,7 +9,7 @@ use super::journal::Journal;
 use super::vhost_user::{Backend, BackendError, Handle};
 use crate::backend::{Configuration, Observer, Signaller};
 use crate::fault::{Fault, Injector};
-use crate::shape::Shape;
+use crate::shape::{Kind, Shape};
 use crate::trace::{Effect, Hello, Input, Part, RingSample, What};
 
 /// A backend whose interrupts pass through an injector, served until it is dropped.
@@ -62,7 +62,9 @@ impl Conducted {
         let observer: Arc<dyn Observer> = Arc::clone(&conductor) as _;
         let backend = Backend::start(shape, socket, Some(observer))?;
         let mut shape = shape.clone();
-        shape.capacity = backend.configuration().sectors();
+        if shape.kind == Kind::Block {
+            shape.capacity = backend.configuration().sectors();
+        }
         let hello = Hello {
             dev,
             shape,

@@ -148,6 +148,11 @@ impl Core {
                     backend.kick(queue);
                 }
             }
+            Effect::ConfigWrite { offset, bytes } => {
+                if let Some(backend) = &mut self.backend {
+                    backend.write_config(offset, &bytes)?;
+                }
+            }
             Effect::Value(_)
             | Effect::Pended(_)
             | Effect::Unmapped { .. }

@@ -174,6 +174,21 @@ impl Fronted {
         self.keep_or_hang_up(sent)
     }
 
+    /// Passes on what the driver wrote into the device configuration.
+    ///
+    /// # Errors
+    /// When the backend refuses it.
+    pub fn write_config(&mut self, offset: u16, bytes: &[u8]) -> Result<(), FrontendError> {
+        let written = match &mut self.frontend {
+            Some(frontend) if self.config_bytes != 0 => doing(
+                "SET_CONFIG",
+                frontend.set_config(offset.into(), VhostUserConfigFlags::WRITABLE, bytes),
+            ),
+            _ => Ok(()),
+        };
+        self.keep_or_hang_up(written)
+    }
+
     /// Whether queues run.
     pub fn is_running(&self) -> bool {
         !self.running.is_empty()
@@ -272,7 +287,7 @@ fn greet(
             "SET_PROTOCOL_FEATURES",
             frontend.set_protocol_features(agreed),
         )?;
-        if agreed.contains(VhostUserProtocolFeatures::CONFIG) {
+        if agreed.contains(VhostUserProtocolFeatures::CONFIG) && config_bytes != 0 {
             config = read_config(&mut frontend, config_bytes.min(CONFIG_BYTES))?;
         }
         if agreed.contains(VhostUserProtocolFeatures::REPLY_ACK) {

@@ -14,10 +14,10 @@ use super::journal::Journal;
 use super::observed::observed;
 use super::vfio_user::Port;
 use super::vhost_user::{Backend, BackendError};
+use crate::backend::default_mac;
 use crate::fault::{Fault, Injector, device_input};
 use crate::function::Function;
 use crate::shape::{Attach, Kind, Shape};
-use crate::spec::{BlkConfig, feature_bit};
 use crate::trace::{Hello, Host, Input, What};
 
 /// A device can't be served.
@@ -157,9 +157,13 @@ pub fn serve_on(
     }
     let wake = EventFd::new(EFD_NONBLOCK).map_err(ServeError::Os)?;
     let (teller, observed) = observed(wake.try_clone().map_err(ServeError::Os)?);
-    let own = match (shape.kind, &shape.backend) {
-        (Kind::Block, None) => Some(Arc::new(Backend::start(
-            shape,
+    let mut shape = shape.clone();
+    if shape.kind == Kind::Net {
+        shape.mac = shape.mac.or_else(|| Some(default_mac(dev)));
+    }
+    let own = match &shape.backend {
+        None if shape.kind.is_virtio() => Some(Arc::new(Backend::start(
+            &shape,
             &backend_socket(socket),
             Some(Arc::new(teller)),
         )?)),
@@ -172,17 +176,17 @@ pub fn serve_on(
         .map(|foreign| foreign.socket.as_path()));
     let (backend, features, config) = match path {
         Some(path) => {
-            let (fronted, offer) = Fronted::connect(path, shape.queues, BlkConfig::SIZE as u32)?;
+            let (fronted, offer) =
+                Fronted::connect(path, shape.queues, shape.kind.config_bytes() as u32)?;
             let given =
-                (u128::from(offer.features) | shape.transport_features()) & !withheld(shape);
-            let features = given | decoys(shape);
+                (u128::from(offer.features) | shape.transport_features()) & !shape.withheld();
+            let features = given | decoys(&shape);
             (Some(fronted), features, offer.config)
         }
         None => (None, 0, Vec::new()),
     };
-    let function = Function::new(shape, features, config);
-    let mut shape = shape.clone();
-    if let Some(own) = &own {
+    let function = Function::new(&shape, features, config);
+    if let Some(own) = own.as_ref().filter(|_| shape.kind == Kind::Block) {
         // A disk in a file is as large as the file.
         shape.capacity = own.configuration().sectors();
     }
@@ -244,14 +248,4 @@ fn decoys(shape: &Shape) -> u128 {
     bits.fold(0, |bits, bit| {
         bits | 1u128.checked_shl((*bit).into()).unwrap_or(0)
     })
-}
-
-fn withheld(shape: &Shape) -> u128 {
-    shape
-        .without
-        .iter()
-        .filter_map(|name| feature_bit(name).or_else(|| name.parse().ok()))
-        .fold(0, |bits, bit: u8| {
-            bits | 1u128.checked_shl(bit.into()).unwrap_or(0)
-        })
 }

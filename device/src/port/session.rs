@@ -14,11 +14,12 @@ use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{
     EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier,
 };
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::memory::sample_ring;
 use super::vring::{SharedMemory, Vring};
 use crate::backend::{
-    Block, BrokenRing, Chain, Observer, Request, is_drained, needs_interrupt, peek, settle,
+    BrokenRing, Chain, Device, Look, Observer, is_drained, needs_interrupt, peek, settle,
 };
 use crate::shape::{MAX_OWN_QUEUES, Shape};
 use crate::spec::NO_VECTOR;
@@ -28,27 +29,29 @@ use crate::trace::{Input, QueueSetup};
 const _: () = assert!(MAX_OWN_QUEUES as u32 <= u64::BITS);
 
 /// What outlives a connection.
-pub struct Disk {
+pub struct Lasting {
     pub shape: Shape,
-    pub block: Mutex<Block>,
+    pub device: Mutex<Box<dyn Device>>,
     pub observer: Option<Arc<dyn Observer>>,
 }
 
-impl Disk {
-    pub fn block(&self) -> MutexGuard<'_, Block> {
-        // A request that panicked has left a disk all the same.
-        self.block.lock().unwrap_or_else(PoisonError::into_inner)
+impl Lasting {
+    pub fn device(&self) -> MutexGuard<'_, Box<dyn Device>> {
+        // A request that panicked has left a device all the same.
+        self.device.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One connection: its memory, its rings, and what the worker needs.
 pub struct Session {
-    disk: Arc<Disk>,
+    lasting: Arc<Lasting>,
     memory: SharedMemory,
     rings: OnceLock<Box<[Vring]>>,
     seated: SyncSender<()>,
     scratch: Mutex<Chain>,
     exit: Mutex<Option<RawFd>>,
+    /// Tells the worker that something came for a queue from outside.
+    wake: EventFd,
 }
 
 /// How far a ring came.
@@ -63,17 +66,21 @@ enum Turn {
 
 impl Session {
     /// A connection that nobody has said anything on. `seated` is told when its rings are known.
-    pub fn new(disk: Arc<Disk>, seated: SyncSender<()>) -> Self {
+    ///
+    /// # Errors
+    /// There is no eventfd left.
+    pub fn new(lasting: Arc<Lasting>, seated: SyncSender<()>) -> io::Result<Self> {
         let mut scratch = Chain::default();
-        scratch.reserve(disk.shape.queue_size.largest());
-        Self {
-            disk,
+        scratch.reserve(lasting.shape.queue_size.largest());
+        Ok(Self {
+            lasting,
             memory: SharedMemory::new(GuestMemoryMmap::default()),
             rings: OnceLock::new(),
             seated,
             scratch: Mutex::new(scratch),
             exit: Mutex::new(None),
-        }
+            wake: EventFd::new(EFD_NONBLOCK)?,
+        })
     }
 
     /// The memory that the frontend shares.
@@ -88,7 +95,18 @@ impl Session {
 
     /// The event under which the worker is told to make its rings known.
     pub fn seat_event(&self) -> u64 {
-        u64::from(self.disk.shape.queues) + 1
+        u64::from(self.lasting.shape.queues) + 1
+    }
+
+    /// What wakes the worker for [`wake`](Self::wake), and the event under which it hears of it.
+    pub fn wake_event(&self) -> (RawFd, u64) {
+        (self.wake.as_raw_fd(), self.seat_event() + 1)
+    }
+
+    /// Lets the worker look at the queues that the device woke.
+    pub fn wake(&self) {
+        // Full means that it is awake already.
+        let _ = self.wake.write(1);
     }
 
     /// Stops every ring; afterwards no buffer is used any more.
@@ -113,14 +131,14 @@ impl Session {
     }
 
     fn observe(&self, input: Input) {
-        if let Some(observer) = &self.disk.observer {
+        if let Some(observer) = &self.lasting.observer {
             observer.observe(input);
         }
     }
 
     /// Shows a ring to the observer.
     fn show_ring(&self, index: u16, ring: &Vring) {
-        let Some(observer) = &self.disk.observer else {
+        let Some(observer) = &self.lasting.observer else {
             return;
         };
         let setup = {
@@ -142,31 +160,55 @@ impl Session {
     /// also comes here when a ring is enabled: what was left of it goes on, and nothing begins that
     /// the driver has not notified, so that a notification always comes before its chains.
     fn work(&self, index: u16, ring: &Vring) {
-        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         let kicked = ring.take_kick();
         if !kicked && !ring.take_left() {
             return;
         }
-        if kicked && self.disk.observer.is_some() {
+        if kicked && self.lasting.observer.is_some() {
             self.show_ring(index, ring);
             self.observe(Input::Kick { queue: index });
         }
-        loop {
-            match self.turn(index, ring, &mut scratch) {
-                Ok(Turn::More) => {}
-                Ok(Turn::Rest) => break,
+        self.follow(1 << index);
+    }
+
+    /// Works on the queues whose bits are set, and on those that the device wakes meanwhile. The
+    /// first comes first: a frame that goes out on one queue comes in on another before the next.
+    fn follow(&self, mut queues: u64) {
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        while queues != 0 {
+            let index = queues.trailing_zeros() as u16;
+            let Some(ring) = self.rings().get(usize::from(index)) else {
+                return;
+            };
+            let more = match self.turn(index, ring, &mut scratch) {
+                Ok(Turn::More) => true,
+                Ok(Turn::Rest) => false,
                 Ok(Turn::Stopped) => {
                     ring.leave();
-                    break;
+                    false
                 }
                 Err(error) => {
                     log::warn!("queue {index} is broken: {error}");
                     ring.give_up();
                     self.observe(Input::Broken);
-                    break;
+                    false
                 }
+            };
+            if !more {
+                queues &= !(1 << index);
             }
+            queues |= self.woken();
         }
+    }
+
+    /// The queues that the device woke, without those that the driver has never notified: what has
+    /// come for them is found when it does.
+    fn woken(&self) -> u64 {
+        let woken = self.lasting.device().offer_mut().take_woken();
+        let rings = self.rings().iter().enumerate();
+        rings
+            .filter(|(_, ring)| ring.is_known())
+            .fold(0, |queues, (index, _)| queues | woken & 1 << index)
     }
 
     /// Takes one chain from available to used.
@@ -183,32 +225,37 @@ impl Session {
             let more = state.get_queue_mut().enable_notification(memory.deref())?;
             return Ok(if more { Turn::More } else { Turn::Rest });
         }
-        let request = Request::read(memory.deref(), chain);
         let head = chain.head();
-        if self.disk.observer.is_some() {
-            drop(state);
+        let unanswerable = |source| BrokenRing::Chain { head, source };
+        let mut device = self.lasting.device();
+        let look = device.look(memory.deref(), index, chain);
+        if look.map_err(unanswerable)? == Look::Wait {
+            return Ok(Turn::Rest);
+        }
+        if self.lasting.observer.is_some() {
+            let request = device.words(index);
+            drop((device, state));
             self.observe(Input::Chain {
                 queue: index,
                 head,
-                request: request.to_string(),
+                request,
             });
             let Some(again) = ring.still_running(stops) else {
                 return Ok(Turn::Stopped);
             };
             state = again;
             memory = self.memory.memory();
+            device = self.lasting.device();
         }
-        let done = self
-            .disk
-            .block()
-            .serve(memory.deref(), chain, &request)
-            .map_err(|source| BrokenRing::Chain { head, source })?;
-        if self.disk.observer.is_some() {
+        let len = device.serve(memory.deref(), index, chain);
+        drop(device);
+        let len = len.map_err(unanswerable)?;
+        if self.lasting.observer.is_some() {
             drop(state);
             self.observe(Input::Complete {
                 queue: index,
                 head,
-                len: done.len,
+                len,
             });
             let Some(again) = ring.still_running(stops) else {
                 return Ok(Turn::Stopped);
@@ -217,7 +264,7 @@ impl Session {
             memory = self.memory.memory();
         }
         let queue = state.get_queue_mut();
-        settle(queue, memory.deref(), head, done.len)?;
+        settle(queue, memory.deref(), head, len)?;
         let interrupt = needs_interrupt(queue, memory.deref())?;
         if interrupt && is_drained(queue, memory.deref())? {
             // Asked for before the interrupt: what the driver does on it is then always notified,
@@ -232,7 +279,7 @@ impl Session {
     }
 
     fn raise(&self, index: u16, ring: &Vring) {
-        match &self.disk.observer {
+        match &self.lasting.observer {
             Some(observer) if observer.raises_interrupts() => {
                 self.show_ring(index, ring);
                 observer.observe(Input::Used { queue: index });
@@ -247,19 +294,19 @@ impl VhostUserBackend for Session {
     type Vring = Vring;
 
     fn num_queues(&self) -> usize {
-        usize::from(self.disk.shape.queues)
+        usize::from(self.lasting.shape.queues)
     }
 
     fn max_queue_size(&self) -> usize {
-        usize::from(self.disk.shape.queue_size.largest())
+        usize::from(self.lasting.shape.queue_size.largest())
     }
 
     fn features(&self) -> u64 {
-        self.disk.block().features() | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits()
+        self.lasting.device().features() | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits()
     }
 
     fn acked_features(&self, features: u64) {
-        self.disk.block().accept(features);
+        self.lasting.device().accept(features);
     }
 
     fn protocol_features(&self) -> VhostUserProtocolFeatures {
@@ -272,7 +319,7 @@ impl VhostUserBackend for Session {
     }
 
     fn reset_device(&self) {
-        self.disk.block().accept(0);
+        self.lasting.device().accept(0);
         self.rings().iter().for_each(Vring::pass);
     }
 
@@ -281,12 +328,11 @@ impl VhostUserBackend for Session {
     }
 
     fn get_config(&self, offset: u32, size: u32) -> Vec<u8> {
-        self.disk.block().configuration().window(offset, size)
+        self.lasting.device().configuration().window(offset, size)
     }
 
-    fn set_config(&self, _offset: u32, _buffer: &[u8]) -> io::Result<()> {
-        // No writable field is offered; a write changes nothing (4.2.2 of the PCI transport's
-        // text leaves it to the device).
+    fn set_config(&self, offset: u32, buffer: &[u8]) -> io::Result<()> {
+        self.lasting.device().written(offset, buffer);
         Ok(())
     }
 
@@ -297,7 +343,7 @@ impl VhostUserBackend for Session {
     }
 
     fn queues_per_thread(&self) -> Vec<u64> {
-        vec![u64::MAX >> (u64::BITS - u32::from(self.disk.shape.queues))]
+        vec![u64::MAX >> (u64::BITS - u32::from(self.lasting.shape.queues))]
     }
 
     fn exit_event(&self, _thread: usize) -> Option<(EventConsumer, EventNotifier)> {
@@ -326,6 +372,10 @@ impl VhostUserBackend for Session {
                 // Whoever waits for it may have given up.
                 let _ = self.seated.try_send(());
             }
+        } else if u64::from(event) == self.wake_event().1 {
+            // Nothing to read means that it was looked at already.
+            let _ = self.wake.read();
+            self.follow(self.woken());
         } else if let Some(ring) = vrings.get(usize::from(event)) {
             self.work(event, ring);
         }

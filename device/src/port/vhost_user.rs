@@ -16,12 +16,14 @@ use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::disk::{self, DiskError};
-use super::session::{Disk, Session};
+use super::session::{Lasting, Session};
 use super::wire::{carry_messages, carry_replies, tell_config_change};
-use crate::backend::{Block, Configuration, Observer};
-use crate::shape::{MAX_OWN_QUEUES, Shape};
+use crate::backend::{Block, Configuration, Device, Entropy, Observer, Silent};
+use crate::shape::{Kind, MAX_OWN_QUEUES, Shape};
 use crate::spec::BlkConfig;
 
+/// Where the bytes of an entropy device come from: each run has the same.
+const RANDOM_SEED: u64 = 0x6d69_7366_6972_6521;
 /// How long a worker may take to begin.
 const WORKER_START: Duration = Duration::from_secs(10);
 
@@ -58,7 +60,7 @@ pub struct Backend {
 }
 
 struct Shared {
-    disk: Arc<Disk>,
+    lasting: Arc<Lasting>,
     now: Mutex<Now>,
 }
 
@@ -97,7 +99,7 @@ impl Handle {
     /// Takes a new configuration over.
     pub fn configure(&self, configuration: Configuration) {
         if let Some(shared) = self.0.upgrade() {
-            shared.disk.block().configure(configuration);
+            shared.configure(configuration);
         }
     }
 
@@ -110,6 +112,14 @@ impl Handle {
 }
 
 impl Shared {
+    fn configure(&self, configuration: Configuration) {
+        self.lasting.device().configure(configuration);
+        let session = self.now().session.upgrade();
+        if let Some(session) = session {
+            session.wake();
+        }
+    }
+
     fn announce(&self) {
         if let Some(channel) = &self.now().channel
             && let Err(error) = tell_config_change(channel)
@@ -120,29 +130,21 @@ impl Shared {
 }
 
 impl Backend {
-    /// Listens on `socket` and serves a block device of this shape there.
+    /// Listens on `socket` and serves a virtio device of this shape there.
     ///
     /// # Errors
-    /// When the disk can't be opened or the socket can't be bound.
+    /// When its disk can't be opened or the socket can't be bound.
     pub fn start(
         shape: &Shape,
         socket: &Path,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Self, BackendError> {
-        let (file, sectors) = disk::open(shape)?;
-        let name = shape
-            .file
-            .as_deref()
-            .and_then(Path::file_name)
-            .and_then(|name| name.to_str())
-            .unwrap_or("misfire");
-        let block = Block::new(shape, sectors, name, Box::new(file));
-        Self::serve(shape, block, socket, observer)
+        Self::serve(shape, device(shape)?, socket, observer)
     }
 
     fn serve(
         shape: &Shape,
-        block: Block,
+        device: Box<dyn Device>,
         socket: &Path,
         observer: Option<Arc<dyn Observer>>,
     ) -> Result<Self, BackendError> {
@@ -154,9 +156,9 @@ impl Backend {
             source,
         })?;
         let shared = Arc::new(Shared {
-            disk: Arc::new(Disk {
+            lasting: Arc::new(Lasting {
                 shape: shape.clone(),
-                block: Mutex::new(block),
+                device: Mutex::new(device),
                 observer,
             }),
             now: Mutex::default(),
@@ -182,12 +184,12 @@ impl Backend {
 
     /// The virtio features it offers, without those of the transport.
     pub fn features(&self) -> u64 {
-        self.shared.disk.block().features()
+        self.shared.lasting.device().features()
     }
 
     /// Its configuration now.
     pub fn configuration(&self) -> Configuration {
-        *self.shared.disk.block().configuration()
+        *self.shared.lasting.device().configuration()
     }
 
     /// The bytes of its configuration now.
@@ -204,7 +206,7 @@ impl Backend {
 
     /// Takes a new configuration over and tells the frontend.
     pub fn configure(&self, configuration: Configuration) {
-        self.shared.disk.block().configure(configuration);
+        self.shared.configure(configuration);
         self.shared.announce();
     }
 
@@ -240,6 +242,24 @@ impl Drop for Backend {
     }
 }
 
+/// A virtio device of this shape, with what is behind it.
+fn device(shape: &Shape) -> Result<Box<dyn Device>, DiskError> {
+    Ok(match shape.kind {
+        Kind::Block => {
+            let (file, sectors) = disk::open(shape)?;
+            let name = shape
+                .file
+                .as_deref()
+                .and_then(Path::file_name)
+                .and_then(|name| name.to_str())
+                .unwrap_or("misfire");
+            Box::new(Block::new(shape, sectors, name, Box::new(file)))
+        }
+        Kind::Rng => Box::new(Entropy::new(shape, RANDOM_SEED)),
+        Kind::Net | Kind::Console | Kind::Scsi | Kind::PortCard => Box::new(Silent::new(shape)),
+    })
+}
+
 /// Serves one frontend after the other.
 fn accept(shared: &Arc<Shared>, listener: &UnixListener, stop: &EventFd) {
     loop {
@@ -272,7 +292,7 @@ fn borrow(fd: &EventFd) -> std::os::fd::BorrowedFd<'_> {
 /// Serves one frontend until it is gone.
 fn connection(shared: &Arc<Shared>, frontend: UnixStream) -> io::Result<()> {
     let (seated, seat) = mpsc::sync_channel(1);
-    let session = Arc::new(Session::new(Arc::clone(&shared.disk), seated));
+    let session = Arc::new(Session::new(Arc::clone(&shared.lasting), seated)?);
     let (backend, mut listener) = inner_socket()?;
     let mut daemon = VhostUserDaemon::new(
         "vhost-user-main".into(),
@@ -300,7 +320,7 @@ fn connection(shared: &Arc<Shared>, frontend: UnixStream) -> io::Result<()> {
             {
                 shared.now().channel = channel.try_clone().ok().map(UnixStream::from);
             }
-            if let Some(observer) = &shared.disk.observer
+            if let Some(observer) = &shared.lasting.observer
                 && let Some(input) = message.input()
             {
                 observer.observe(input);
@@ -339,6 +359,8 @@ fn sit_down(
     let workers = daemon.get_epoll_handlers();
     let worker = workers.first().ok_or(io::ErrorKind::NotFound)?;
     worker.register_listener(ready.as_raw_fd(), EventSet::IN, session.seat_event())?;
+    let (wake, event) = session.wake_event();
+    worker.register_listener(wake, EventSet::IN, event)?;
     let seated = seat.recv_timeout(WORKER_START);
     worker.unregister_listener(ready.as_raw_fd(), EventSet::IN, session.seat_event())?;
     seated.map_err(|_| io::ErrorKind::TimedOut.into())

@@ -27,6 +27,8 @@ struct Seat {
     stops: AtomicU64,
     /// The driver broke the ring; nothing more is taken from it until it is started again.
     broken: AtomicBool,
+    /// A notification came since the ring was started.
+    known: AtomicBool,
     /// A notification was read and not yet looked at.
     kicked: AtomicBool,
     /// The ring was stopped before it was empty.
@@ -74,6 +76,11 @@ impl Vring {
     /// Whether a notification came since this was asked last.
     pub fn take_kick(&self) -> bool {
         self.seat.kicked.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether a notification came since the ring was started.
+    pub fn is_known(&self) -> bool {
+        self.seat.known.load(Ordering::Relaxed)
     }
 
     /// Whether work was left the last time. Asking forgets it.
@@ -126,6 +133,7 @@ impl VringT<SharedMemory> for Vring {
                 *state.get_queue_mut() = queue;
             }
             self.seat.broken.store(false, Ordering::Relaxed);
+            self.seat.known.store(false, Ordering::Relaxed);
         } else {
             self.seat.stops.fetch_add(1, Ordering::Release);
         }
@@ -144,6 +152,7 @@ impl VringT<SharedMemory> for Vring {
         match self.state.read_kick() {
             Ok(enabled) => {
                 self.seat.kicked.store(true, Ordering::Relaxed);
+                self.seat.known.store(true, Ordering::Relaxed);
                 Ok(enabled)
             }
             // The descriptor was replaced since it woke us. An error here would end the worker.

@@ -8,7 +8,7 @@ mod written;
 use super::{Attach, Kind, MAX_QUEUE_SIZE, Shape, ShapeError};
 use crate::spec::{
     CONFIG_BYTES, ExpressCap, MsiCap, MsixCap, PciHeader, PowerCap, VENDOR_DATA_BYTES,
-    VIRTIO_CAP64_BYTES, VIRTIO_VENDOR, VirtioCapField, feature_name,
+    VIRTIO_CAP64_BYTES, VIRTIO_VENDOR, VirtioCapField,
 };
 
 /// Room for capabilities: what the header leaves of configuration space.
@@ -188,7 +188,12 @@ macro_rules! check {
 impl Shape {
     /// Length of the device configuration structure, bytes.
     pub fn devcfg_bytes(&self) -> u64 {
-        self.devcfg_len.map_or(0x100, u64::from)
+        let usual = if self.kind.config_bytes() == 0 {
+            0
+        } else {
+            0x100
+        };
+        self.devcfg_len.map_or(usual, u64::from)
     }
 
     /// Bytes of configuration space that the capabilities take.
@@ -206,7 +211,8 @@ impl Shape {
         if !self.has_structures() {
             return bytes;
         }
-        bytes += 3 * plain + 2 * extended;
+        let has_config = self.devcfg_bytes() != 0;
+        bytes += if has_config { 3 } else { 2 } * plain + 2 * extended;
         for (oddity, more) in [
             (Oddity::Dup, 2 * plain + extended),
             (Oddity::ReservedType, plain),
@@ -223,9 +229,7 @@ impl Shape {
 
     /// Whether there are virtio structures that capabilities describe.
     pub fn has_structures(&self) -> bool {
-        self.kind != Kind::PortCard
-            && self.virtio != Interface::Legacy
-            && !self.caps.has(Oddity::None)
+        self.kind.is_virtio() && self.virtio != Interface::Legacy && !self.caps.has(Oddity::None)
     }
 
     /// Checks the keys about how the function presents itself.
@@ -295,7 +299,7 @@ impl Shape {
         }
         for bit in &self.features_decoy {
             check!(
-                *bit <= 127 && feature_name(*bit).is_none(),
+                *bit <= 127 && self.kind.feature_name(*bit).is_none(),
                 "features-decoy",
                 "features-decoy = {bit}: expected the number of a bit up to 127 that means nothing to this device"
             );

@@ -31,21 +31,23 @@ registers! {
 }
 
 impl BlkConfig {
-    /// The feature without which the field does not exist (5.2.4), `None` for `capacity`.
-    pub const fn gate(self) -> Option<u8> {
-        Some(match self {
-            Self::Capacity => return None,
-            Self::SizeMax => 1,
-            Self::SegMax => 2,
-            Self::GeometryCylinders | Self::GeometryHeads | Self::GeometrySectors => 4,
-            Self::BlkSize => 6,
+    /// The feature that is needed for the field to exist (5.2.4).
+    pub const fn gates(self) -> &'static [u8] {
+        match self {
+            Self::Capacity => &[],
+            Self::SizeMax => &[1],
+            Self::SegMax => &[2],
+            Self::GeometryCylinders | Self::GeometryHeads | Self::GeometrySectors => &[4],
+            Self::BlkSize => &[6],
             Self::PhysicalBlockExp | Self::AlignmentOffset | Self::MinIoSize | Self::OptIoSize => {
-                10
+                &[10]
             }
-            Self::Writeback => 11,
-            Self::NumQueues => 12,
-            Self::MaxDiscardSectors | Self::MaxDiscardSeg | Self::DiscardSectorAlignment => 13,
-            Self::MaxWriteZeroesSectors | Self::MaxWriteZeroesSeg | Self::WriteZeroesMayUnmap => 14,
-        })
+            Self::Writeback => &[11],
+            Self::NumQueues => &[12],
+            Self::MaxDiscardSectors | Self::MaxDiscardSeg | Self::DiscardSectorAlignment => &[13],
+            Self::MaxWriteZeroesSectors | Self::MaxWriteZeroesSeg | Self::WriteZeroesMayUnmap => {
+                &[14]
+            }
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Feature bits.
 
-use virtio_bindings::{virtio_blk, virtio_config, virtio_ring};
+use virtio_bindings::{virtio_blk, virtio_config, virtio_net, virtio_ring, virtio_scsi};
 
 /// A feature bit with its name and what it stands on.
+#[derive(Clone, Copy, Debug)]
 pub struct Feature {
     /// Bit number, 0 to 127.
     pub bit: u8,
@@ -10,6 +11,8 @@ pub struct Feature {
     pub name: &'static str,
     /// The features it requires.
     pub requires: &'static [u8],
+    /// The features of which it requires one; empty: none.
+    pub one_of: &'static [u8],
 }
 
 const fn feature(bit: u32, name: &'static str, requires: &'static [u8]) -> Feature {
@@ -17,6 +20,16 @@ const fn feature(bit: u32, name: &'static str, requires: &'static [u8]) -> Featu
         bit: bit as u8,
         name,
         requires,
+        one_of: &[],
+    }
+}
+
+const fn feature_of(bit: u32, name: &'static str, one_of: &'static [u8]) -> Feature {
+    Feature {
+        bit: bit as u8,
+        name,
+        requires: &[],
+        one_of,
     }
 }
 
@@ -79,22 +92,95 @@ impl Feature {
         feature(virtio_blk::VIRTIO_BLK_F_DISCARD, "DISCARD", &[]),
         feature(virtio_blk::VIRTIO_BLK_F_WRITE_ZEROES, "WRITE_ZEROES", &[]),
     ];
+
+    /// The features of the network device (5.1.3).
+    pub const NET: &'static [Feature] = &[
+        feature(virtio_net::VIRTIO_NET_F_CSUM, "CSUM", &[]),
+        feature(virtio_net::VIRTIO_NET_F_GUEST_CSUM, "GUEST_CSUM", &[]),
+        feature(
+            virtio_net::VIRTIO_NET_F_CTRL_GUEST_OFFLOADS,
+            "CTRL_GUEST_OFFLOADS",
+            &[],
+        ),
+        feature(virtio_net::VIRTIO_NET_F_MTU, "MTU", &[]),
+        feature(virtio_net::VIRTIO_NET_F_MAC, "MAC", &[]),
+        feature(virtio_net::VIRTIO_NET_F_GUEST_TSO4, "GUEST_TSO4", &[1]),
+        feature(virtio_net::VIRTIO_NET_F_GUEST_TSO6, "GUEST_TSO6", &[1]),
+        feature_of(virtio_net::VIRTIO_NET_F_GUEST_ECN, "GUEST_ECN", &[7, 8]),
+        feature(virtio_net::VIRTIO_NET_F_GUEST_UFO, "GUEST_UFO", &[1]),
+        feature(virtio_net::VIRTIO_NET_F_HOST_TSO4, "HOST_TSO4", &[0]),
+        feature(virtio_net::VIRTIO_NET_F_HOST_TSO6, "HOST_TSO6", &[0]),
+        feature_of(virtio_net::VIRTIO_NET_F_HOST_ECN, "HOST_ECN", &[11, 12]),
+        feature(virtio_net::VIRTIO_NET_F_HOST_UFO, "HOST_UFO", &[0]),
+        feature(virtio_net::VIRTIO_NET_F_MRG_RXBUF, "MRG_RXBUF", &[]),
+        feature(virtio_net::VIRTIO_NET_F_STATUS, "STATUS", &[]),
+        feature(virtio_net::VIRTIO_NET_F_CTRL_VQ, "CTRL_VQ", &[]),
+        feature(virtio_net::VIRTIO_NET_F_CTRL_RX, "CTRL_RX", &[17]),
+        feature(virtio_net::VIRTIO_NET_F_CTRL_VLAN, "CTRL_VLAN", &[17]),
+        feature(virtio_net::VIRTIO_NET_F_CTRL_RX_EXTRA, "CTRL_RX_EXTRA", &[]),
+        feature(
+            virtio_net::VIRTIO_NET_F_GUEST_ANNOUNCE,
+            "GUEST_ANNOUNCE",
+            &[17],
+        ),
+        feature(virtio_net::VIRTIO_NET_F_MQ, "MQ", &[17]),
+        feature(
+            virtio_net::VIRTIO_NET_F_CTRL_MAC_ADDR,
+            "CTRL_MAC_ADDR",
+            &[17],
+        ),
+        Feature {
+            bit: 51,
+            name: "HASH_TUNNEL",
+            requires: &[17],
+            one_of: &[57, 60],
+        },
+        feature(virtio_net::VIRTIO_NET_F_VQ_NOTF_COAL, "VQ_NOTF_COAL", &[17]),
+        feature(virtio_net::VIRTIO_NET_F_NOTF_COAL, "NOTF_COAL", &[17]),
+        feature(virtio_net::VIRTIO_NET_F_GUEST_USO4, "GUEST_USO4", &[1]),
+        feature(virtio_net::VIRTIO_NET_F_GUEST_USO6, "GUEST_USO6", &[1]),
+        feature(virtio_net::VIRTIO_NET_F_HOST_USO, "HOST_USO", &[0]),
+        feature(virtio_net::VIRTIO_NET_F_HASH_REPORT, "HASH_REPORT", &[]),
+        feature(virtio_net::VIRTIO_NET_F_GUEST_HDRLEN, "GUEST_HDRLEN", &[]),
+        feature(virtio_net::VIRTIO_NET_F_RSS, "RSS", &[17]),
+        feature_of(virtio_net::VIRTIO_NET_F_RSC_EXT, "RSC_EXT", &[11, 12]),
+        feature(virtio_net::VIRTIO_NET_F_STANDBY, "STANDBY", &[]),
+        feature(virtio_net::VIRTIO_NET_F_SPEED_DUPLEX, "SPEED_DUPLEX", &[]),
+    ];
+
+    /// The features of the console (5.3.3).
+    pub const CONSOLE: &'static [Feature] = &[
+        feature(0, "SIZE", &[]),
+        feature(1, "MULTIPORT", &[]),
+        feature(2, "EMERG_WRITE", &[]),
+    ];
+
+    /// The features of the SCSI host (5.6.3).
+    pub const SCSI: &'static [Feature] = &[
+        feature(virtio_scsi::VIRTIO_SCSI_F_INOUT, "INOUT", &[]),
+        feature(virtio_scsi::VIRTIO_SCSI_F_HOTPLUG, "HOTPLUG", &[]),
+        feature(virtio_scsi::VIRTIO_SCSI_F_CHANGE, "CHANGE", &[]),
+        feature(virtio_scsi::VIRTIO_SCSI_F_T10_PI, "T10_PI", &[]),
+    ];
 }
 
-/// The name of feature `bit` of a block device, or of any device.
+/// The name of the device-independent feature `bit`; [`DeviceType::feature_name`] knows the others.
+///
+/// [`DeviceType::feature_name`]: super::DeviceType::feature_name
 pub fn feature_name(bit: u8) -> Option<&'static str> {
     Feature::COMMON
         .iter()
-        .chain(Feature::BLOCK)
         .find(|f| f.bit == bit)
         .map(|f| f.name)
 }
 
-/// The bit of the feature called `name`.
+/// The bit of the device-independent feature called `name`; [`DeviceType::feature_bit`] knows the
+/// others.
+///
+/// [`DeviceType::feature_bit`]: super::DeviceType::feature_bit
 pub fn feature_bit(name: &str) -> Option<u8> {
     Feature::COMMON
         .iter()
-        .chain(Feature::BLOCK)
         .find(|f| f.name == name)
         .map(|f| f.bit)
 }

@@ -4,24 +4,32 @@
 
 mod block;
 mod common_cfg;
+mod config;
+mod device_type;
 mod feature;
 mod field;
+mod mac_address;
 mod pci;
 mod port_card;
+mod queue_role;
 mod registers;
 mod status;
 
 pub use block::{BlkConfig, SECTOR_BYTES};
 pub use common_cfg::{CommonCfg, NO_VECTOR};
+pub use config::{ConfigField, ConsoleConfig, NetConfig, ScsiConfig, net_status};
+pub use device_type::DeviceType;
 pub use feature::{Feature, feature_bit, feature_name, features_ok};
 pub use field::{Field, UnknownField};
+pub use mac_address::{MacAddress, NotAnAddress};
 pub use pci::*;
 pub use port_card::PortCard;
+pub use queue_role::QueueRole;
 pub(crate) use registers::registers;
 pub use status::Status;
 
 /// What a driver may do with a register.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(non_camel_case_types)]
 pub enum Rights {
     /// Read only.

@@ -61,6 +61,13 @@ pub enum Effect {
     },
     /// The backend tells that its configuration changed.
     ConfigChanged,
+    /// The driver wrote into the device configuration, or a reset put back what it had written.
+    ConfigWrite {
+        /// Byte offset.
+        offset: u16,
+        /// The bytes that stand there now.
+        bytes: Vec<u8>,
+    },
     /// The PCI registers that decide how the function interrupts have these values now.
     Control {
         /// The command register.

@@ -160,6 +160,9 @@ impl fmt::Display for Effect {
             Self::StopQueue { queue } => write!(f, "stop q{queue}"),
             Self::Complete { queue, head, len } => write!(f, "q{queue} used {head}, {len} bytes"),
             Self::Call { queue } => write!(f, "call q{queue}"),
+            Self::ConfigWrite { offset, bytes } => {
+                write!(f, "configuration {offset:#x}+{} written", bytes.len())
+            }
             Self::ConfigChanged => f.write_str("configuration changed"),
             Self::Control { command, msix, msi } => {
                 write!(f, "cmd={command:#x} msixctl={msix:#x} msictl={msi:#x}")

@@ -1,6 +1,6 @@
 //! VIO-ACC: accesses of registers (virtio 1.3, 4.1.3 and 4.1.4).
 
-use misfire_device::spec::{BlkConfig, CommonCfg as C, Field, Status, VirtioCapField};
+use misfire_device::spec::{CommonCfg as C, Field, Status, VirtioCapField};
 use misfire_device::trace::{Access, Op, Space};
 
 use super::machine::{Machine, Now, Object, Say, Watch};
@@ -100,11 +100,14 @@ fn widths(now: &Now<'_>, say: &mut Say<'_>) {
     let (name, width) = match access.field {
         Some(Field::Common(register)) => (register.name().to_owned(), register.width()),
         Some(Field::Isr) => ("ISR status".to_owned(), 1),
-        Some(Field::Device(offset)) => match BlkConfig::at(offset.into()) {
-            // 64-bit fields are accessed in halves.
-            Some(field) => (field.name().to_owned(), field.width().min(4)),
-            None => return,
-        },
+        Some(Field::Device(offset)) => {
+            let device = now.s.dev.shape.kind.device_type();
+            match device.and_then(|d| d.config_at(offset)) {
+                // 64-bit fields are accessed in halves.
+                Some(field) => (field.name.to_owned(), field.width.min(4)),
+                None => return,
+            }
+        }
         _ => return,
     };
     if access.width == width && access.off.is_multiple_of(u64::from(width)) {

@@ -1,8 +1,6 @@
 //! VIO-CFG: device configuration (virtio 1.3, 2.5 and 4.1.5.4).
 
-use misfire_device::spec::{
-    BlkConfig, CommonCfg as C, Field, Status, feature_bit, feature_name, isr,
-};
+use misfire_device::spec::{CommonCfg as C, ConfigField, Field, Rights, Status, isr};
 use misfire_device::trace::{Cause, Mode, Op};
 
 use super::machine::{At, Machine, Now, Object, Say, Watch};
@@ -77,12 +75,17 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
+/// The field of the device's configuration at an offset.
+fn config_at(now: &Now<'_>, offset: u16) -> Option<&'static ConfigField> {
+    now.s.dev.shape.kind.device_type()?.config_at(offset)
+}
+
 /// Whether an access reads device configuration: the offset and the field there.
-fn config_read(now: &Now<'_>) -> Option<(u16, Option<BlkConfig>)> {
+fn config_read(now: &Now<'_>) -> Option<(u16, Option<&'static ConfigField>)> {
     let (access, _) = now.access()?;
     match access.field {
         Some(Field::Device(offset)) if access.op == Op::Read => {
-            Some((offset, BlkConfig::at(offset.into())))
+            Some((offset, config_at(now, offset)))
         }
         _ => None,
     }
@@ -102,17 +105,17 @@ impl Machine for Bracket {
             }
             self.open = true;
         } else if let Some((_, Some(field))) = config_read(now)
-            && field.width() == 8
+            && field.width == 8
         {
             if self.open {
-                self.waiting.get_or_insert((now.seq, field.name()));
+                self.waiting.get_or_insert((now.seq, field.name));
             } else {
                 say.broken(
                     Object::Config,
                     &[],
                     format!(
                         "{} is read with no read of config_generation before it",
-                        field.name()
+                        field.name
                     ),
                 );
             }
@@ -165,8 +168,10 @@ fn gated(now: &Now<'_>, say: &mut Say<'_>) {
     let Some((_, Some(field))) = config_read(now) else {
         return;
     };
-    let Some(bit) = field.gate() else { return };
-    if now.s.dev.offered >> bit & 1 != 0 {
+    let Some(bit) = field.gates.first() else {
+        return;
+    };
+    if field.exists(now.s.dev.offered) {
         say.held(Object::Config);
     } else {
         say.broken(
@@ -174,8 +179,13 @@ fn gated(now: &Now<'_>, say: &mut Say<'_>) {
             &[],
             format!(
                 "{} is read, and {} is not offered",
-                field.name(),
-                feature_name(bit).unwrap_or("its feature")
+                field.name,
+                now.s
+                    .dev
+                    .shape
+                    .kind
+                    .feature_name(*bit)
+                    .unwrap_or("its feature")
             ),
         );
     }
@@ -213,15 +223,20 @@ fn writes(now: &Now<'_>, say: &mut Say<'_>) {
     let Some((Field::Device(offset), value)) = now.written() else {
         return;
     };
-    let wce = feature_bit("CONFIG_WCE").is_some_and(|b| now.s.dev.accepted >> b & 1 != 0);
-    match BlkConfig::at(offset.into()) {
-        Some(BlkConfig::Writeback) if wce => say.held(Object::Config),
+    match config_at(now, offset) {
+        // A write needs the field's feature; an emergency write (5.3.5) only its offer.
+        Some(field) if field.rights == Rights::rw && field.exists(now.s.dev.accepted) => {
+            say.held(Object::Config);
+        }
+        Some(field) if field.rights == Rights::wo && field.exists(now.s.dev.offered) => {
+            say.held(Object::Config);
+        }
         field => say.broken(
             Object::Config,
             &[],
             format!(
                 "{} is written {value:#x}",
-                field.map_or("device configuration", BlkConfig::name)
+                field.map_or("device configuration", |f| f.name)
             ),
         ),
     }

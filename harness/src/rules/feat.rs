@@ -1,6 +1,7 @@
 //! VIO-FEAT: feature negotiation (virtio 1.3, 2.2.1 and 6.1).
 
-use misfire_device::spec::{Feature, Status, feature_bit, feature_name};
+use misfire_device::shape::Kind;
+use misfire_device::spec::{Status, feature_bit};
 
 use super::machine::{At, Machine, Now, Object, Say, Watch};
 use super::registry::{Level, Rule};
@@ -77,9 +78,9 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
-/// Bits that the specification defines beside those of the table: legacy ones, later features of
-/// the block device, and those that 1.4 added.
-const ALSO_DEFINED: &[u8] = &[0, 7, 15, 16, 17, 24, 27, 42, 43];
+/// Bits that the specification defines for every device beside those of the table: legacy ones, and
+/// those that 1.4 added.
+const ALSO_DEFINED: &[u8] = &[24, 27, 42, 43];
 
 fn bits(numbers: impl IntoIterator<Item = u8>) -> u128 {
     numbers.into_iter().fold(0, |all, n| all | 1 << n)
@@ -89,14 +90,15 @@ fn named(name: &str) -> u128 {
     bits(feature_bit(name))
 }
 
-fn undefined_bits() -> u128 {
-    let known = (0..128).filter(|n| feature_name(*n).is_some());
-    !bits(known.chain(ALSO_DEFINED.iter().copied()))
+fn undefined_bits(kind: Kind) -> u128 {
+    let known = (0..128).filter(|n| kind.feature_name(*n).is_some());
+    let also = kind.device_type().map_or(&[][..], |d| d.also_defined);
+    !bits(known.chain(also.iter().chain(ALSO_DEFINED).copied()))
 }
 
 /// Features by name and number.
-fn list(set: u128) -> String {
-    let one = |n: u8| match feature_name(n) {
+fn list(kind: Kind, set: u128) -> String {
+    let one = |n: u8| match kind.feature_name(n) {
         Some(name) => format!("{name} ({n})"),
         None => format!("bit {n}"),
     };
@@ -119,7 +121,10 @@ fn subset(now: &Now<'_>, say: &mut Say<'_>) {
         more => say.broken(
             Object::Status,
             &[],
-            format!("{} accepted, though not offered", list(more)),
+            format!(
+                "{} accepted, though not offered",
+                list(now.s.dev.shape.kind, more)
+            ),
         ),
     }
 }
@@ -132,11 +137,13 @@ fn requirements(now: &Now<'_>, say: &mut Say<'_>) {
     let modern = accepted & (u128::MAX << 33);
     let mut tried = modern != 0;
     let mut without = if accepted & version_1 == 0 { modern } else { 0 };
-    for feature in Feature::COMMON.iter().chain(Feature::BLOCK) {
+    let device = now.s.dev.shape.kind.device_type();
+    for feature in device.iter().flat_map(|d| d.features()) {
         let required = bits(feature.requires.iter().copied());
-        if accepted >> feature.bit & 1 != 0 && required != 0 {
+        let one_of = bits(feature.one_of.iter().copied());
+        if accepted >> feature.bit & 1 != 0 && required | one_of != 0 {
             tried = true;
-            if accepted & required != required {
+            if accepted & required != required || one_of != 0 && accepted & one_of == 0 {
                 without |= 1 << feature.bit;
             }
         }
@@ -145,7 +152,10 @@ fn requirements(now: &Now<'_>, say: &mut Say<'_>) {
         say.broken(
             Object::Status,
             &[],
-            format!("{} accepted without what it requires", list(without)),
+            format!(
+                "{} accepted without what it requires",
+                list(now.s.dev.shape.kind, without)
+            ),
         );
     } else if tried {
         say.held(Object::Status);
@@ -156,14 +166,14 @@ fn undefined(now: &Now<'_>, say: &mut Say<'_>) {
     let Some((offered, accepted)) = agreed(now) else {
         return;
     };
-    let decoys = offered & undefined_bits();
+    let decoys = offered & undefined_bits(now.s.dev.shape.kind);
     if accepted & decoys != 0 {
         say.broken(
             Object::Status,
             &[],
             format!(
                 "{} accepted, which no specification defines for this device",
-                list(accepted & decoys)
+                list(now.s.dev.shape.kind, accepted & decoys)
             ),
         );
     } else if decoys != 0 {
@@ -178,7 +188,7 @@ struct GivesUp {
 
 impl Machine for GivesUp {
     fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
-        let decoys = now.s.dev.offered & undefined_bits();
+        let decoys = now.s.dev.offered & undefined_bits(now.s.dev.shape.kind);
         let epoch = &now.s.epoch;
         if decoys == 0 || self.over {
             return;
@@ -195,7 +205,7 @@ impl Machine for GivesUp {
                 &[read, now.seq],
                 format!(
                     "{} offered, and the driver gives up after reading the features",
-                    list(decoys)
+                    list(now.s.dev.shape.kind, decoys)
                 ),
             );
         }
@@ -233,7 +243,10 @@ fn recommended(now: &Now<'_>, say: &mut Say<'_>) {
         say.info(
             Object::Status,
             &[],
-            format!("{} offered and not accepted", list(missed)),
+            format!(
+                "{} offered and not accepted",
+                list(now.s.dev.shape.kind, missed)
+            ),
         );
     } else if offered & recommended != 0 {
         say.held(Object::Status);

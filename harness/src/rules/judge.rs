@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use misfire_device::shape::{Attach, Kind};
+use misfire_device::shape::Attach;
 use misfire_device::spec::{Field, PciHeader};
 use misfire_device::trace::{Event, Input, What};
 use serde::Serialize;
@@ -171,7 +171,7 @@ fn armed(rule: &'static Rule, shape: &misfire_device::shape::Shape) -> Armed {
     let mut tally = Tally::default();
     if let Some(why) = rule.unobservable {
         tally.not_applicable = Some(format!("it can't be observed: {why}"));
-    } else if rule.virtio && shape.kind != Kind::Block {
+    } else if rule.virtio && !shape.kind.is_virtio() {
         tally.not_applicable = Some("a port-card is not a virtio device".into());
     } else if rule.sight == Sight::Registers && shape.attach == Attach::VhostUser {
         tally.inconclusive = Some((

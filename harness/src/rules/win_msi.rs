@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use misfire_device::shape::{Attach, Kind};
+use misfire_device::shape::Attach;
 use misfire_device::spec::Status;
 use misfire_device::trace::{Cause, IrqKind, Mode};
 
@@ -87,9 +87,11 @@ pub const RULES: &[Rule] = &[
 
 /// Messages that a driver has a use for: one for each event of the device.
 fn useful(s: &State) -> u32 {
-    match s.dev.shape.kind {
-        Kind::Block => u32::from(s.dev.shape.queues) + 1,
-        Kind::PortCard => u32::from(s.dev.shape.ports),
+    let shape = &s.dev.shape;
+    if shape.kind.is_virtio() {
+        u32::from(shape.queues) + 1
+    } else {
+        u32::from(shape.ports)
     }
 }
 

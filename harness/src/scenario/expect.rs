@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use misfire_device::shape::{Kind, Shape};
+use misfire_device::shape::Shape;
 use serde::{Deserialize, Serialize};
 
 use super::check::Checker;
@@ -228,7 +228,7 @@ impl Checker<'_> {
                 .or(expected.first().filter(|_| expected.len() == 1));
             let needed = device.queues.saturating_add(1);
             let table = device.table_size();
-            if device.kind == Kind::Block && all == Some(&Interrupts::Msix) && table < needed {
+            if device.kind.is_virtio() && all == Some(&Interrupts::Msix) && table < needed {
                 let message = format!(
                     "interrupts = \"msix\" takes {needed} vectors, for {} queues and configuration: device {n} has msix = {table}",
                     device.queues

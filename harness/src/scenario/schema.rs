@@ -40,7 +40,7 @@ fn device() -> serde_json::Value {
         "additionalProperties": false,
         "required": ["kind"],
         "properties": {
-            "kind": { "enum": ["block", "port-card"], "description": "What it is." },
+            "kind": { "enum": ["block", "net", "console", "rng", "scsi", "port-card"], "description": "What it is." },
             "attach": { "enum": ["vfio-user", "vhost-user"], "description": "How it is attached to the machine." },
             "queues": count("Number of virtqueues.", 1, 1024),
             "queue-size": {
@@ -81,6 +81,10 @@ fn device() -> serde_json::Value {
             "ports": count("Number of ports of a port-card.", 1, 31),
             "capacity": count("Size of the disk in sectors of 512 bytes.", 1, 1 << 41),
             "file": { "type": "string", "description": "A file behind the disk; memory when there is none." },
+            "mac": { "type": "string", "pattern": "^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$", "description": "Address of a network device." },
+            "mtu": count("Largest packet of a network device in bytes, without the Ethernet header.", 68, 65535),
+            "cols": count("Width of a console in characters.", 0, 65535),
+            "rows": count("Height of a console in characters.", 0, 65535),
             "without": { "type": "array", "items": { "type": "string" }, "description": "Features that are withheld, by name or bit number." },
             "with": { "type": "array", "items": { "enum": misfire_device::shape::WITH }, "description": "Features that are offered on request only, by name." },
             "backend": {

@@ -9,7 +9,7 @@ use crate::fault::error::nearest;
 use crate::fault::host::config_input;
 use crate::fault::trigger::Occasion;
 use crate::shape::Attach;
-use crate::spec::BlkConfig;
+use crate::spec::{ConfigField, DeviceType};
 use crate::trace::{Cause, Device, Legality};
 
 /// The device configuration changes.
@@ -25,7 +25,7 @@ pub static VERB: Verb = Verb {
     args: &[
         Arg {
             name: "field",
-            kind: "field of virtio_blk_config",
+            kind: "field of the device's configuration",
             default: Some("capacity"),
             words: "the field that changes",
         },
@@ -59,20 +59,21 @@ args = { field = "capacity", add = 2048, irq = "merge:q0" }
 "#,
     build: |args, shape| {
         let name = args.word("field")?.unwrap_or("capacity");
-        let field = BlkConfig::named(name).ok_or_else(|| {
+        let device = shape.kind.device_type().unwrap_or(&DeviceType::BLOCK);
+        let field = device.config_named(name).ok_or_else(|| {
             args.error(
                 "field",
-                format!("`{name}` is not a field of virtio_blk_config"),
+                format!("`{name}` is not a field of {}", device.structure),
             )
-            .help(nearest(name, BlkConfig::ALL.iter().map(|f| f.name())))
+            .help(nearest(name, device.config.iter().map(|f| f.name)))
         })?;
-        let most = u64::MAX >> (64 - 8 * u32::from(field.width()));
+        let most = field.most();
         let value = match (
             args.integer("val", 0..=most)?,
             args.integer("add", 0..=most)?,
         ) {
             (Some(val), None) => To::Value(val),
-            (None, Some(add)) if field == BlkConfig::Capacity => To::Sum(add),
+            (None, Some(add)) if name == "capacity" => To::Sum(add),
             (None, Some(_)) => {
                 return Err(args.error(
                     "add",
@@ -140,7 +141,7 @@ enum Told {
 
 #[derive(Clone, Debug)]
 struct Change {
-    field: BlkConfig,
+    field: &'static ConfigField,
     value: To,
     told: Told,
 }

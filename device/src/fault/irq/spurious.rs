@@ -59,19 +59,24 @@ args = { src = "cfg" }
             (Err(error), None) => return Err(error),
             (Ok(None), None) => return Err(args.missing("src")),
             (Ok(Some(text)), None) => match (Source::parse(text), shape.kind) {
-                (Ok(Source::Event(cause @ Cause::Queue(q))), Kind::Block) if q < shape.queues => {
+                (Ok(Source::Event(cause @ Cause::Queue(q))), kind)
+                    if kind.is_virtio() && q < shape.queues =>
+                {
                     What::Event(cause)
                 }
-                (Ok(Source::Event(Cause::Config)), Kind::Block) => What::Event(Cause::Config),
+                (Ok(Source::Event(Cause::Config)), kind) if kind.is_virtio() => {
+                    What::Event(Cause::Config)
+                }
                 (Ok(Source::Event(cause @ Cause::Port(p))), Kind::PortCard)
                     if u16::from(p) < shape.ports =>
                 {
                     What::Event(cause)
                 }
                 _ => {
-                    let expected = match shape.kind {
-                        Kind::Block => format!("q0 to q{} or cfg", shape.queues.saturating_sub(1)),
-                        Kind::PortCard => format!("port0 to port{}", shape.ports.saturating_sub(1)),
+                    let expected = if shape.kind.is_virtio() {
+                        format!("q0 to q{} or cfg", shape.queues.saturating_sub(1))
+                    } else {
+                        format!("port0 to port{}", shape.ports.saturating_sub(1))
                     };
                     return Err(args.error("src", format!("src = \"{text}\": expected {expected}")));
                 }

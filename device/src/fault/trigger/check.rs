@@ -4,7 +4,7 @@ use super::{On, Source, Trigger};
 use crate::fault::error::FaultError;
 use crate::fault::predicate::{Name, Pattern};
 use crate::shape::{Attach, Kind, Shape};
-use crate::spec::{BlkConfig, Field};
+use crate::spec::Field;
 use crate::trace::{Cause, Op};
 
 impl Trigger {
@@ -22,39 +22,43 @@ impl Trigger {
                     .to_owned(),
             );
         }
-        let queue = |q: u16| match shape.kind {
-            Kind::PortCard => cannot("a port-card has no queues".to_owned()),
-            Kind::Block if q >= shape.queues => cannot(format!(
-                "the device has queues 0 to {}",
-                shape.queues.saturating_sub(1)
-            )),
-            Kind::Block => Ok(()),
+        let queue = |q: u16| {
+            if !shape.kind.is_virtio() {
+                cannot("a port-card has no queues".to_owned())
+            } else if q >= shape.queues {
+                cannot(format!(
+                    "the device has queues 0 to {}",
+                    shape.queues.saturating_sub(1)
+                ))
+            } else {
+                Ok(())
+            }
         };
         match &self.on {
-            On::Access { pattern, .. } => {
-                match (pattern.field, shape.kind) {
-                    (
-                        Field::Common(_) | Field::Isr | Field::Notify | Field::Device(_),
-                        Kind::PortCard,
-                    ) => cannot("a port-card has no virtio registers".to_owned()),
-                    (Field::Port(_) | Field::PortEvents(_), Kind::Block) => {
-                        cannot("only a port-card has ports".to_owned())
-                    }
-                    (Field::PortEvents(port), _) if u16::from(port) >= shape.ports => cannot(
-                        format!("the card has ports 0 to {}", shape.ports.saturating_sub(1)),
-                    ),
-                    (Field::Device(off), _) if u64::from(off) >= BlkConfig::SIZE => cannot(
-                        format!("device configuration has {} bytes", BlkConfig::SIZE),
-                    ),
-                    (Field::MsixEntry(entry), _) if entry >= shape.table_size() => {
-                        cannot(table_words(shape))
-                    }
-                    (Field::Isr, _) if pattern.op == Op::Write => {
-                        cannot("drivers read the ISR status, they don't write it".to_owned())
-                    }
-                    _ => Ok(()),
+            On::Access { pattern, .. } => match (pattern.field, shape.kind) {
+                (
+                    Field::Common(_) | Field::Isr | Field::Notify | Field::Device(_),
+                    Kind::PortCard,
+                ) => cannot("a port-card has no virtio registers".to_owned()),
+                (Field::Port(_) | Field::PortEvents(_), kind) if kind.is_virtio() => {
+                    cannot("only a port-card has ports".to_owned())
                 }
-            }
+                (Field::PortEvents(port), _) if u16::from(port) >= shape.ports => cannot(format!(
+                    "the card has ports 0 to {}",
+                    shape.ports.saturating_sub(1)
+                )),
+                (Field::Device(off), kind) if off >= kind.config_bytes() => cannot(format!(
+                    "device configuration has {} bytes",
+                    kind.config_bytes()
+                )),
+                (Field::MsixEntry(entry), _) if entry >= shape.table_size() => {
+                    cannot(table_words(shape))
+                }
+                (Field::Isr, _) if pattern.op == Op::Write => {
+                    cannot("drivers read the ISR status, they don't write it".to_owned())
+                }
+                _ => Ok(()),
+            },
             On::StatusAdds { .. } | On::StatusZero { .. } | On::Live
                 if shape.kind == Kind::PortCard =>
             {
@@ -66,12 +70,12 @@ impl Trigger {
                     cannot("a port-card has no configuration event".to_owned())
                 }
                 Source::Event(Cause::Port(port)) => match shape.kind {
-                    Kind::Block => cannot("only a port-card has ports".to_owned()),
-                    Kind::PortCard if u16::from(port) >= shape.ports => cannot(format!(
+                    kind if kind.is_virtio() => cannot("only a port-card has ports".to_owned()),
+                    _ if u16::from(port) >= shape.ports => cannot(format!(
                         "the card has ports 0 to {}",
                         shape.ports.saturating_sub(1)
                     )),
-                    Kind::PortCard => Ok(()),
+                    _ => Ok(()),
                 },
                 Source::Entry(_) if shape.attach == Attach::VhostUser => cannot(
                     "with attach = \"vhost-user\" QEMU owns the MSI-X table; use `q<n>` or `cfg`"

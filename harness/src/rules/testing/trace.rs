@@ -4,7 +4,7 @@ use misfire_device::endpoint::Endpoint;
 use misfire_device::function::{BarLayout, Function};
 use misfire_device::shape::{Kind, Shape};
 use misfire_device::spec::{
-    CommonCfg, Field, NO_VECTOR, PciHeader, Status, command, feature_bit, msi_control, msix_control,
+    CommonCfg, Field, NO_VECTOR, PciHeader, Status, command, msi_control, msix_control,
 };
 use misfire_device::trace::{
     Effect, Effects, Event, Fired, Hello, Input, IrqKind, Legality, Op, Part, RingSample, Space,
@@ -39,7 +39,7 @@ pub fn offered() -> u128 {
         "MQ",
     ]
     .iter()
-    .filter_map(|name| feature_bit(name))
+    .filter_map(|name| Kind::Block.feature_bit(name))
     .fold(0, |bits, bit| bits | 1 << bit)
 }
 
@@ -78,7 +78,7 @@ impl Trace {
         let mut this = self.hello_shape(
             match kind {
                 Kind::Block => block(),
-                Kind::PortCard => Shape::new(kind),
+                _ => Shape::new(kind),
             },
             offered(),
         );

@@ -2,7 +2,7 @@
 
 use misfire_device::fault::FaultFile;
 use misfire_device::shape::{Attach, Kind, Shape};
-use misfire_device::spec::BlkConfig;
+use misfire_device::spec::DeviceType;
 use misfire_device::trace::Host;
 
 use super::super::file::StepFile;
@@ -68,7 +68,7 @@ pub(super) fn check(
     let waited: Vec<(u8, &str)> = faults.iter().filter_map(waited_for).collect();
     let own = waited.contains(&(device, name));
     match name {
-        "cfg.change" | "needs-reset" if shape.kind == Kind::PortCard && !own => {
+        "cfg.change" | "needs-reset" if !shape.kind.is_virtio() && !own => {
             return wrong(
                 "host",
                 format!("`{name}` is for a virtio device, and device {device} is a port-card"),
@@ -80,7 +80,7 @@ pub(super) fn check(
                 "`needs-reset` is impossible with attach = \"vhost-user\": QEMU owns the status there",
             );
         }
-        "cfg.change" => return change(host, file),
+        "cfg.change" => return change(host, file, shape.kind),
         "needs-reset" => {}
         _ if own => {}
         _ => {
@@ -119,12 +119,14 @@ fn place(file: &StepFile, key: &str) -> &'static str {
 }
 
 /// The arguments of `cfg.change`: `capacity`, or `field` and `val`.
-fn change(host: &Host, file: &StepFile) -> Result<(), Wrong> {
+fn change(host: &Host, file: &StepFile, kind: Kind) -> Result<(), Wrong> {
     const KNOWN: [&str; 3] = ["capacity", "field", "val"];
     if let Some(key) = host.args.keys().find(|k| !KNOWN.contains(&k.as_str())) {
         let message = format!("unknown argument `{key}` of `cfg.change`");
         return Err((place(file, key), message, Some(suggest(key, KNOWN))));
     }
+    let device = kind.device_type().unwrap_or(&DeviceType::BLOCK);
+    let known = |name: &str| device.config_named(name);
     let both = host.args.contains_key("capacity")
         && (host.args.contains_key("field") || host.args.contains_key("val"));
     let (field, key) = match host.args.get("field") {
@@ -140,19 +142,17 @@ fn change(host: &Host, file: &StepFile) -> Result<(), Wrong> {
                 "`val` is the value of a `field`: which one is missing",
             );
         }
-        None => (BlkConfig::Capacity, "capacity"),
-        Some(value) => {
-            let name = value.as_str().unwrap_or_default();
-            let Some(field) = BlkConfig::named(name) else {
-                let known = BlkConfig::ALL.iter().map(|f| f.name());
-                return Err((
-                    place(file, "field"),
-                    format!("field = {value}: not a field of virtio_blk_config"),
-                    Some(suggest(name, known)),
-                ));
-            };
-            (field, "val")
-        }
+        None => (known("capacity"), "capacity"),
+        Some(value) => (known(value.as_str().unwrap_or_default()), "val"),
+    };
+    let Some(field) = field else {
+        let name = host.args.get("field");
+        let name = name.and_then(|v| v.as_str()).unwrap_or("capacity");
+        return Err((
+            place(file, "field"),
+            format!("field = \"{name}\": not a field of {}", device.structure),
+            Some(suggest(name, device.config.iter().map(|f| f.name))),
+        ));
     };
     let Some(value) = host.args.get(key) else {
         return wrong(
@@ -160,7 +160,7 @@ fn change(host: &Host, file: &StepFile) -> Result<(), Wrong> {
             format!("`cfg.change` needs `{key}`, such as \"cfg.change capacity=4096\""),
         );
     };
-    let most = u64::MAX >> (64 - 8 * u32::from(field.width()));
+    let most = field.most();
     match value.as_integer().map(u64::try_from) {
         Some(Ok(number)) if number <= most => Ok(()),
         _ => wrong(

@@ -125,13 +125,19 @@ impl Load {
                     shape.queues
                 ),
             ),
-            (Self::Block { kind, .. }, Kind::PortCard) => wrong(
+            (Self::Block { kind, .. }, other) if !other.has_disk() => wrong(
                 "load",
-                format!("load = \"{kind}\" is for a disk, and device {device} is a port-card"),
+                format!(
+                    "load = \"{kind}\" is for a disk, and device {device} is a {}",
+                    other.word()
+                ),
             ),
-            (Self::Port { .. }, Kind::Block) => wrong(
+            (Self::Port { .. }, other) if other != Kind::PortCard => wrong(
                 "load",
-                format!("load = \"port\" is for a port-card, and device {device} is a disk"),
+                format!(
+                    "load = \"port\" is for a port-card, and device {device} is a {}",
+                    other.word()
+                ),
             ),
             (
                 Self::Port {

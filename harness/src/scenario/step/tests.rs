@@ -83,7 +83,7 @@ fn what_a_step_can_not_mean_is_refused() {
         (
             "load = \"port\"",
             "load",
-            "load = \"port\" is for a port-card, and device 0 is a disk",
+            "load = \"port\" is for a port-card, and device 0 is a block device",
         ),
         (
             "load = \"port\"\ndevice = 1\nports = 2",

@@ -1,4 +1,7 @@
-//! The block device: what becomes of a request.
+//! The block device (5.2): what becomes of a request.
+
+mod config;
+mod request;
 
 use std::io;
 use std::ops::Range;
@@ -7,11 +10,14 @@ use virtio_bindings::virtio_blk as blk;
 use vm_memory::GuestMemory;
 
 use super::chain::{Chain, NoStatus};
-use super::config::{Configuration, MAX_RANGE_SECTORS, MAX_RANGES, device_features};
-use super::request::{Command, HEADER_BYTES, Request};
+use super::device::{Device, Look, Memory, Offer};
 use super::storage::Storage;
 use crate::shape::Shape;
 use crate::spec::SECTOR_BYTES;
+use config::{MAX_RANGE_SECTORS, MAX_RANGES};
+pub use config::{features, value};
+use request::HEADER_BYTES;
+pub use request::{Command, Request};
 
 /// Bytes moved between guest and disk at a time.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -29,10 +35,9 @@ pub struct Done {
 
 /// A virtio block device.
 pub struct Block {
-    configuration: Configuration,
-    offered: u64,
-    /// Features that the driver accepted.
-    accepted: u64,
+    offer: Offer,
+    /// The one that was looked at last.
+    request: Request,
     name: [u8; blk::VIRTIO_BLK_ID_BYTES as usize],
     storage: Box<dyn Storage>,
     piece: Box<[u8]>,
@@ -57,44 +62,23 @@ impl Block {
         let length = name.len().min(id.len());
         id[..length].copy_from_slice(&name.as_bytes()[..length]);
         Self {
-            configuration: Configuration::new(shape, sectors),
-            offered: device_features(shape),
-            accepted: 0,
+            offer: Offer::new(shape, sectors),
+            request: Request::NONE,
             name: id,
             storage,
             piece: vec![0; PIECE_BYTES].into_boxed_slice(),
         }
     }
 
-    /// The features it offers.
-    pub fn features(&self) -> u64 {
-        self.offered
-    }
-
-    /// The driver accepted these features.
-    pub fn accept(&mut self, features: u64) {
-        self.accepted = features & self.offered;
-    }
-
-    /// Its configuration.
-    pub fn configuration(&self) -> &Configuration {
-        &self.configuration
-    }
-
-    /// Replaces its configuration; the capacity in it is the size of the disk from now on.
-    pub fn configure(&mut self, configuration: Configuration) {
-        self.configuration = configuration;
-    }
-
     fn has(&self, bit: u32) -> bool {
-        self.accepted >> bit & 1 == 1
+        self.offer.has(bit)
     }
 
     /// Carries out `request`, which was read from `chain`, and leaves its status there.
     ///
     /// # Errors
     /// The status can't be written.
-    pub fn serve<M: GuestMemory>(
+    pub fn carry_out<M: GuestMemory>(
         &mut self,
         memory: &M,
         chain: &Chain,
@@ -137,7 +121,7 @@ impl Block {
 
     fn range(&self, sector: u64, sectors: u64) -> Result<Range<u64>, Refusal> {
         let end = sector.checked_add(sectors).ok_or(Refusal::Error)?;
-        if end > self.configuration.sectors() {
+        if end > self.offer.configuration.sectors() {
             return Err(Refusal::Error);
         }
         let bytes = |sectors: u64| sectors.checked_mul(SECTOR_BYTES).ok_or(Refusal::Error);
@@ -316,4 +300,29 @@ impl Block {
 fn piece_of(buffer: &mut [u8], wanted: u64) -> &mut [u8] {
     let length = usize::try_from(wanted).map_or(buffer.len(), |n| n.min(buffer.len()));
     &mut buffer[..length]
+}
+
+impl Device for Block {
+    fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    fn offer_mut(&mut self) -> &mut Offer {
+        &mut self.offer
+    }
+
+    fn look(&mut self, memory: &Memory, _queue: u16, chain: &Chain) -> Result<Look, NoStatus> {
+        chain.needs_answer()?;
+        self.request = Request::read(memory, chain);
+        Ok(Look::Take)
+    }
+
+    fn words(&self, _queue: u16) -> String {
+        self.request.to_string()
+    }
+
+    fn serve(&mut self, memory: &Memory, _queue: u16, chain: &Chain) -> Result<u32, NoStatus> {
+        let request = self.request;
+        self.carry_out(memory, chain, &request).map(|done| done.len)
+    }
 }

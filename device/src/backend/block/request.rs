@@ -5,7 +5,7 @@ use std::fmt;
 use virtio_bindings::virtio_blk as blk;
 use vm_memory::GuestMemory;
 
-use super::chain::Chain;
+use crate::backend::Chain;
 use crate::spec::SECTOR_BYTES;
 
 /// Size of the header in bytes: type, a reserved word, and the sector (5.2.6).
@@ -58,16 +58,19 @@ pub struct Request {
 }
 
 impl Request {
+    /// Before the first.
+    pub(super) const NONE: Self = Self {
+        command: Command::Malformed,
+        sector: 0,
+        data: 0,
+    };
+
     /// Reads the header of `chain`. How the driver cut the request into buffers does not matter
     /// (2.7.4), as long as readable ones come first.
     pub fn read<M: GuestMemory>(memory: &M, chain: &Chain) -> Self {
         let mut header = [0; HEADER_BYTES as usize];
         if !chain.well_formed() || chain.reader().read(memory, &mut header).is_err() {
-            return Self {
-                command: Command::Malformed,
-                sector: 0,
-                data: 0,
-            };
+            return Self::NONE;
         }
         let [t0, t1, t2, t3, _, _, _, _, sector @ ..] = header;
         let command = Command::from(u32::from_le_bytes([t0, t1, t2, t3]));

@@ -1,0 +1,5 @@
+//! The console (5.3).
+
+mod config;
+
+pub use config::{features, value};

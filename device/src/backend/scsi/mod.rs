@@ -1,0 +1,5 @@
+//! The SCSI host (5.6).
+
+mod config;
+
+pub use config::{features, value};
