@@ -103,6 +103,61 @@ pub const MISTAKES: &[Mistake] = &[
         "does not check the config vector it got",
         "VIO-MSIX-002",
     ),
+    mistake(
+        "config-vector-once",
+        "writes the configuration's vector once, and not again after a reset",
+        "VIO-MSIX-005",
+    ),
+    mistake(
+        "config-on-last-message",
+        "listens for the configuration on another message than the one it is given",
+        "VIO-MSIX-010",
+    ),
+    mistake(
+        "config-unserved-when-shared",
+        "does not look at the configuration when a shared message comes",
+        "VIO-MSIX-010",
+    ),
+    mistake(
+        "last-queue-unserved-when-shared",
+        "does not look at the last queue when a shared message comes",
+        "VIO-MSIX-010",
+    ),
+    mistake(
+        "config-unserved-on-line",
+        "looks at queues only when the line is up",
+        "VIO-ISR-002",
+    ),
+    mistake(
+        "message-id-as-boolean",
+        "does not claim message 0",
+        "VIO-MSIX-010",
+    ),
+    mistake(
+        "config-served-once",
+        "serves the first change of the configuration, and no other",
+        "VIO-CFG-004",
+    ),
+    mistake(
+        "resets-on-config-change",
+        "resets the device at each change of the configuration",
+        "VIO-CFG-007",
+    ),
+    mistake(
+        "generation-not-read",
+        "reads the configuration without its generation",
+        "VIO-CFG-001",
+    ),
+    mistake(
+        "generation-not-compared",
+        "reads the configuration's generation and does not compare it",
+        "VIO-CFG-002",
+    ),
+    mistake(
+        "abandons-needs-reset",
+        "leaves a device that needs a reset during start as it is",
+        "VIO-NR-004",
+    ),
 ];
 
 /// What the reference guest's kernel takes: queues, requests in flight, a time limit in milliseconds.
