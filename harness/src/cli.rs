@@ -43,6 +43,15 @@ enum Command {
     Rules(ListArgs),
     /// Lists the faults. As JSON each has the scenarios that use it.
     Faults(ListArgs),
+    /// Lists the bugs of others that scenarios show, and why the rest can't be shown.
+    Catalogue {
+        /// How to print them.
+        #[arg(long, value_enum, default_value_t = PageFormat::Pretty)]
+        format: PageFormat,
+        /// The folder of the scenarios; default: `scenarios` here or above.
+        #[arg(long = "scenarios", value_name = "DIR")]
+        root: Option<PathBuf>,
+    },
     /// Explains a rule or a fault: what it asks for, where it comes from, what breaks it.
     Explain {
         /// A rule's id, such as VIO-MSIX-001, or a fault's name, such as vector.reject.
@@ -164,6 +173,17 @@ pub enum Format {
     Json,
 }
 
+/// How the catalogue is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PageFormat {
+    /// For people.
+    Pretty,
+    /// One JSON document.
+    Json,
+    /// The page of the documentation.
+    Markdown,
+}
+
 /// Why the command ends otherwise than with 0.
 #[derive(Debug)]
 pub enum Failure {
@@ -238,6 +258,7 @@ impl Command {
             Self::Check(selection) => facts::check(&selection.open()?),
             Self::Rules(args) => facts::rules(&args)?,
             Self::Faults(args) => facts::faults(&args)?,
+            Self::Catalogue { format, root } => facts::catalogue(format, root)?,
             Self::Explain { id } => facts::explain(&id)?,
             Self::Replay { trace, format } => replay::replay(&trace, format)?,
             Self::Inf(args) => inf::inf(&args)?,

@@ -6,6 +6,7 @@
 //! nothing of scenarios; [`run`]
 //! joins them, and [`cli`] is what is typed.
 
+pub mod catalogue;
 pub mod cli;
 pub mod doctor;
 pub mod guest;

@@ -305,6 +305,29 @@ fn faults_are_listed_and_explained() {
 }
 
 #[test]
+fn the_catalogue_names_the_scenarios_of_a_bug_or_the_reason_for_none() {
+    let text = format!("source = \"B56\"\n{GOOD}");
+    let dir = folder(&[("a/one.toml", &text)]);
+    let (out, err, status) = run(dir.path(), &["catalogue", "--format", "json"]);
+    assert_eq!(status, 0, "{err}");
+    let document: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let bug = |id: &str| {
+        let bugs = document["bugs"].as_array().unwrap();
+        bugs.iter().find(|b| b["id"] == id).unwrap().clone()
+    };
+    assert_eq!(bug("B56")["scenarios"][0], "a/one");
+    assert_eq!(bug("B56")["status"], "imitated");
+    assert_eq!(bug("B80")["status"], "not-reproducible");
+    let (out, _, _) = run(dir.path(), &["catalogue"]);
+    assert!(
+        out.contains("B56  imitated") && out.contains("80 bugs, 1 imitated"),
+        "{out}"
+    );
+    let (out, _, _) = run(dir.path(), &["catalogue", "--format", "markdown"]);
+    assert!(out.contains("| B56 |") && out.contains("`a/one`"), "{out}");
+}
+
+#[test]
 fn the_daemons_commands_are_there() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("good.toml"), "[device]\nkind = \"block\"\n").unwrap();

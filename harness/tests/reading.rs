@@ -35,7 +35,7 @@ macro_rules! refusals {
     ($($(#[$doc:meta])* $name:ident: $text:expr;)+) => {
         $($(#[$doc])* #[test] fn $name() {
             // Lists of known keys grow.
-            let filters = vec![(r"unknown key `(\w+)`, expected one of `.*", "unknown key `$1`, expected one of …")];
+            let filters = vec![(r"unknown key `(\w+)`, expected one of `.*(\n *\| `.*)*", "unknown key `$1`, expected one of …")];
             insta::with_settings!({ omit_expression => true, filters => filters }, {
                 insta::assert_snapshot!(stringify!($name), refused(&$text));
             });

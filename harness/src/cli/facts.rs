@@ -1,6 +1,7 @@
 //! Commands that start nothing: what there is, and what it means.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use misfire_device::fault::{CATALOGUE, Verb};
 use misfire_device::shape::Attach;
@@ -8,7 +9,8 @@ use misfire_device::trace::Legality;
 
 use super::lists::{FaultList, RuleList};
 use super::running::json;
-use super::{Failure, Format, ListArgs, say};
+use super::{Failure, Format, ListArgs, PageFormat, Selection, say};
+use crate::catalogue::{Catalogue, markdown};
 use crate::rules::{Explained, FAMILIES, Rule, Sight, explain as look_up};
 use crate::scenario::{Library, nearest, schema as scenario_schema};
 
@@ -61,6 +63,21 @@ pub(super) fn faults(args: &ListArgs) -> Result<(), Failure> {
             classes.join(", "),
             verb.summary
         ));
+    }
+    Ok(())
+}
+
+pub(super) fn catalogue(format: PageFormat, root: Option<PathBuf>) -> Result<(), Failure> {
+    let selection = Selection {
+        scenarios: Vec::new(),
+        root,
+        partition: None,
+    };
+    let catalogue = Catalogue::new(&selection.open()?.scenarios);
+    match format {
+        PageFormat::Pretty => say(&catalogue),
+        PageFormat::Json => json(&catalogue)?,
+        PageFormat::Markdown => say(markdown(&catalogue).trim_end()),
     }
     Ok(())
 }

@@ -1,0 +1,82 @@
+//! The catalogue against the shipped scenarios.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::*;
+use crate::cli::vocabulary;
+use crate::rules;
+use crate::scenario::{Library, read};
+
+fn shipped() -> Catalogue {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    match Library::open(Some(&root), &[], &vocabulary()) {
+        Ok(library) => Catalogue::new(&library.scenarios),
+        Err(problems) => panic!("{:?}", miette::Report::new(problems)),
+    }
+}
+
+/// Bugs that may still be without a scenario. Nothing is ever added.
+const OPEN: &[&str] = &[
+    "B03", "B04", "B06", "B07", "B08", "B11", "B12", "B13", "B15", "B16", "B17", "B18", "B19",
+    "B20", "B21", "B22", "B25", "B26", "B27", "B28", "B29", "B30", "B31", "B32", "B33", "B34",
+    "B35", "B36", "B38", "B40", "B42", "B43", "B45", "B47", "B48", "B49", "B50", "B51", "B52",
+    "B55", "B56", "B59", "B60", "B61", "B62", "B63", "B64", "B66", "B68", "B70", "B72", "B74",
+    "B75", "B76",
+];
+
+#[test]
+fn every_bug_has_a_scenario_or_a_reason_but_those_that_are_said_to_be_open() {
+    let open: Vec<&str> = shipped()
+        .bugs
+        .iter()
+        .filter(|bug| bug.status == Status::Open)
+        .map(|bug| bug.id)
+        .collect();
+    println!("{} of {} bugs are open", open.len(), BUGS.len());
+    let lost: Vec<&&str> = open.iter().filter(|id| !OPEN.contains(id)).collect();
+    assert!(lost.is_empty(), "neither a scenario nor a reason: {lost:?}");
+}
+
+#[test]
+fn the_bugs_are_numbered_without_a_gap_and_say_everything() {
+    for (n, bug) in BUGS.iter().enumerate() {
+        assert_eq!(bug.id, format!("B{:02}", n + 1));
+        assert!(!bug.source.is_empty() && bug.symptom.len() > 20, "{bug:?}");
+        assert!(!bug.symptom.ends_with('.'), "{bug:?}");
+    }
+    assert_eq!(BUGS.len(), 80);
+}
+
+#[test]
+fn every_bug_that_a_rule_or_a_scenario_names_is_in_the_catalogue() {
+    let known: BTreeSet<&str> = BUGS.iter().map(|bug| bug.id).collect();
+    let is_bug = |word: &str| {
+        word.len() == 3 && word.starts_with('B') && word[1..].bytes().all(|b| b.is_ascii_digit())
+    };
+    for rule in rules::rules() {
+        for word in rule.source.split(|c: char| !c.is_ascii_alphanumeric()) {
+            assert!(!is_bug(word) || known.contains(word), "{}: {word}", rule.id);
+        }
+    }
+}
+
+#[test]
+fn a_scenario_is_found_by_the_bugs_that_it_names_with_its_rules() {
+    let text = "title = \"t\"\nsource = [\"virtio 1.3 2.4\", \"B11, B53\"]\n[device]\nkind = \"block\"\n\
+                [expect]\nheld = \"VIO-CFG-004\"\n\
+                [[variant]]\nname = \"bad\"\nguest.mistake = \"no-read-back\"\n\
+                [[variant]]\nname = \"good\"\nsource = \"B12\"\n";
+    let read = read(Path::new("a/b.toml"), "a/b", text, &vocabulary()).unwrap();
+    let catalogue = Catalogue::new(&read);
+    let of = |id: &str| catalogue.bugs.iter().find(|b| b.id == id).unwrap();
+    assert_eq!(of("B11").scenarios, ["a/b", "a/b@bad"]);
+    assert_eq!(of("B11").rules, ["VIO-CFG-004"]);
+    assert_eq!(of("B11").status, Status::Reproduced);
+    assert_eq!(of("B53").status, Status::Imitated);
+    assert_eq!(of("B01").status, Status::Open);
+    // A correct driver alone reproduces no mistake.
+    assert_eq!(of("B12").scenarios, ["a/b@good"]);
+    assert_eq!(of("B12").status, Status::Open);
+    assert_eq!(of("B78").status, Status::NotReproducible);
+}
