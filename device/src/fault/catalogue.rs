@@ -7,7 +7,7 @@ use super::args::Args;
 use super::error::FaultError;
 use super::predicate::Pattern;
 use super::trigger::{On, Trigger};
-use super::{config, irq, isr, reset, status, vector};
+use super::{config, irq, isr, power, reset, slot, status, vector};
 use crate::shape::{Attach, Kind, Shape};
 use crate::spec::{CommonCfg, Field};
 use crate::trace::{Legality, Op};
@@ -29,6 +29,11 @@ pub static CATALOGUE: &[&Verb] = &[
     &irq::SPURIOUS,
     &isr::STALE,
     &isr::MSIX,
+    &slot::SURPRISE,
+    &slot::ORDERLY,
+    &slot::REPLUG,
+    &slot::FLR,
+    &power::LOSE_STATE,
 ];
 
 /// One misbehaviour: what it is called, what it rests on, and how it is armed.
@@ -41,7 +46,7 @@ pub struct Verb {
     pub classes: &'static [(Legality, &'static str)],
     /// The normative sentence that it breaks or rests on, in our words.
     pub sentence: &'static str,
-    /// Where that sentence is: sections of virtio 1.3.
+    /// Where that sentence is: sections of virtio 1.3, or of another text that is named.
     pub section: &'static str,
     /// Its arguments.
     pub args: &'static [Arg],

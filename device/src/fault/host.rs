@@ -1,14 +1,17 @@
 //! Commands of the host that are ordinary events of a correct device.
 
-use crate::shape::Shape;
+use crate::shape::{Attach, Shape};
 use crate::spec::ConfigField;
 use crate::trace::{Host, Input};
 
 /// What a command of the host means to a correct device: `cfg.change` with a `field` and its new
 /// `val` (or `capacity = N` in short) changes the device configuration, `needs-reset` breaks the
-/// device. `None` for every other command, for arguments that name no field or do not fit it, and for
-/// a device that is not virtio.
+/// device, `unplug.surprise` pulls the function out of its slot. `None` for every other command, for
+/// arguments that name no field or do not fit it, and for what the device does not have.
 pub fn device_input(host: &Host, shape: &Shape) -> Option<Input> {
+    if host.command == "unplug.surprise" {
+        return (shape.attach == Attach::VfioUser).then_some(Input::Unplugged);
+    }
     let device = shape.kind.device_type()?;
     match host.command.as_str() {
         "needs-reset" => Some(Input::Broken),

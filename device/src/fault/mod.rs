@@ -26,7 +26,9 @@ mod trigger;
 mod config;
 mod irq;
 mod isr;
+mod power;
 mod reset;
+mod slot;
 mod status;
 mod vector;
 

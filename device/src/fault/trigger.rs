@@ -51,6 +51,12 @@ pub enum On {
     FunctionReset,
     /// `bme.0`: bus mastering was switched off.
     BusMasterOff,
+    /// `d3`: the function was sent to sleep.
+    Sleeps,
+    /// `d0`: the function was woken up.
+    Wakes,
+    /// `unplug`: the function was pulled out of its slot.
+    Unplugged,
     /// `irq.due[src]`: an interrupt is about to be sent.
     IrqDue(Source),
     /// `irq.sent[src]`: an interrupt was sent.
@@ -106,6 +112,12 @@ pub enum Occasion<'a> {
     FunctionReset,
     /// See [`On::BusMasterOff`].
     BusMasterOff,
+    /// See [`On::Sleeps`].
+    Sleeps,
+    /// See [`On::Wakes`].
+    Wakes,
+    /// See [`On::Unplugged`].
+    Unplugged,
     /// An interrupt.
     Irq {
         /// Whether it was sent already.
@@ -177,7 +189,10 @@ impl Trigger {
             | (On::ResetEnd, Occasion::ResetEnd)
             | (On::Live, Occasion::Live)
             | (On::FunctionReset, Occasion::FunctionReset)
-            | (On::BusMasterOff, Occasion::BusMasterOff) => true,
+            | (On::BusMasterOff, Occasion::BusMasterOff)
+            | (On::Sleeps, Occasion::Sleeps)
+            | (On::Wakes, Occasion::Wakes)
+            | (On::Unplugged, Occasion::Unplugged) => true,
             (
                 On::IrqDue(source),
                 Occasion::Irq {

@@ -38,6 +38,8 @@ pub struct Function {
     pci: Pci,
     interrupts: Interrupts,
     kind: Behind,
+    /// Pulled out of its slot.
+    gone: bool,
 }
 
 /// What stands behind the PCI registers.
@@ -69,6 +71,7 @@ impl Function {
             layout,
             pci,
             kind,
+            gone: false,
         }
     }
 
@@ -184,8 +187,10 @@ impl Endpoint for Function {
     fn step(&mut self, _now: Nanos, input: &Input) -> Effects {
         let mut effects = Effects::new();
         match input {
-            Input::Access(access) => return self.access(access),
-            Input::FunctionReset => self.reset(&mut effects),
+            Input::FunctionReset => {
+                self.gone = false;
+                self.reset(&mut effects);
+            }
             Input::Irqs {
                 kind,
                 start,
@@ -195,6 +200,18 @@ impl Endpoint for Function {
                 self.interrupts.wire(*kind, *start, *count, *wired);
                 self.interrupts.flush(&self.pci, &mut effects);
             }
+            Input::Access(access) if self.gone => {
+                // What nobody answers reads as all ones (PCI 3.0, 6.1).
+                if access.op == Op::Read {
+                    effects.push(Effect::Value(lanes::ones(access.width)));
+                }
+            }
+            _ if self.gone => {}
+            Input::Unplugged => {
+                self.reset(&mut effects);
+                self.gone = true;
+            }
+            Input::Access(access) => return self.access(access),
             Input::Used { queue } => {
                 if let Behind::Virtio(virtio) = &mut self.kind {
                     virtio.used(*queue, &mut self.pci, &mut self.interrupts, &mut effects);

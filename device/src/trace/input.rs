@@ -67,6 +67,9 @@ pub enum Input {
     },
     /// The device met an error that it can't recover from.
     Broken,
+    /// The function was pulled out of its slot: until the next function reset nothing is there, and
+    /// every read gives all ones.
+    Unplugged,
     /// The driver notified a queue, as the backend sees it.
     Kick {
         /// Queue index.

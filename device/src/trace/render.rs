@@ -135,6 +135,7 @@ impl fmt::Display for Input {
                 write!(f, "configuration {offset:#x}+{} changes", bytes.len())
             }
             Self::Broken => f.write_str("device error"),
+            Self::Unplugged => f.write_str("unplugged"),
             Self::Kick { queue } => write!(f, "kick q{queue}"),
             Self::Vhost { message, value } => write!(f, "vhost {message} {value:#x}"),
             Self::Host(host) => write!(f, "host {}", host.command),

@@ -142,6 +142,10 @@ pub struct Device {
     pub msi_control: u16,
     /// Level of the line as the outside was shown it.
     pub pin: bool,
+    /// The power state that the driver asked for last, 0 to 3.
+    pub power: u8,
+    /// The function was pulled out of its slot, and nothing came in its place yet.
+    pub gone: bool,
     /// The MSI-X table as last read.
     pub table: Vec<TableEntry>,
     /// How often each fault fired, by id.
@@ -171,6 +175,8 @@ impl Device {
             msix_was_enabled: false,
             msi_control: 0,
             pin: false,
+            power: 0,
+            gone: false,
             table: Vec::new(),
             fired: BTreeMap::new(),
             messages: BTreeMap::new(),
@@ -187,6 +193,11 @@ impl Device {
         } else {
             Mode::Intx
         }
+    }
+
+    /// The function is in a state below D0.
+    pub fn asleep(&self) -> bool {
+        self.power != 0
     }
 
     /// DRIVER_OK is set, and neither NEEDS_RESET nor FAILED.
@@ -229,7 +240,23 @@ impl Device {
     /// The device hears an input: the first part of [`Self::apply`].
     pub fn hear(&mut self, input: &Input, part: Part) {
         match input {
-            Input::Access(access) if access.resets_function() => self.reset(),
+            Input::Access(_) if self.gone => {}
+            Input::Access(access) if access.resets_function() => {
+                self.reset();
+                self.power = 0;
+            }
+            Input::Access(Access {
+                op: Op::Write,
+                field: Some(Field::PowerControl),
+                val: Some(val),
+                off,
+                ..
+            }) => {
+                // The state is in the first byte of the register, which lies at a multiple of four.
+                if off % 4 == 0 {
+                    self.power = *val as u8 & 0b11;
+                }
+            }
             Input::Access(Access {
                 op: Op::Write,
                 field: Some(field),
@@ -243,6 +270,13 @@ impl Device {
             Input::FunctionReset => {
                 self.reset();
                 self.resetting = false;
+                self.power = 0;
+                self.gone = false;
+            }
+            Input::Unplugged => {
+                self.reset();
+                self.resetting = false;
+                self.gone = true;
             }
             Input::Broken => self.status.0 |= Status::NEEDS_RESET,
             Input::Chain { queue, .. } => {
@@ -262,7 +296,7 @@ impl Device {
     /// The driver asks for a vector, whatever the device hears: the second part of [`Self::apply`].
     pub fn ask(&mut self, input: &Input) {
         let Input::Access(access) = input else { return };
-        if access.op != Op::Write {
+        if access.op != Op::Write || self.gone {
             return;
         }
         let asked = access.val.map(|val| val as u16);

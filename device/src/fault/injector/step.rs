@@ -62,6 +62,14 @@ impl<E: Endpoint> Injector<E> {
                 ..Outcome::default()
             };
         }
+        if self.world.gone && matches!(input, Input::Access(_)) {
+            // Nothing is there that could misbehave.
+            let shown = self.inner.step(now, input);
+            return Outcome {
+                shown,
+                ..Outcome::default()
+            };
+        }
         self.begin(now);
         let mut run = Run {
             now,
@@ -250,6 +258,7 @@ impl<E: Endpoint> Injector<E> {
     fn hear(&mut self, run: &mut Run, input: &Input, manner: Manner) {
         let was_live = self.world.live();
         let was_master = self.world.command & command::BUS_MASTER != 0;
+        let (was_asleep, was_gone) = (self.world.asleep(), self.world.gone);
         let effects = self.inner.step(run.now, input);
         let part = self.part(input);
         self.world.hear(input, part);
@@ -275,6 +284,15 @@ impl<E: Endpoint> Injector<E> {
         if was_master && self.world.command & command::BUS_MASTER == 0 {
             self.state.instance = self.state.instance.wrapping_add(1);
             self.occur(run, Occasion::BusMasterOff, None);
+        }
+        match (was_asleep, self.world.asleep()) {
+            (false, true) => self.occur(run, Occasion::Sleeps, None),
+            (true, false) => self.occur(run, Occasion::Wakes, None),
+            _ => {}
+        }
+        if self.world.gone && !was_gone {
+            self.state.reset();
+            self.occur(run, Occasion::Unplugged, None);
         }
     }
 

@@ -117,7 +117,10 @@ impl On {
             | Self::ResetEnd
             | Self::Live
             | Self::FunctionReset
-            | Self::BusMasterOff => true,
+            | Self::BusMasterOff
+            | Self::Sleeps
+            | Self::Wakes
+            | Self::Unplugged => true,
             _ => false,
         }
     }

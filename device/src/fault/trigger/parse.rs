@@ -8,17 +8,20 @@ use crate::spec::Status;
 use crate::trace::Cause;
 
 const FORMS: &str = "expected a register access such as `cc.queue_msix_vector.wr`, `isr.rd`, `dev.0.rd` or `ntf`; \
-    `status.+<BIT>`, `status.=0`, `reset.begin`, `reset.end`, `live`, `flr`, `bme.0`; \
+    `status.+<BIT>`, `status.=0`, `reset.begin`, `reset.end`, `live`, `flr`, `bme.0`, `d3`, `d0`, `unplug`; \
     `irq.due[<src>]`, `irq.sent[<src>]`, `chain[<q>]`, `complete[<q>]`; \
     `at=<time>`, `every=<time>`, `host:<name>` or `fault:<id>`";
 
-const WORDS: [&str; 11] = [
+const WORDS: [&str; 14] = [
     "status.=0",
     "reset.begin",
     "reset.end",
     "live",
     "flr",
     "bme.0",
+    "d3",
+    "d0",
+    "unplug",
     "irq.due[any]",
     "irq.sent[any]",
     "chain[any]",
@@ -42,7 +45,7 @@ impl Trigger {
                 return Err(FaultError::new(format!(
                     "`{occasion}` can't be waited upon with a delay"
                 ))
-                .help("a delay can follow `live`, `reset.begin`, `reset.end`, `flr`, `bme.0`, `status.…`, `chain[…]`, `complete[…]`, `host:…` and `fault:…`".to_owned()));
+                .help("a delay can follow `live`, `reset.begin`, `reset.end`, `flr`, `bme.0`, `d3`, `d0`, `unplug`, `status.…`, `chain[…]`, `complete[…]`, `host:…` and `fault:…`".to_owned()));
             }
             return Ok(Self { on, delay });
         }
@@ -74,6 +77,9 @@ impl On {
             "live" => Self::Live,
             "flr" => Self::FunctionReset,
             "bme.0" => Self::BusMasterOff,
+            "d3" => Self::Sleeps,
+            "d0" => Self::Wakes,
+            "unplug" => Self::Unplugged,
             _ => {
                 if let Some(name) = body.strip_prefix("status.+") {
                     let bit = Status::bit_named(name)
