@@ -206,20 +206,20 @@ async fn drive(scenario: &Scenario, options: &Options, recorder: &Recorder) -> R
     let served = serve_all(scenario, dir.path(), recorder)?;
     let attachments = served.iter().map(|s| s.qemu().clone()).collect();
     let steps: Duration = scenario.steps.iter().map(|step| step.timeout).sum();
-    let guest = Reference::boot(
+    let mut spec = Reference::spec(
         &options.qemu,
         options.accel,
         attachments,
-        &scenario.guest.command_line(),
-        recorder.journal(),
-        steps + OVERHEAD,
-    )?;
+        &parameters(scenario),
+    );
+    spec.slots = scenario.slots();
+    let guest = Reference::boot_spec(&spec, recorder.journal(), steps + OVERHEAD)?;
     let firmware = match options.qemu.boot() {
         Boot::Direct => IDLE_FIRMWARE,
         Boot::SeaBios => "SeaBIOS",
     };
     recorder.mark(None, FIRMWARE, firmware);
-    let mut session = Session::new(scenario, guest, &served, recorder);
+    let mut session = Session::new(scenario, spec, guest, &served, recorder);
     let gone_through = session.go().await;
     let ended = session.end().await;
     for device in served {
@@ -231,6 +231,17 @@ async fn drive(scenario: &Scenario, options: &Options, recorder: &Recorder) -> R
         Ok(())
     };
     full.and(gone_through).and(ended)
+}
+
+/// The guest's command line.
+fn parameters(scenario: &Scenario) -> String {
+    let mut line = scenario.guest.command_line();
+    for dev in scenario.slots() {
+        if scenario.keeps(u8::try_from(dev).unwrap_or(u8::MAX)) {
+            line += &format!(" dev{dev}.eject=lit");
+        }
+    }
+    line
 }
 
 fn serve_all(scenario: &Scenario, dir: &Path, recorder: &Recorder) -> Result<Vec<Served>, Trouble> {
@@ -417,13 +428,10 @@ pub fn dry_run(scenario: &Scenario, options: &Options) -> Vec<std::ffi::OsString
         .enumerate()
         .map(|(n, device)| stand_in(n, &device.shape))
         .collect();
-    let parameters = scenario.guest.command_line();
-    argv(&Reference::spec(
-        &options.qemu,
-        options.accel,
-        attachments,
-        &parameters,
-    ))
+    let parameters = parameters(scenario);
+    let mut spec = Reference::spec(&options.qemu, options.accel, attachments, &parameters);
+    spec.slots = scenario.slots();
+    argv(&spec)
 }
 
 /// What QEMU would be told of a device that is not served.

@@ -173,11 +173,6 @@ mod tests {
         "reset.partial",
         "msix_table.clear",
         "ring.keep",
-        "d3.lose_state",
-        "unplug.surprise",
-        "unplug.orderly",
-        "replug",
-        "flr",
     ];
 
     fn names() -> BTreeSet<&'static str> {

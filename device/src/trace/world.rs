@@ -251,11 +251,9 @@ impl Device {
                 val: Some(val),
                 off,
                 ..
-            }) => {
+            }) if off % 4 == 0 => {
                 // The state is in the first byte of the register, which lies at a multiple of four.
-                if off % 4 == 0 {
-                    self.power = *val as u8 & 0b11;
-                }
+                self.power = *val as u8 & 0b11;
             }
             Input::Access(Access {
                 op: Op::Write,

@@ -1,5 +1,6 @@
 //! The reference guest: a kernel that acts as Windows does where interrupts are concerned.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -46,6 +47,7 @@ impl Reference {
             memory_mib: MEMORY_MIB,
             append: parameters.to_owned(),
             devices,
+            slots: BTreeSet::new(),
         }
     }
 

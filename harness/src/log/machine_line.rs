@@ -40,6 +40,13 @@ pub enum MachineLine {
         /// Windows' problem code of the device, if there is one.
         problem: Option<u32>,
     },
+    /// A device was let go, and its slot switched off: `dev 0 removed surprise`.
+    Removed {
+        /// Device, from 0.
+        dev: u8,
+        /// The bus found it gone; else it was asked for.
+        surprise: bool,
+    },
     /// Drivers have started or failed; commands are read now.
     Ready,
     /// The answer to a command.
@@ -131,6 +138,10 @@ impl MachineLine {
                             queues: count("queues")?,
                         })
                     }
+                    "removed" => Self::Removed {
+                        dev,
+                        surprise: word()? == "surprise",
+                    },
                     "failed" => {
                         let status = number(word()?.strip_prefix("status=")?)?;
                         let name = word()?.to_owned();

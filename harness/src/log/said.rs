@@ -181,9 +181,11 @@ impl Said {
         match self {
             Self::Machine(MachineLine::Started(started)) => Some(started.dev),
             Self::LineCount { dev, .. } => Some(*dev),
-            Self::Machine(MachineLine::Failed { dev, .. } | MachineLine::Device { dev, .. }) => {
-                Some(*dev)
-            }
+            Self::Machine(
+                MachineLine::Failed { dev, .. }
+                | MachineLine::Device { dev, .. }
+                | MachineLine::Removed { dev, .. },
+            ) => Some(*dev),
             Self::Machine(MachineLine::Done(done)) => {
                 done.number("dev").and_then(|d| u8::try_from(d).ok())
             }

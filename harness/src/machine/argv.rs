@@ -63,24 +63,53 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
         "-device",
         format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4"),
     );
+    if !spec.slots.is_empty() {
+        // The slots are the root ports' own, as PCI Express has them, and not ACPI's.
+        args.option(
+            "-global",
+            "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
+        );
+    }
     for (dev, attachment) in spec.devices.iter().enumerate() {
         for chardev in &attachment.chardevs {
             args.option("-chardev", chardev);
         }
-        args.option("-device", placed(dev, &attachment.device));
+        if spec.slots.contains(&dev) {
+            let (id, addr, n) = (slot_id(dev), FIRST_SLOT + dev, dev + 1);
+            args.option(
+                "-device",
+                format!("pcie-root-port,id={id},addr={addr:#x},chassis={n},slot={n}"),
+            );
+        }
+        args.option("-device", placed(spec, dev, &attachment.device).to_string());
     }
     args.0
 }
 
 /// The `-device` object with its place on the bus and the name that QMP knows it by.
-fn placed(dev: usize, device: &serde_json::Value) -> String {
+pub fn placed(spec: &MachineSpec, dev: usize, device: &serde_json::Value) -> serde_json::Value {
     let mut device = device.clone();
     if let Some(object) = device.as_object_mut() {
+        let (bus, addr) = if spec.slots.contains(&dev) {
+            (slot_id(dev), 0)
+        } else {
+            ("pcie.0".to_owned(), FIRST_SLOT + dev)
+        };
         object.insert("id".into(), device_id(dev).into());
-        object.insert("bus".into(), "pcie.0".into());
-        object.insert("addr".into(), format!("{:#x}", FIRST_SLOT + dev).into());
+        object.insert("bus".into(), bus.into());
+        object.insert("addr".into(), format!("{addr:#x}").into());
     }
-    device.to_string()
+    device
+}
+
+/// QEMU's id of the root port in front of device `dev`.
+pub fn slot_id(dev: usize) -> String {
+    format!("slot{dev}")
+}
+
+/// The device that QEMU knows by this id.
+pub fn device_number(id: &str) -> Option<u8> {
+    id.strip_prefix("dev")?.parse().ok()
 }
 
 /// QEMU's id of device `dev`.
@@ -109,6 +138,7 @@ mod tests {
     use crate::machine::spec::Accel;
     use misfire_device::port::Attachment;
     use serde_json::json;
+    use std::collections::BTreeSet;
 
     fn spec() -> MachineSpec {
         MachineSpec {
@@ -117,6 +147,7 @@ mod tests {
             boot: Boot::Direct,
             memory_mib: 64,
             append: "os=win7 mistake=no-read-back".into(),
+            slots: BTreeSet::new(),
             devices: vec![
                 Attachment {
                     chardevs: vec![],

@@ -9,7 +9,7 @@ use misfire_device::port::Journal;
 use misfire_device::trace::{TableEntry, What};
 use tokio::time::timeout_at;
 
-use super::argv::argv;
+use super::argv::{argv, device_id, placed};
 use super::console::Console;
 use super::error::MachineError;
 use super::process::{Ended, Process};
@@ -166,6 +166,28 @@ impl Machine {
             entries: entries.clone(),
         });
         Ok(entries)
+    }
+
+    /// Has the guest asked to let device `dev` go; see [`Qmp::remove_device`].
+    ///
+    /// # Errors
+    /// When QEMU does not answer, or refuses.
+    pub async fn remove_device(&mut self, dev: usize) -> Result<(), MachineError> {
+        Ok(self.qmp.remove_device(device_id(dev)).await?)
+    }
+
+    /// Puts device `dev` into its slot.
+    ///
+    /// # Errors
+    /// When QEMU does not answer, or refuses.
+    pub async fn add_device(&mut self, spec: &MachineSpec, dev: usize) -> Result<(), MachineError> {
+        match spec.devices.get(dev) {
+            Some(attachment) => {
+                let device = placed(spec, dev, &attachment.device);
+                Ok(self.qmp.add_device(device).await?)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Ends the machine, by force if it is still there, and waits until nothing of it is left. Lines

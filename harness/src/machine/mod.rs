@@ -21,7 +21,7 @@ mod table;
 mod test_support;
 
 pub use accel::{AccelChoice, TRIAL, kvm, trial};
-pub use argv::{argv, device_id};
+pub use argv::{argv, device_id, device_number, slot_id};
 pub use cache::Cache;
 pub use error::{MachineError, OLDEST_QEMU};
 pub use find::{About, Qemu, VARIABLE, Version};

@@ -131,6 +131,31 @@ impl Qmp {
         }
     }
 
+    /// Asks the guest to let device `id` go: the attention button of its slot is pressed. It is gone with
+    /// the event DEVICE_DELETED, when the guest has switched the slot off.
+    ///
+    /// # Errors
+    /// When QEMU is gone, does not answer or refuses.
+    pub async fn remove_device(&mut self, id: String) -> Result<(), QmpError> {
+        let doing = format!("`device_del {id}`");
+        self.execute(&doing, qmp::device_del { id }).await?;
+        Ok(())
+    }
+
+    /// Puts a device in, as `-device` would have.
+    ///
+    /// # Errors
+    /// When QEMU is gone, does not answer or refuses.
+    pub async fn add_device(&mut self, device: serde_json::Value) -> Result<(), QmpError> {
+        let doing = "`device_add`";
+        let command = serde_json::from_value(device).map_err(|error| QmpError::Refused {
+            doing: doing.to_owned(),
+            reason: error.to_string(),
+        })?;
+        self.execute::<qmp::device_add>(doing, command).await?;
+        Ok(())
+    }
+
     /// The answer to a command of the human monitor.
     ///
     /// # Errors

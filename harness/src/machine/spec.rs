@@ -1,5 +1,6 @@
 //! What a machine is: everything that its argument vector is made of.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use misfire_device::port::Attachment;
@@ -29,6 +30,8 @@ pub struct MachineSpec {
     pub append: String,
     /// The devices, 0 first.
     pub devices: Vec<Attachment>,
+    /// Devices that sit behind a root port of their own, in a slot that they can leave.
+    pub slots: BTreeSet<usize>,
 }
 
 /// How the guest's instructions are carried out.

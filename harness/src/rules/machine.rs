@@ -129,6 +129,24 @@ impl<'a> Now<'a> {
         self.resets() || matches!(self.at, At::End)
     }
 
+    /// Whether the function is pulled out here.
+    pub fn unplugged(&self) -> bool {
+        self.hears(&Input::Unplugged)
+    }
+
+    /// Whether the function loses all its state here, and no reset was asked for.
+    pub fn lost_state(&self) -> bool {
+        let access = matches!(self.step().map(|s| &s.input), Some(Input::FunctionReset));
+        self.unplugged() || (!access && self.hears(&Input::FunctionReset))
+    }
+
+    fn hears(&self, input: &Input) -> bool {
+        self.step().is_some_and(|step| match &step.heard {
+            Some(heard) => heard.contains(input),
+            None => step.input == *input,
+        })
+    }
+
     /// The access that notifies a queue, with the value.
     pub fn notifies(&self) -> Option<(&'a Access, u64)> {
         self.access()
@@ -386,6 +404,14 @@ impl Say<'_> {
     fn fair(&mut self, object: Object) -> bool {
         if self.rule.robust {
             return true;
+        }
+        let s = self.now.s;
+        if (s.dev.gone && !self.rule.gone) || s.lost.is_some() || self.now.lost_state() {
+            self.tally.spared.get_or_insert_with(|| {
+                let text = "not judged of a function that is pulled out, or loses its state";
+                (self.now.seq, text.to_owned())
+            });
+            return false;
         }
         let touched = self.now.s.taint.iter().find(|t| t.touches(object));
         if let Some(taint) = touched {

@@ -30,6 +30,7 @@ mod state;
 mod track;
 mod unobserved;
 mod win_msi;
+mod win_pnp;
 
 #[cfg(test)]
 pub(crate) mod testing;

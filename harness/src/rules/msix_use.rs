@@ -165,12 +165,15 @@ struct AnySize {
     starts: Starts,
     tried: Option<u64>,
     failed: Option<u64>,
+    /// It has run with MSI-X; what it was granted can change later.
+    ran: bool,
 }
 
 impl Machine for AnySize {
     fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
         self.starts.see(now);
         let s = now.s;
+        self.ran |= s.past.mode == Some(Mode::Msix);
         if now.sets(Status::DRIVER) {
             self.tried.get_or_insert(now.seq);
         }
@@ -185,7 +188,7 @@ impl Machine for AnySize {
             .starts
             .most_granted()
             .is_none_or(|n| n >= u32::from(table.min(s.dev.shape.queues + 1)));
-        if s.ever_live() && s.past.mode == Some(Mode::Msix) {
+        if s.ever_live() && self.ran {
             return say.held(Object::Device);
         }
         let hindered = s.past.refused_mapping.is_some()

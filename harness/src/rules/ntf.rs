@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use misfire_device::spec::Status;
-use misfire_device::trace::RingSample;
+use misfire_device::trace::{Input, RingSample};
 
 use super::machine::{At, Machine, Now, Object, Say, Watch};
 use super::q::{enabled, index_in};
@@ -76,8 +76,9 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         id: "VIO-NTF-008",
-        sentence: "After a reset no queue is notified until the device is live again.",
+        sentence: "After a reset, and once the device was pulled out, no queue is notified until the device is live again.",
         source: "virtio 1.3, 3.1.1 and 2.4",
+        gone: true,
         breaks: "a device that was live is reset, and a queue is notified before ACKNOWLEDGE",
         watch: Watch::Each(after_reset),
         ..Rule::BASE
@@ -292,6 +293,9 @@ fn disabled(now: &Now<'_>, say: &mut Say<'_>) {
 }
 
 fn after_reset(now: &Now<'_>, say: &mut Say<'_>) {
+    if now.s.dev.gone {
+        return after_removal(now, say);
+    }
     if !left_over(now) {
         return;
     }
@@ -304,6 +308,21 @@ fn after_reset(now: &Now<'_>, say: &mut Say<'_>) {
             format!("queue {q} is notified after the reset"),
         );
     } else if now.status().is_some_and(|s| s.0 != 0) || matches!(now.at, At::End) {
+        say.held(Object::Device);
+    }
+}
+
+/// The bus has found the function gone.
+fn after_removal(now: &Now<'_>, say: &mut Say<'_>) {
+    let Some(missed) = now.s.missed else { return };
+    if let Some((access, _)) = now.notifies() {
+        let q = access.q.unwrap_or(0);
+        say.broken(
+            Object::Queue(q),
+            &[missed, now.seq],
+            format!("queue {q} is notified after the function was found gone"),
+        );
+    } else if now.step().is_some_and(|s| s.input == Input::FunctionReset) {
         say.held(Object::Device);
     }
 }

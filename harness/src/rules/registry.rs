@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::machine::Watch;
 use super::{
     acc, cfg, feat, init, isr, logged, msix, msix_use, nr, ntf, q, rob, rst, unobserved, win_msi,
+    win_pnp,
 };
 
 /// How binding a rule is.
@@ -64,6 +65,8 @@ pub struct Rule {
     pub follows: &'static [&'static str],
     /// Whether it is judged also where the device itself broke the specification.
     pub robust: bool,
+    /// Whether it is judged also of a device that was pulled out of its slot.
+    pub gone: bool,
     /// Whether it is about virtio, or about any PCI function.
     pub virtio: bool,
     /// What has to be seen.
@@ -84,6 +87,7 @@ impl Rule {
         proof: "",
         follows: &[],
         robust: false,
+        gone: false,
         virtio: true,
         sight: Sight::Registers,
         unobservable: None,
@@ -191,6 +195,21 @@ pub static FAMILIES: &[Family] = &[
         name: "WIN-MSI",
         title: "messages as Windows grants them",
         rules: win_msi::RULES,
+    },
+    Family {
+        name: "WIN-MSI",
+        title: "messages that are switched off, or change",
+        rules: win_pnp::MSI,
+    },
+    Family {
+        name: "WIN-PNP",
+        title: "devices that come, go and sleep",
+        rules: win_pnp::PNP,
+    },
+    Family {
+        name: "WIN-STOR",
+        title: "what storage owes to its requests",
+        rules: win_pnp::STOR,
     },
     Family {
         name: "WIN-DUMP",

@@ -54,6 +54,11 @@ pub struct Endless {
 
 impl Machine for Endless {
     fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
+        if now.s.dev.gone {
+            // What is there no more is WIN-PNP-001's.
+            self.polls = None;
+            return;
+        }
         let epoch = &now.s.epoch;
         let waiting = epoch.began.is_some() && !epoch.zero_read && epoch.written == 0;
         if let Some(status) = now.read(C::DeviceStatus).filter(|_| waiting) {

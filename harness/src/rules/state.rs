@@ -24,6 +24,10 @@ pub struct State {
     pub faults: Vec<(u64, String)>,
     /// The guest's memory: where it begins, and how many bytes; nothing if it was never told.
     pub memory: BTreeMap<u64, u64>,
+    /// When somebody read the vendor id of a function that was pulled out, and got all ones.
+    pub missed: Option<u64>,
+    /// When the function lost its state behind the driver's back, until the driver resets it.
+    pub lost: Option<u64>,
     /// Word of the feature bits that the driver writes.
     pub driver_feature_select: u32,
 }
@@ -54,6 +58,8 @@ impl State {
             taint: Vec::new(),
             faults: Vec::new(),
             memory: BTreeMap::new(),
+            missed: None,
+            lost: None,
             driver_feature_select: 0,
         }
     }
@@ -156,7 +162,12 @@ impl State {
         match at {
             At::Step(step) => {
                 self.driver_did(seq, step);
+                if self.dev.gone && super::win_pnp::misses(&at) {
+                    self.missed.get_or_insert(seq);
+                }
                 self.dev.apply(step);
+                self.may_have_lost(seq, step);
+                self.missed = self.missed.filter(|_| self.dev.gone);
                 self.after(seq, step);
             }
             At::Fault(fired) => self.fired(seq, fired),
@@ -167,6 +178,17 @@ impl State {
             }
             At::Table(entries) => self.dev.table = entries.to_vec(),
             At::Said(_) | At::Mark(_) | At::End => {}
+        }
+    }
+
+    fn may_have_lost(&mut self, seq: u64, step: &Step) {
+        let reset = step.wrote(Field::Common(CommonCfg::DeviceStatus)) == Some(0)
+            || step.input == Input::FunctionReset;
+        let heard = step.heard.as_deref().unwrap_or_default();
+        if reset {
+            self.lost = None;
+        } else if heard.contains(&Input::FunctionReset) {
+            self.lost = Some(seq);
         }
     }
 

@@ -31,7 +31,13 @@ pub const RULES: &[Rule] = &[
         source: "kernel/introduction-to-message-signaled-interrupts; S01, S05, S11, S17, S23; B01, B06, B10, B24",
         breaks: "fewer messages are granted, and the driver does not start, or misses what the device tells it",
         proof: "Messages granted: as the guest says, else the distinct vectors of its interrupt objects, else the distinct messages in the MSI-X table.",
-        follows: &["VIO-MSIX-011", "WIN-MSI-010", "WIN-MSI-012", "WIN-MSI-015"],
+        follows: &[
+            "VIO-MSIX-011",
+            "WIN-MSI-009",
+            "WIN-MSI-010",
+            "WIN-MSI-012",
+            "WIN-MSI-015",
+        ],
         watch: Watch::with::<Fewer>(),
         ..BASE
     },

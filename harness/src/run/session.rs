@@ -1,23 +1,27 @@
 //! One machine going through the steps of a scenario.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use misfire_device::fault::Facts;
 use misfire_device::port::Served;
 use misfire_device::shape::Attach;
-use misfire_device::trace::World;
+use misfire_device::trace::{Host, What, World};
 
 use super::Trouble;
 use super::recorder::Recorder;
 use crate::guest::Reference;
 use crate::log::{Done, MachineLine};
-use crate::machine::{MachineError, Next, QmpError, TablePlace};
-use crate::scenario::{Action, Scenario, Step, Wait};
+use crate::machine::{
+    MachineError, MachineSpec, Next, QmpError, TablePlace, device_number, slot_id,
+};
+use crate::scenario::{Action, Plug, Scenario, Step, Wait};
 use crate::verdict::phase;
 
 /// How long the guest may take to leave.
 const EXIT_LIMIT: Duration = Duration::from_secs(3);
+/// The same for one that did not answer its last command in time.
+const WEDGED_LIMIT: Duration = Duration::from_millis(100);
 
 /// A machine, and what is known of its guest.
 pub(super) struct Session<'a> {
@@ -25,17 +29,32 @@ pub(super) struct Session<'a> {
     guest: Reference,
     served: &'a [Served],
     recorder: &'a Recorder,
+    /// What the machine is, for devices that are put in again.
+    spec: MachineSpec,
     world: World,
+    /// Devices that the guest has let go.
+    removed: BTreeSet<u8>,
+    /// Those of them that QEMU has taken out.
+    deleted: BTreeSet<u8>,
+    /// What faults asked the machine to do with a slot, and was not done yet.
+    plugs: VecDeque<(Plug, u8)>,
     seen: usize,
     ready: bool,
     /// Drivers that said that they started, by device.
     started: Vec<bool>,
     answers: VecDeque<Done>,
+    /// The last command ran out of time.
+    unanswered: bool,
     /// The guest was told to leave.
     leaving: bool,
     /// The guest crashed or left.
     over: bool,
 }
+
+/// What a root port reports when its function is pulled out: surprise down.
+const LINK_DOWN: &str = "SDN";
+/// What it may report while a link comes up: a receiver error.
+const LINK_UP: &str = "RCVR";
 
 /// How waiting ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +68,7 @@ enum Waited<T> {
 impl<'a> Session<'a> {
     pub(super) fn new(
         scenario: &'a Scenario,
+        spec: MachineSpec,
         guest: Reference,
         served: &'a [Served],
         recorder: &'a Recorder,
@@ -58,11 +78,16 @@ impl<'a> Session<'a> {
             guest,
             served,
             recorder,
+            spec,
             world: World::default(),
+            removed: BTreeSet::new(),
+            deleted: BTreeSet::new(),
+            plugs: VecDeque::new(),
             seen: 0,
             ready: false,
             started: vec![false; scenario.devices.len()],
             answers: VecDeque::new(),
+            unanswered: false,
             leaving: false,
             over: false,
         }
@@ -87,7 +112,13 @@ impl<'a> Session<'a> {
     /// Has the guest leave, and ends the machine.
     pub(super) async fn end(mut self) -> Result<(), Trouble> {
         if !self.over {
-            let deadline = Instant::now() + EXIT_LIMIT;
+            // One that never answered a command does not read the next.
+            let limit = if self.unanswered {
+                WEDGED_LIMIT
+            } else {
+                EXIT_LIMIT
+            };
+            let deadline = Instant::now() + limit;
             // A guest that is not ready does not read commands.
             if let Waited::Met(()) = self.until_ready(deadline).await? {
                 self.guest.machine().say("exit").await;
@@ -111,6 +142,7 @@ impl<'a> Session<'a> {
                 }
                 Waited::Met(true)
             }
+            Action::Plug(plug, device) => self.plug(*plug, *device, &step.text, deadline).await?,
             Action::Load(..) | Action::Guest(_) => match step.command() {
                 Some(command) => self.command(&command, deadline).await?,
                 None => Waited::Met(true),
@@ -122,6 +154,111 @@ impl<'a> Session<'a> {
             Waited::Timeout => phase::TIMEOUT,
             Waited::Over => phase::SKIPPED,
         })
+    }
+
+    /// Has a device come or go. Whoever lets it go ends with its slot empty, and whoever puts it in again
+    /// waits for that first.
+    async fn plug(
+        &mut self,
+        plug: Plug,
+        device: u8,
+        text: &str,
+        deadline: Instant,
+    ) -> Result<Waited<bool>, Trouble> {
+        if plug == Plug::Surprise
+            && let Some(served) = self.served.get(usize::from(device))
+        {
+            served.host(Host {
+                command: "unplug.surprise".into(),
+                ..Host::default()
+            });
+        }
+        match plug {
+            Plug::Orderly => self.press(device).await?,
+            Plug::Surprise => self.link(device, LINK_DOWN).await?,
+            Plug::Replug => {}
+        }
+        let waited = self.until_removed(Some(device), text, deadline).await?;
+        if plug == Plug::Replug && waited == Waited::Met(true) {
+            self.put_in(device).await?;
+        }
+        Ok(waited)
+    }
+
+    /// Has the root port of a device report an error of its link.
+    async fn link(&mut self, device: u8, error: &str) -> Result<(), Trouble> {
+        let line = format!("pcie_aer_inject_error {} {error}", slot_id(device.into()));
+        Ok(self
+            .guest
+            .machine()
+            .qmp()
+            .monitor(line)
+            .await
+            .map(|_| ())
+            .map_err(MachineError::from)?)
+    }
+
+    /// Presses the attention button of a slot. A device that was asked for already, or is gone, is no
+    /// error.
+    async fn press(&mut self, device: u8) -> Result<(), Trouble> {
+        let pressed = self
+            .guest
+            .machine()
+            .remove_device(usize::from(device))
+            .await;
+        match pressed {
+            Ok(()) | Err(MachineError::Qmp(QmpError::Refused { .. })) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Puts a device in again. Of one that QEMU has kept in its slot only the link comes up.
+    async fn put_in(&mut self, device: u8) -> Result<(), Trouble> {
+        self.removed.remove(&device);
+        if !self.deleted.remove(&device) {
+            return self.link(device, LINK_UP).await;
+        }
+        let Self { guest, spec, .. } = self;
+        Ok(guest.machine().add_device(spec, device.into()).await?)
+    }
+
+    async fn until_removed(
+        &mut self,
+        device: Option<u8>,
+        text: &str,
+        deadline: Instant,
+    ) -> Result<Waited<bool>, Trouble> {
+        self.until(text, deadline, true, |s| {
+            let is_out = |device: &u8| {
+                let kept = s.scenario.keeps(*device);
+                s.removed.contains(device) && (kept || s.deleted.contains(device))
+            };
+            let gone = match device {
+                Some(device) => is_out(&device),
+                None => s.removed.iter().any(is_out),
+            };
+            gone.then_some(true)
+        })
+        .await
+    }
+
+    /// Does what faults asked the machine to do. A device that is not gone yet is put in later.
+    async fn obey_faults(&mut self) -> Result<(), Trouble> {
+        for _ in 0..self.plugs.len() {
+            match self.plugs.pop_front() {
+                Some((Plug::Replug, device))
+                    if self.removed.contains(&device)
+                        && (self.scenario.keeps(device) || self.deleted.contains(&device)) =>
+                {
+                    self.put_in(device).await?;
+                }
+                Some(replug @ (Plug::Replug, _)) => self.plugs.push_back(replug),
+                Some((Plug::Orderly, device)) => self.press(device).await?,
+                Some((Plug::Surprise, device)) => self.link(device, LINK_DOWN).await?,
+                None => {}
+            }
+        }
+        Ok(())
     }
 
     async fn wait(
@@ -145,6 +282,7 @@ impl<'a> Session<'a> {
                 })
                 .await?
             }
+            Wait::Removed => self.until_removed(device, text, deadline).await?,
             Wait::Live => {
                 self.until(text, deadline, true, |s| {
                     let mut devices = s
@@ -201,6 +339,7 @@ impl<'a> Session<'a> {
         let waited = self
             .until(&awaited, deadline, false, |s| s.answers.pop_front())
             .await?;
+        self.unanswered = waited == Waited::Timeout;
         if let Waited::Met(done) = &waited
             && done.ok
             && done.verb == "device"
@@ -251,9 +390,11 @@ impl<'a> Session<'a> {
         watching: bool,
         mut test: impl FnMut(&mut Self) -> Option<T>,
     ) -> Result<Waited<T>, Trouble> {
+        let watching = watching || !self.spec.slots.is_empty();
         loop {
             if watching {
                 self.catch_up();
+                self.obey_faults().await?;
             }
             if let Some(found) = test(self) {
                 return Ok(Waited::Met(found));
@@ -288,6 +429,12 @@ impl<'a> Session<'a> {
                     *device = true;
                 }
             }
+            Some(MachineLine::Removed { dev, .. }) => {
+                if let Some(device) = self.started.get_mut(usize::from(dev)) {
+                    *device = false;
+                }
+                self.removed.insert(dev);
+            }
             Some(MachineLine::Done(done)) => self.answers.push_back(done),
             Some(MachineLine::Crash(_)) => self.over = true,
             Some(MachineLine::Error(text)) => return Err(Trouble::Guest(text)),
@@ -298,8 +445,24 @@ impl<'a> Session<'a> {
 
     /// Brings what is known of the devices up to date.
     fn catch_up(&mut self) {
-        let world = &mut self.world;
-        self.seen = self.recorder.look(self.seen, |event| world.apply(event));
+        let Self {
+            world,
+            deleted,
+            plugs,
+            ..
+        } = self;
+        self.seen = self.recorder.look(self.seen, |event| {
+            world.apply(event);
+            match &event.what {
+                What::Fault(fired) => {
+                    plugs.extend(Plug::of_fault(&fired.fault).map(|plug| (plug, fired.dev)));
+                }
+                What::Qmp { event, data } if event == "DEVICE_DELETED" => {
+                    deleted.extend(data["device"].as_str().and_then(device_number));
+                }
+                _ => {}
+            }
+        });
     }
 }
 

@@ -1,8 +1,11 @@
 //! From what was written to what it means.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use misfire_device::fault::Fault;
 use misfire_device::file::DeviceUnderTest;
+use misfire_device::shape::Attach;
 use misfire_device::spec::SECTOR_BYTES;
 
 use super::document::{At, Document};
@@ -11,7 +14,7 @@ use super::file::ScenarioFile;
 use super::guest::GuestParameters;
 use super::matrix::Matrix;
 use super::problem::{Problem, nearest, suggest};
-use super::step::{Action, Step, waited_for};
+use super::step::{Action, Plug, Step, waited_for};
 
 /// One scenario, all of whose values are valid.
 #[derive(Clone, Debug)]
@@ -38,6 +41,26 @@ impl Scenario {
     /// `family` of `family/name@variant`.
     pub fn family(&self) -> &str {
         self.name.split_once('/').map_or("", |(family, _)| family)
+    }
+
+    /// The devices that come and go, and so sit in a slot of their own.
+    pub fn slots(&self) -> BTreeSet<usize> {
+        let told = self.steps.iter().filter_map(|step| match &step.action {
+            Action::Plug(_, device) => Some(usize::from(*device)),
+            _ => None,
+        });
+        let by_faults = self.devices.iter().enumerate().filter_map(|(dev, device)| {
+            let moves = |fault: &Fault| Plug::of_fault(fault.name()).is_some();
+            device.faults.iter().any(moves).then_some(dev)
+        });
+        told.chain(by_faults).collect()
+    }
+
+    /// Whether QEMU keeps the device in its slot when the guest lets it go: QEMU 11.1 aborts when a
+    /// `vfio-user-pci` with MSI-X is taken out (decision 0009).
+    pub fn keeps(&self, device: u8) -> bool {
+        let device = self.devices.get(usize::from(device));
+        device.is_some_and(|d| d.shape.attach == Attach::VfioUser && d.shape.table_size() > 0)
     }
 
     /// `msix=2,pin=true` of `family/name@msix=2,pin=true`: its cell, if it comes from a matrix.

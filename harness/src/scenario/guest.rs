@@ -99,6 +99,41 @@ pub const MISTAKES: &[Mistake] = &[
         "VIO-NR-001",
     ),
     mistake(
+        "notifies-after-removal",
+        "notifies its queues once more after the device was pulled out",
+        "VIO-NTF-008",
+    ),
+    mistake(
+        "removal-keeps-requests",
+        "does not end the requests in flight when the device is pulled out",
+        "WIN-STOR-001",
+    ),
+    mistake(
+        "resets-after-removal",
+        "resets a device that was pulled out, and waits for that without an end",
+        "WIN-PNP-001",
+    ),
+    mistake(
+        "trusts-device-after-d3",
+        "does not reset the device before D3, and takes it to be as it was after it",
+        "WIN-PNP-002",
+    ),
+    mistake(
+        "reset-after-interrupts-off",
+        "resets the device when its interrupts are off, and not before",
+        "WIN-MSI-008",
+    ),
+    mistake(
+        "keeps-messages",
+        "uses the messages of its first start in every other",
+        "WIN-MSI-009",
+    ),
+    mistake(
+        "rejects-after-stop",
+        "takes no requests any more when the device was stopped once",
+        "WIN-MSI-009",
+    ),
+    mistake(
         "config-vector-unchecked",
         "does not check the config vector it got",
         "VIO-MSIX-002",

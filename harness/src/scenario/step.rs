@@ -2,6 +2,7 @@
 
 mod host;
 mod load;
+mod plug;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use host::host;
 pub(super) use host::waited_for;
 use load::load;
 pub use load::{Load, Ports};
+pub use plug::Plug;
 
 /// The longest a step may take when it says nothing.
 pub const STEP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,6 +41,8 @@ pub enum Action {
     Load(Load, u8),
     /// A command of the host to a device.
     Host(Host, u8),
+    /// A device comes or goes.
+    Plug(Plug, u8),
     /// A command to the guest, as its console takes it.
     Guest(String),
 }
@@ -52,6 +56,8 @@ pub enum Wait {
     Started,
     /// DRIVER_OK is set, and neither NEEDS_RESET nor FAILED.
     Live,
+    /// The guest has let the device go: its slot is empty.
+    Removed,
     /// A predicate over what is known of the device.
     Until(Predicate),
 }
@@ -61,6 +67,9 @@ const GUEST_COMMANDS: &[&str] = &[
     "device restart",
     "device stop",
     "device start",
+    "device sleep",
+    "device wake",
+    "device rebalance all|one|none",
     "wait-config",
     "idle <time>",
     "state",
@@ -132,6 +141,14 @@ impl Step {
             }
             let text = load.command(device);
             (Action::Load(load, device), text)
+        } else if let Some(command) = &file.host
+            && let Some(plug) = Plug::of_command(command)
+        {
+            keys(file, "host", &[])?;
+            if let Some(shape) = shapes.get(usize::from(device)) {
+                plug.check(shape)?;
+            }
+            (Action::Plug(plug, device), format!("host {command}"))
         } else if let Some(command) = &file.host {
             keys(file, "host", &["args"])?;
             let host = host(command, file)?;
@@ -149,7 +166,9 @@ impl Step {
             Some(text) => parse_duration(text).or_else(|m| wrong("timeout", m))?,
         };
         let text = match action {
-            Action::Wait(_, Some(device)) | Action::Host(_, device) if devices > 1 => {
+            Action::Wait(_, Some(device)) | Action::Host(_, device) | Action::Plug(_, device)
+                if devices > 1 =>
+            {
                 format!("{text} dev={device}")
             }
             _ => text,
@@ -166,7 +185,7 @@ impl Step {
         match &self.action {
             Action::Load(load, device) => Some(load.command(*device)),
             Action::Guest(command) => Some(command.clone()),
-            Action::Wait(..) | Action::Host(..) => None,
+            Action::Wait(..) | Action::Host(..) | Action::Plug(..) => None,
         }
     }
 }
@@ -195,6 +214,7 @@ fn wait(what: &str) -> Result<Wait, Wrong> {
         "ready" => Wait::Ready,
         "started" => Wait::Started,
         "live" => Wait::Live,
+        "removed" => Wait::Removed,
         other => Wait::Until(predicate(other)?),
     })
 }
@@ -203,7 +223,7 @@ impl Wait {
     /// Refuses what can't come on any of the devices that are meant.
     fn check(&self, device: Option<u8>, shapes: &[Shape]) -> Result<(), Wrong> {
         let registers = match self {
-            Self::Ready | Self::Started => false,
+            Self::Ready | Self::Started | Self::Removed => false,
             Self::Live => true,
             Self::Until(predicate) => predicate.used().transport.is_some(),
         };
@@ -226,11 +246,11 @@ impl Wait {
 const LASTING: &[Name] = &[Name::Status, Name::Epoch, Name::Inflight, Name::Granted];
 
 fn predicate(text: &str) -> Result<Predicate, Wrong> {
-    let words = ["ready", "started", "live"];
+    let words = ["ready", "started", "live", "removed"];
     let predicate = Predicate::parse(text).map_err(|error| {
         let near = nearest(text, words).map(|near| format!("did you mean `{near}`?"));
         let message = format!(
-            "`{text}` is neither `ready`, `started` or `live` nor a predicate: {}",
+            "`{text}` is neither `ready`, `started`, `live` or `removed` nor a predicate: {}",
             error.message
         );
         ("wait", message, near.or(error.help))
@@ -255,7 +275,15 @@ fn predicate(text: &str) -> Result<Predicate, Wrong> {
 fn guest(command: &str, device: u8) -> Result<String, Wrong> {
     let words: Vec<&str> = command.split_whitespace().collect();
     Ok(match words.as_slice() {
-        ["device", what @ ("restart" | "stop" | "start")] => format!("device dev={device} {what}"),
+        [
+            "device",
+            what @ ("restart" | "stop" | "start" | "sleep" | "wake"),
+        ] => {
+            format!("device dev={device} {what}")
+        }
+        ["device", "rebalance", grant @ ("all" | "one" | "none")] => {
+            format!("device dev={device} rebalance grant={grant}")
+        }
         ["wait-config"] => format!("wait-config dev={device}"),
         ["state"] => format!("state dev={device}"),
         ["idle", time] => {

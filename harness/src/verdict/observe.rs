@@ -47,6 +47,7 @@ pub fn observe(events: &[Event], devices: usize) -> Observed {
     let mut seen = Observed::default();
     let mut crashed = false;
     let mut dead = false;
+    let mut removed = false;
     for event in events {
         match &event.what {
             What::Log { line } => match Said::of(line) {
@@ -62,6 +63,9 @@ pub fn observe(events: &[Event], devices: usize) -> Observed {
                     if let Some(slot) = modes.get_mut(usize::from(dev)) {
                         *slot = Some(Interrupts::None);
                     }
+                }
+                Some(Said::Machine(MachineLine::Done(done))) => {
+                    removed = done.reason() == Some("removed");
                 }
                 Some(
                     Said::Machine(MachineLine::Crash(Crash { code, .. })) | Said::Stop { code },
@@ -88,7 +92,8 @@ pub fn observe(events: &[Event], devices: usize) -> Observed {
                 let bad = phase == phase::TIMEOUT || phase == phase::FAILED;
                 if load && bad {
                     seen.io = Some(Io::Failed);
-                    dead = true;
+                    // Of a load whose device was pulled out nothing more can be asked.
+                    dead |= !(removed && phase == phase::FAILED);
                 } else if load && phase == phase::END {
                     seen.io = seen.io.or(Some(Io::Complete));
                 } else if phase == phase::TIMEOUT {

@@ -2,6 +2,7 @@
 
 use crate::driver::mistake::Mistakes;
 use crate::driver::{Settings, Style, args};
+use crate::hal::root_port::Power;
 use crate::nt::dispatch::MOST_DEVICES;
 use crate::nt::pnp::Policy;
 use crate::nt::policy::{Grant, Os};
@@ -19,6 +20,8 @@ pub struct DeviceParams {
     pub policy: Policy,
     /// For the driver.
     pub settings: Settings,
+    /// How its slot is switched off when it is let go.
+    pub eject: Power,
 }
 
 /// The parameters of all devices.
@@ -102,12 +105,7 @@ impl DeviceParams {
                 self.policy.inf.message_number_limit = Some(number(u32::MAX.into())? as u32);
             }
             "grant" => {
-                self.policy.grant = match value {
-                    "all" => Grant::All,
-                    "one" => Grant::One,
-                    "none" => Grant::None,
-                    _ => return Err(wrong()),
-                }
+                self.policy.grant = Grant::parse(value).ok_or_else(wrong)?;
             }
             "style" => {
                 self.settings.style = match value {
@@ -121,6 +119,13 @@ impl DeviceParams {
             }
             "timeout_ms" => self.settings.timeout_ms = number(LONGEST_MS)?,
             "queues" => self.settings.queues = number(MOST_QUEUES)? as u16,
+            "eject" => {
+                self.eject = match value {
+                    "off" => Power::Off,
+                    "lit" => Power::OffLit,
+                    _ => return Err(wrong()),
+                }
+            }
             "depth" => self.settings.depth = number(MOST_DEPTH)? as u16,
             _ => return Err(Error::Key(whole)),
         }

@@ -6,9 +6,11 @@ use crate::driver::virtio::spec;
 use crate::driver::virtio::{BlockDriver, ConsoleDriver, NetDriver, RngDriver, ScsiDriver};
 use crate::driver::{AnyDriver, Outcome, Settings, Workload};
 use crate::hal::pci::Function;
+use crate::hal::root_port::{Power, RootPort};
 use crate::hal::{self, Exit, console, time};
 use crate::nt::dispatch::{self, Counters};
 use crate::nt::pnp::{Device, Failure, Need};
+use crate::nt::policy::Grant;
 use crate::nt::vectors::Vectors;
 use crate::params::Params;
 use crate::println;
@@ -22,6 +24,8 @@ const FIRST_SLOT: u8 = 0x10;
 const SLOTS: u8 = 0x0f;
 /// The processor looks around at least so often, in microseconds.
 const LONGEST_SLEEP: u64 = 1_000_000;
+/// The slots are looked at so often, in microseconds.
+const SLOT_POLL: u64 = 2_000;
 
 /// A command that is not over.
 enum Active {
@@ -39,8 +43,11 @@ enum Active {
     },
 }
 
-struct Shell {
+struct Shell<'a> {
+    params: &'a Params,
     devices: Vec<(usize, Device<AnyDriver>)>,
+    /// The slots in which devices can come and go.
+    slots: Vec<(usize, RootPort)>,
     vectors: Vectors,
     active: Option<Active>,
 }
@@ -48,13 +55,21 @@ struct Shell {
 /// Finds and starts the devices, then obeys until `exit`.
 pub fn run(params: &Params) -> ! {
     let mut shell = Shell {
+        params,
         devices: Vec::new(),
+        slots: Vec::new(),
         vectors: Vectors::default(),
         active: None,
     };
     for n in 0..SLOTS {
         let function = Function::new(0, FIRST_SLOT + n, 0);
-        shell.find(n.into(), function, params);
+        match RootPort::find(function) {
+            Some(port) => {
+                shell.slots.push((n.into(), port));
+                shell.find(n.into(), port.function());
+            }
+            None => shell.find(n.into(), function),
+        }
     }
     for place in 0..shell.devices.len() {
         let _ = shell.start(place);
@@ -103,15 +118,16 @@ fn print_failure(dev: usize, failure: Failure) {
     );
 }
 
-impl Shell {
-    fn find(&mut self, dev: usize, function: Function, params: &Params) {
+impl Shell<'_> {
+    fn find(&mut self, dev: usize, function: Function) {
         let Some(identity) = function.identity() else {
             return;
         };
-        let params = &params.devices[dev];
+        let params = &self.params.devices[dev];
         let found = driver_for(identity, params.settings);
         println!(
-            "MISFIRE: dev {dev} 00:{:02x}.0 {:04x}:{:04x} {}",
+            "MISFIRE: dev {dev} {:02x}:{:02x}.0 {:04x}:{:04x} {}",
+            function.bus(),
             function.slot(),
             identity.0,
             identity.1,
@@ -159,6 +175,9 @@ impl Shell {
                 }
             }
         }
+        for n in 0..self.slots.len() {
+            self.look_at_slot(n);
+        }
         if self.active.is_none() {
             console::read_line(|line| self.obey(line));
         }
@@ -173,8 +192,58 @@ impl Shell {
         }
     }
 
+    /// What came or went, or is asked to go. The slots are polled: their interrupt is not used.
+    fn look_at_slot(&mut self, n: usize) {
+        let (dev, port) = self.slots[n];
+        let events = port.take_events();
+        let Some(place) = self.place(dev) else {
+            if (events.changed || events.up) && events.present {
+                port.power(Power::On);
+                self.find(dev, port.function());
+                if let Some(place) = self.place(dev) {
+                    let _ = self.start(place);
+                }
+            }
+            return;
+        };
+        if !(events.attention || events.changed || events.down) {
+            return;
+        }
+        let device = &mut self.devices[place].1;
+        let how = if device.wdf.function.identity().is_some() {
+            device.stop(&mut self.vectors);
+            "orderly"
+        } else {
+            println!("PNP: device {dev} does not answer any more");
+            device.surprise_remove(&mut self.vectors);
+            "surprise"
+        };
+        self.end_load(place);
+        self.devices.remove(place);
+        port.power(self.params.devices[dev].eject);
+        println!("MISFIRE: dev {dev} removed {how}");
+    }
+
+    /// The answer of a load whose device is removed.
+    fn end_load(&mut self, place: usize) {
+        let (n, device) = &mut self.devices[place];
+        if let Some(Active::Load { dev, reply: text }) = &self.active
+            && dev == n
+            && let Some(outcome) = device.driver.poll(&mut device.wdf)
+        {
+            let fields = format!("{text} {}", outcome.fields);
+            reply("load", Outcome { fields, ..outcome });
+            self.active = None;
+        }
+    }
+
     fn deadline(&self) -> u64 {
-        let soon = time::now() + LONGEST_SLEEP;
+        let longest = if self.slots.is_empty() {
+            LONGEST_SLEEP
+        } else {
+            SLOT_POLL
+        };
+        let soon = time::now() + longest;
         let own = match &self.active {
             Some(Active::WaitConfig { deadline, .. } | Active::Idle { deadline, .. }) => *deadline,
             Some(Active::Load { .. }) | None => u64::MAX,
@@ -228,7 +297,7 @@ impl Shell {
                 self.active = Some(Active::Load { dev, reply });
                 Ok(None)
             }
-            "device" => self.power(place, args.word(1)),
+            "device" => self.power(place, args),
             "state" => {
                 print_counters(dev);
                 let running = device.driver.running(&device.wdf);
@@ -250,17 +319,41 @@ impl Shell {
         }
     }
 
-    fn power(&mut self, place: usize, what: &str) -> Result<Option<String>, &'static str> {
-        if !matches!(what, "start" | "stop" | "restart") {
-            return Err("usage");
+    fn power(&mut self, place: usize, args: &Args) -> Result<Option<String>, &'static str> {
+        let what = args.word(1);
+        let (dev, device) = &mut self.devices[place];
+        let reply = format!("op={what} dev={dev}");
+        match what {
+            "stop" => device.stop(&mut self.vectors),
+            "start" => self.start_stopped(place)?,
+            "restart" => {
+                device.stop(&mut self.vectors);
+                self.start_stopped(place)?;
+            }
+            "rebalance" => {
+                let grant = args.get("grant").and_then(Grant::parse).ok_or("usage")?;
+                device.stop(&mut self.vectors);
+                device.set_grant(grant);
+                self.start_stopped(place)?;
+            }
+            "sleep" => device.sleep(),
+            "wake" => match device.wake(&mut self.vectors) {
+                Ok(()) => {}
+                Err(failure) => {
+                    print_failure(*dev, failure);
+                    return Err("start");
+                }
+            },
+            _ => return Err("usage"),
         }
-        if what != "start" {
-            self.devices[place].1.stop(&mut self.vectors);
+        Ok(Some(reply))
+    }
+
+    fn start_stopped(&mut self, place: usize) -> Result<(), &'static str> {
+        if self.devices[place].1.started {
+            return Ok(());
         }
-        if what != "stop" && !self.devices[place].1.started {
-            self.start(place).map_err(|_| "start")?;
-        }
-        Ok(Some(format!("op={what} dev={}", self.devices[place].0)))
+        self.start(place).map_err(|_| "start")
     }
 
     fn idle(&mut self, args: &Args) -> Result<Option<String>, &'static str> {

@@ -14,6 +14,7 @@ mod rob;
 mod rst;
 mod trace;
 mod win_msi;
+mod win_pnp;
 
 use misfire_device::endpoint::Endpoint;
 use misfire_device::function::BarLayout;
@@ -56,6 +57,7 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
         rob::CASES,
         rob::INTERRUPTS,
         win_msi::CASES,
+        win_pnp::CASES,
     ]
     .into_iter()
     .flatten()

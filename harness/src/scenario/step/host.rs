@@ -10,7 +10,13 @@ use super::super::problem::suggest;
 use super::{Wrong, wrong};
 
 /// Commands that mean something to a device without any fault.
-const COMMANDS: &[&str] = &["cfg.change", "needs-reset"];
+const COMMANDS: &[&str] = &[
+    "cfg.change",
+    "needs-reset",
+    "unplug",
+    "unplug surprise",
+    "replug",
+];
 
 /// The name in `on = "host:<name>"`, with or without a delay, and the device of the fault.
 pub fn waited_for(fault: &FaultFile) -> Option<(u8, &str)> {

@@ -47,6 +47,20 @@ mistakes! {
     IsrEqualityTest = "isr-equality-test"
     /// DEVICE_NEEDS_RESET is not acted upon.
     IgnoresNeedsReset = "ignores-needs-reset"
+    /// After a surprise removal the queues are notified once more.
+    NotifiesAfterRemoval = "notifies-after-removal"
+    /// After a surprise removal the requests in flight are not ended.
+    RemovalKeepsRequests = "removal-keeps-requests"
+    /// After a surprise removal the device is reset, and that is waited for without an end.
+    ResetsAfterRemoval = "resets-after-removal"
+    /// The device is not reset before D3, and taken to be as it was after it.
+    TrustsDeviceAfterD3 = "trusts-device-after-d3"
+    /// The device is reset when its interrupts are off, and not before.
+    ResetAfterInterruptsOff = "reset-after-interrupts-off"
+    /// The messages of the first start are used in every other.
+    KeepsMessages = "keeps-messages"
+    /// A device that was stopped once takes no requests any more.
+    RejectsAfterStop = "rejects-after-stop"
     /// The configuration vector is not read back, the queues' are.
     ConfigVectorUnchecked = "config-vector-unchecked"
     /// Features that others require are not accepted, the others are.

@@ -163,6 +163,9 @@ impl Driver for AnyDriver {
     fn release_hardware(&mut self, device: &mut WdfDevice) {
         either!(self, driver => driver.release_hardware(device))
     }
+    fn surprise_removal(&mut self, device: &mut WdfDevice) {
+        either!(self, driver => driver.surprise_removal(device))
+    }
     fn dpc(&mut self, device: &mut WdfDevice, handle: usize) {
         either!(self, driver => driver.dpc(device, handle))
     }

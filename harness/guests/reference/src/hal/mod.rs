@@ -10,6 +10,7 @@ pub mod idt;
 pub mod mem;
 pub mod mmio;
 pub mod pci;
+pub mod root_port;
 pub mod time;
 
 use core::cell::UnsafeCell;

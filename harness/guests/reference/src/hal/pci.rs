@@ -3,6 +3,7 @@
 use super::cpu;
 use super::mmio::Mmio;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 const ADDRESS: u16 = 0xcf8;
 const DATA: u16 = 0xcfc;
@@ -36,8 +37,12 @@ const MOST_CAPABILITIES: usize = 48;
 pub mod capability {
     /// Message-signaled interrupts.
     pub const MSI: u8 = 0x05;
+    /// Power management.
+    pub const POWER: u8 = 0x01;
     /// Vendor specific: what virtio uses.
     pub const VENDOR: u8 = 0x09;
+    /// PCI Express.
+    pub const EXPRESS: u8 = 0x10;
     /// MSI-X.
     pub const MSIX: u8 = 0x11;
 }
@@ -46,6 +51,12 @@ pub mod capability {
 const WINDOW: u64 = 0xe000_0000;
 /// The window's share for each slot, in bytes.
 const WINDOW_PER_SLOT: u64 = 1 << 20;
+
+/// The memory for what is in a slot of bus 0 or behind it.
+pub fn window(slot: u8) -> Range<u64> {
+    let start = WINDOW + u64::from(slot) * WINDOW_PER_SLOT;
+    start..start + WINDOW_PER_SLOT
+}
 
 /// A PCI function.
 #[derive(Clone, Copy, Debug)]
@@ -65,9 +76,22 @@ impl Function {
         }
     }
 
+    /// Its bus.
+    pub fn bus(self) -> u8 {
+        self.bus
+    }
+
     /// Its slot on the bus.
     pub fn slot(self) -> u8 {
         self.slot
+    }
+
+    /// The slot on bus 0 that leads to it: its own, or that of the root port above it.
+    pub fn root_slot(self) -> u8 {
+        match self.bus {
+            0 => self.slot,
+            bus => super::root_port::slot_of_bus(bus),
+        }
     }
 
     fn select(self, offset: u16) -> u16 {
@@ -175,7 +199,7 @@ impl Function {
 
     /// Gives every empty memory BAR a place, as the firmware would have done.
     pub fn place_bars(self) {
-        let mut next = WINDOW + u64::from(self.slot) * WINDOW_PER_SLOT;
+        let mut next = window(self.root_slot()).start;
         let mut bar = 0;
         while bar < 6 {
             let at = offset::BAR0 + 4 * bar;

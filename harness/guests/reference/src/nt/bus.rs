@@ -12,6 +12,10 @@ const CONTROL: u16 = 2;
 /// descriptor each, and nothing here names an entry beyond an 8-bit vector.
 const UNMASKED: usize = 256;
 
+/// Offset of control and status in the power management capability, and the state in them.
+const POWER_CONTROL: u16 = 4;
+const POWER_STATE: u16 = 3;
+
 /// Bits of MSI-X.
 mod msix {
     pub const TABLE: u16 = 4;
@@ -43,6 +47,7 @@ pub struct Slot {
     function: Function,
     msix: Option<u16>,
     msi: Option<u16>,
+    power: Option<u16>,
 }
 
 impl Slot {
@@ -54,6 +59,7 @@ impl Slot {
             function,
             msix: first(capability::MSIX),
             msi: first(capability::MSI),
+            power: first(capability::POWER),
         }
     }
 
@@ -70,7 +76,7 @@ impl Slot {
             line: self
                 .function
                 .pin()
-                .map(|pin| apic::line_of(self.function.slot(), pin)),
+                .map(|pin| apic::line_of(self.function.root_slot(), pin)),
         }
     }
 
@@ -135,6 +141,22 @@ impl Slot {
             }
             (Assignment::Line(input, vector), ..) => apic::connect_line(*input, *vector),
             _ => {}
+        }
+    }
+
+    /// Puts the function into power state D0 to D3, as far as it can be told to.
+    pub fn set_power(&self, state: u16) {
+        if let Some(at) = self.power {
+            let old = self.function.read16(at + POWER_CONTROL) & !POWER_STATE;
+            self.function
+                .write16(at + POWER_CONTROL, old | state & POWER_STATE);
+        }
+    }
+
+    /// The function is gone: what is left is the line's input, if nobody else uses it.
+    pub fn forget(&self, assignment: &Assignment, last: bool) {
+        if let (Assignment::Line(input, _), true) = (assignment, last) {
+            apic::mask(*input);
         }
     }
 

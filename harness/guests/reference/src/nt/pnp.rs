@@ -56,6 +56,7 @@ pub struct WdfDevice {
     line_only: bool,
     line_wanted: bool,
     failed: Option<NtStatus>,
+    asleep: bool,
 }
 
 /// What a driver supplies.
@@ -93,6 +94,9 @@ pub trait Driver {
 
     /// `EvtDeviceReleaseHardware`.
     fn release_hardware(&mut self, device: &mut WdfDevice);
+
+    /// `EvtDeviceSurpriseRemoval`: the function is gone already. `d0_exit` and `release_hardware` follow.
+    fn surprise_removal(&mut self, _device: &mut WdfDevice) {}
 
     /// `EvtInterruptDpc`.
     fn dpc(&mut self, device: &mut WdfDevice, handle: usize);
@@ -154,6 +158,11 @@ impl WdfDevice {
         self.line_wanted
     }
 
+    /// Whether D0 is left for D3, and not for good: the `TargetState` of `EvtDeviceD0Exit`.
+    pub fn goes_to_sleep(&self) -> bool {
+        self.asleep
+    }
+
     /// `WdfDeviceSetFailed`: the driver gives the device up.
     pub fn set_failed(&mut self, status: NtStatus) {
         self.failed = Some(status);
@@ -208,6 +217,7 @@ impl<D: Driver> Device<D> {
                 line_only: false,
                 line_wanted: false,
                 failed: None,
+                asleep: false,
             },
             driver,
             started: false,
@@ -365,6 +375,51 @@ impl<D: Driver> Device<D> {
             self.power_down();
             self.release(vectors);
         }
+    }
+
+    /// `IRP_MN_SET_POWER` to D3: the resources stay the device's.
+    pub fn sleep(&mut self) {
+        if self.started {
+            self.wdf.asleep = true;
+            self.power_down();
+            self.wdf.slot.set_power(3);
+        }
+    }
+
+    /// `IRP_MN_SET_POWER` to D0. The bus restores configuration space and messages, since a function may
+    /// have lost them.
+    ///
+    /// # Errors
+    /// Why it does not run; everything is released then.
+    pub fn wake(&mut self, vectors: &mut Vectors) -> Result<(), Failure> {
+        if !core::mem::take(&mut self.wdf.asleep) {
+            return Ok(());
+        }
+        self.wdf.slot.set_power(0);
+        self.wdf.slot.start(&self.wdf.assignment);
+        self.power_up().inspect_err(|_| self.release(vectors))
+    }
+
+    /// What the next start is granted: a rebalance stops a device and starts it with other resources.
+    pub fn set_grant(&mut self, grant: Grant) {
+        self.wdf.policy.grant = grant;
+    }
+
+    /// `IRP_MN_SURPRISE_REMOVAL`: the bus has found the function gone. The driver learns of it, is taken
+    /// out of D0 and gives its resources back; nothing of the bus touches the function any more.
+    pub fn surprise_remove(&mut self, vectors: &mut Vectors) {
+        self.driver.surprise_removal(&mut self.wdf);
+        if !core::mem::take(&mut self.started) {
+            return;
+        }
+        self.driver.d0_exit(&mut self.wdf);
+        let mut last = false;
+        let index = self.wdf.index;
+        self.wdf
+            .objects
+            .disconnect(|handle, info| last |= dispatch::disconnect(index, handle, info));
+        self.wdf.slot.forget(&self.wdf.assignment, last);
+        self.release(vectors);
     }
 
     /// Runs the DPCs that wait, then the driver's work.

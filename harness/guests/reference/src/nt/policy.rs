@@ -51,6 +51,18 @@ pub enum Grant {
     None,
 }
 
+impl Grant {
+    /// Reads `all`, `one` or `none`.
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "all" => Self::All,
+            "one" => Self::One,
+            "none" => Self::None,
+            _ => return None,
+        })
+    }
+}
+
 /// What the INF says under `Interrupt Management\MessageSignaledInterruptProperties`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inf {

@@ -27,6 +27,7 @@ statuses! {
     SUCCESS                           = 0x0000_0000
     UNSUCCESSFUL                      = 0xc000_0001
     INVALID_PARAMETER                 = 0xc000_000d
+    NO_SUCH_DEVICE                    = 0xc000_000e
     INSUFFICIENT_RESOURCES            = 0xc000_009a
     DEVICE_POWER_FAILURE              = 0xc000_009e
     DEVICE_NOT_READY                  = 0xc000_00a3

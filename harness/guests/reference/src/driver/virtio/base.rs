@@ -23,6 +23,8 @@ pub struct Base {
     /// The messages that were granted and have an object, by number.
     pub messages: Vec<Info>,
     pub plan: Plan,
+    /// How often the device was started.
+    pub starts: u32,
     /// Vectors have been written since the device was added.
     pub programmed: bool,
     pub status: u8,
@@ -67,6 +69,7 @@ impl Base {
             transport: None,
             messages: Vec::new(),
             plan: Plan::IsrStatus,
+            starts: 0,
             programmed: false,
             status: 0,
             features: 0,

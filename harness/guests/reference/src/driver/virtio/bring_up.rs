@@ -23,6 +23,8 @@ const TRANSPORT_FEATURES: u64 =
 const MOST_STARTS: u32 = 3;
 /// After so many resets without a request finished in between, the device is given up.
 const MOST_RESETS: u32 = 8;
+/// Longer than any run, in microseconds.
+const FOR_EVER_US: u64 = 1 << 40;
 
 impl<F: Function> Virtio<F> {
     /// Reset to FEATURES_OK, and what the features allow to be read.
@@ -95,8 +97,17 @@ impl Base {
             return Ok(());
         }
         let limit = self.settings.timeout_ms;
-        if time::poll(limit * 1000, || transport.status() == 0) {
+        let mut status = 0;
+        let mut over = || {
+            status = transport.status();
+            status == 0 || status == status::NOBODY
+        };
+        if time::poll(limit * 1000, &mut over) && status == 0 {
             return Ok(());
+        }
+        if status == status::NOBODY {
+            dbg_print!("VIRTIO: the device does not answer");
+            return Err(NtStatus::NO_SUCH_DEVICE);
         }
         dbg_print!("VIRTIO: reset not finished after {limit} ms");
         transport.set_failed();
@@ -263,6 +274,37 @@ impl Base {
             self.status = 0;
         }
         self.live = false;
+    }
+
+    /// The device is gone: its requests end without it, and nothing is asked of it any more.
+    pub(super) fn forget_device(&mut self) {
+        self.live = false;
+        self.isr.read_from(None);
+        if self.makes(Mistake::NotifiesAfterRemoval) {
+            self.active().iter().for_each(Queue::notify);
+        }
+        if self.makes(Mistake::ResetsAfterRemoval)
+            && let Some(transport) = self.transport
+        {
+            transport.set_status(0);
+            time::poll(FOR_EVER_US, || transport.status() == 0);
+        }
+        self.status = 0;
+        if self.makes(Mistake::RemovalKeepsRequests) {
+            self.load = None;
+            return;
+        }
+        let in_flight: usize = self.active().iter().map(Queue::in_flight).sum();
+        dbg_print!("VIRTIO: removed with {in_flight} requests in flight");
+        for queue in self.active() {
+            queue
+                .slots
+                .iter_mut()
+                .for_each(|slot| slot.state = State::Free);
+        }
+        if let Some(load) = &mut self.load {
+            load.reason = Some("removed");
+        }
     }
 
     /// Stops the device: reset, and wait for it.

@@ -23,6 +23,7 @@ mod vectors;
 mod watch;
 
 use super::args::Args;
+use super::mistake::Mistake;
 use super::{Outcome, Running, Settings, Style, Workload};
 use crate::nt::dispatch;
 use crate::nt::interrupt::Config;
@@ -42,6 +43,7 @@ use function::Function;
 use net::Net;
 use rng::Rng;
 use scsi::Scsi;
+use spec::status;
 use transport::Transport;
 use vectors::Plan;
 
@@ -96,27 +98,47 @@ impl<F: Function> Driver for Virtio<F> {
             dbg_print!("VIRTIO: no usable capabilities");
             return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
         }
+        self.base.starts += 1;
         self.base.take_interrupts(device)?;
         self.negotiate().inspect_err(|_| self.base.give_up())
     }
 
     fn d0_entry(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {
+        if self.base.status & status::DRIVER_OK != 0 {
+            // It was not reset on the way out of D0.
+            self.base.live = true;
+            return Ok(());
+        }
+        if self.base.status == 0 {
+            // Out of D3: what was negotiated before is void.
+            self.negotiate().inspect_err(|_| self.base.give_up())?;
+        }
         self.base.configure(device)
     }
 
     fn interrupts_enabled(&mut self, _device: &mut WdfDevice) -> Result<(), NtStatus> {
-        self.go_live();
+        if !self.base.live {
+            self.go_live();
+        }
         Ok(())
     }
 
-    fn d0_exit(&mut self, _device: &mut WdfDevice) {
+    fn d0_exit(&mut self, device: &mut WdfDevice) {
+        let trusts = device.goes_to_sleep() && self.base.makes(Mistake::TrustsDeviceAfterD3);
+        if trusts || self.base.makes(Mistake::ResetAfterInterruptsOff) {
+            self.base.live = false;
+            return;
+        }
         self.base.quiesce();
     }
 
     fn release_hardware(&mut self, _device: &mut WdfDevice) {
         self.base.quiesce();
         self.base.isr.read_from(None);
-        self.base.messages.clear();
+    }
+
+    fn surprise_removal(&mut self, _device: &mut WdfDevice) {
+        self.base.forget_device();
     }
 
     fn dpc(&mut self, device: &mut WdfDevice, handle: usize) {
@@ -155,7 +177,8 @@ impl<F: Function> Workload for Virtio<F> {
     }
 
     fn begin(&mut self, _device: &mut WdfDevice, args: &Args) -> Result<(), &'static str> {
-        if !self.base.live {
+        let rejects = self.base.starts > 1 && self.base.makes(Mistake::RejectsAfterStop);
+        if !self.base.live || rejects {
             return Err("stopped");
         }
         self.base.load = Some(base::Tally::default());
@@ -168,7 +191,7 @@ impl<F: Function> Workload for Virtio<F> {
         let Self { base, function } = self;
         let mut tally = base.load.take()?;
         if !base.live {
-            tally.reason = Some("device");
+            tally.reason.get_or_insert("device");
         }
         let over = function.go_on(base, &mut tally);
         if tally.reason.is_none() && !over {

@@ -33,6 +33,9 @@ impl Base {
             dbg_print!("VIRTIO: no interrupt was assigned");
             return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
         }
+        if self.starts > 1 && self.makes(Mistake::KeepsMessages) {
+            return Ok(());
+        }
         self.messages = infos;
         self.messages.retain(|info| info.message_signaled);
         Ok(())

@@ -60,6 +60,8 @@ pub mod status {
     pub const FEATURES_OK: u8 = 8;
     pub const NEEDS_RESET: u8 = 64;
     pub const FAILED: u8 = 128;
+    /// What is read where no device answers.
+    pub const NOBODY: u8 = 0xff;
 }
 
 /// Bits of the ISR status (4.1.4.5).
