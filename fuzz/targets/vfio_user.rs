@@ -1,0 +1,215 @@
+//! Our vfio-user server, whatever a VMM sends.
+#![no_main]
+
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use misfire_device::port::{Journal, Served, serve_on};
+use misfire_device::shape::{Kind, Shape};
+use misfire_fuzz::wire::{Sent, hear_out, send};
+
+/// A message of a VMM.
+#[derive(Debug, Arbitrary)]
+enum Message {
+    /// A command with any payload; `size` is what its header says, if that is not the truth.
+    Any {
+        command: u8,
+        flags: u8,
+        size: Option<u32>,
+        payload: Vec<u8>,
+        sent: Vec<Sent>,
+    },
+    /// Memory comes.
+    Map {
+        flags: u8,
+        offset: u16,
+        address: u32,
+        size: u32,
+        shared: bool,
+    },
+    /// Memory goes.
+    Unmap { flags: u8, address: u32, size: u32 },
+    /// A register is read.
+    Read { region: u8, offset: u16, count: u8 },
+    /// A register is written.
+    Write {
+        region: u8,
+        offset: u16,
+        bytes: Vec<u8>,
+    },
+    /// Interrupts are wired.
+    Irqs {
+        flags: u8,
+        index: u8,
+        start: u16,
+        count: u8,
+        sent: u8,
+    },
+    /// What a region is.
+    Info {
+        command: u8,
+        argsz: u16,
+        flags: u8,
+        index: u8,
+    },
+    /// The device is reset.
+    Reset,
+    /// Bytes that are no message.
+    Noise(Vec<u8>),
+}
+
+fn message(id: u16, command: u16, flags: u32, size: Option<u32>, payload: &[u8]) -> Vec<u8> {
+    let size = size.unwrap_or(16 + payload.len() as u32);
+    let mut bytes = id.to_le_bytes().to_vec();
+    bytes.extend(command.to_le_bytes());
+    for value in [size, flags, 0] {
+        bytes.extend(value.to_le_bytes());
+    }
+    bytes.extend(payload);
+    bytes
+}
+
+fn words(values: &[u64]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+impl Message {
+    fn bytes(&self, id: u16) -> (Vec<u8>, Vec<Sent>) {
+        let plain = |command, payload: &[u8]| message(id, command, 0, None, payload);
+        match self {
+            Self::Any {
+                command,
+                flags,
+                size,
+                payload,
+                sent,
+            } => {
+                let bytes = message(
+                    id,
+                    u16::from(command % 20),
+                    u32::from(*flags),
+                    *size,
+                    payload,
+                );
+                (bytes, sent.clone())
+            }
+            Self::Map {
+                flags,
+                offset,
+                address,
+                size,
+                shared,
+            } => {
+                let first = 32 | u64::from(flags % 8) << 32;
+                let payload = [
+                    first,
+                    u64::from(*offset),
+                    u64::from(*address),
+                    u64::from(*size),
+                ];
+                (
+                    plain(2, &words(&payload)),
+                    vec![Sent::Memory; usize::from(*shared)],
+                )
+            }
+            Self::Unmap {
+                flags,
+                address,
+                size,
+            } => {
+                let first = 24 | u64::from(flags % 4) << 32;
+                (
+                    plain(3, &words(&[first, u64::from(*address), u64::from(*size)])),
+                    Vec::new(),
+                )
+            }
+            Self::Read {
+                region,
+                offset,
+                count,
+            } => {
+                let last = u64::from(region % 10) | u64::from(*count) << 32;
+                (plain(9, &words(&[u64::from(*offset), last])), Vec::new())
+            }
+            Self::Write {
+                region,
+                offset,
+                bytes,
+            } => {
+                let last = u64::from(region % 10) | (bytes.len() as u64) << 32;
+                let mut payload = words(&[u64::from(*offset), last]);
+                payload.extend(bytes);
+                (plain(10, &payload), Vec::new())
+            }
+            Self::Irqs {
+                flags,
+                index,
+                start,
+                count,
+                sent,
+            } => {
+                let mut payload = Vec::new();
+                let values = [
+                    20,
+                    u32::from(*flags),
+                    u32::from(index % 6),
+                    u32::from(*start),
+                    u32::from(*count),
+                ];
+                values.iter().for_each(|v| payload.extend(v.to_le_bytes()));
+                (plain(8, &payload), vec![Sent::Event; usize::from(sent % 8)])
+            }
+            Self::Info {
+                command,
+                argsz,
+                flags,
+                index,
+            } => {
+                let command = [4, 5, 6, 7][usize::from(command % 4)];
+                let first = u64::from(*argsz) | u64::from(*flags) << 32;
+                (
+                    plain(command, &words(&[first, u64::from(*index), 0, 0])),
+                    Vec::new(),
+                )
+            }
+            Self::Reset => (plain(13, &[]), Vec::new()),
+            Self::Noise(bytes) => (bytes.clone(), Vec::new()),
+        }
+    }
+}
+
+fn socket() -> &'static PathBuf {
+    static SERVED: OnceLock<(tempfile::TempDir, Served, PathBuf)> = OnceLock::new();
+    let (_, _, socket) = SERVED.get_or_init(|| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let socket = dir.path().join("function");
+        let shape = Shape {
+            queues: 2,
+            msi: 4,
+            ..Shape::new(Kind::Block)
+        };
+        let journal = Journal::new(Box::new(|_| ()));
+        let served = serve_on(0, &shape, Vec::new(), 0, &socket, journal).expect("a device");
+        (dir, served, socket)
+    });
+    socket
+}
+
+fuzz_target!(|case: (bool, Vec<Message>)| {
+    let stream = UnixStream::connect(socket()).expect("it listens");
+    let (greets, messages) = case;
+    if greets {
+        let version = b"\0\0\x01\0{\"capabilities\":{\"max_msg_fds\":8}}\0";
+        send(&stream, &message(0, 1, 0, None, version), &[]);
+    }
+    for (id, one) in messages.iter().enumerate() {
+        let (bytes, sent) = one.bytes(id as u16 + 1);
+        if !send(&stream, &bytes, &sent) {
+            break;
+        }
+    }
+    hear_out(stream);
+});
