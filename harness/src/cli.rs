@@ -2,6 +2,7 @@
 
 mod facts;
 mod inf;
+mod kd;
 mod lists;
 mod proof;
 mod replay;
@@ -67,6 +68,9 @@ enum Command {
     },
     /// Reads a driver's INF: would it take the device, and with how many messages? Nothing is started.
     Inf(inf::InfArgs),
+    /// Listens to a Windows kernel as its debugger: prints what drivers print, what is loaded, and
+    /// crashes. Nobody has to sit there.
+    Kd(kd::KdArgs),
     /// Says what this machine can and can't do.
     Doctor,
     /// Prints the JSON schema of a scenario file.
@@ -262,6 +266,7 @@ impl Command {
             Self::Explain { id } => facts::explain(&id)?,
             Self::Replay { trace, format } => replay::replay(&trace, format)?,
             Self::Inf(args) => inf::inf(&args)?,
+            Self::Kd(args) => kd::kd(&args)?,
             Self::Schema => facts::schema(),
             Self::Device { command } => device(&command)?,
         }

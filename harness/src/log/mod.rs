@@ -1,5 +1,7 @@
-//! What a guest prints: bytes made into lines, and lines made into values.
+//! What a guest prints: bytes made into lines, and lines made into values; and what its kernel tells a
+//! debugger.
 
+pub mod kd;
 mod lines;
 mod machine_line;
 mod said;
