@@ -472,3 +472,28 @@ fn an_inf_is_held_against_the_device_of_a_scenario() {
         "{err}"
     );
 }
+
+#[test]
+fn a_kernel_is_listened_to_until_it_is_gone() {
+    use std::io::{Read as _, Write as _};
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("kd.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let kernel = std::thread::spawn(move || {
+        let (mut line, _) = listener.accept().unwrap();
+        // The first frame after power-on: "hello" and a line end.
+        let mut frame = b"0000\x03\0\x16\0\0\x08\x80\x80\x8c\x02\0\0\x30\x32\0\0\x06\0\0\0\x06\0\0\0\0\0\0\0hello\n".to_vec();
+        frame.push(0xaa);
+        line.write_all(&frame).unwrap();
+        let mut answer = [0; 16];
+        line.read_exact(&mut answer).unwrap();
+        answer
+    });
+    let (out, err, status) = run(dir.path(), &["kd", "kd.sock"]);
+    assert_eq!((out.as_str(), status), ("kd: booted\nhello\n", 0), "{err}");
+    let acknowledged = b"iiii\x04\0\0\0\0\0\x80\x80\0\0\0\0";
+    assert_eq!(&kernel.join().unwrap(), acknowledged);
+    let (_, err, status) = run(dir.path(), &["kd", "nowhere.sock"]);
+    assert_eq!(status, 3);
+    assert!(err.contains("nowhere.sock"), "{err}");
+}
