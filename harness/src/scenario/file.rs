@@ -88,7 +88,8 @@ pub struct GuestFile {
 pub struct StepFile {
     /// Wait until `ready`, `started`, `live`, a trigger or a predicate.
     pub wait: Option<String>,
-    /// Let the guest use the device: `read`, `write`, `verify`, `flush`, `discard`, `mixed`, `port`.
+    /// Let the guest use the device: `read`, `write`, `verify`, `flush`, `discard`, `mixed`,
+    /// `frames`, `control`, `echo`, `entropy`, `port`.
     pub load: Option<String>,
     /// A command of the host: `cfg.change`, `needs-reset`, or a name that a fault waits for.
     pub host: Option<String>,
@@ -98,13 +99,21 @@ pub struct StepFile {
     pub device: Option<u8>,
     /// load: number of requests.
     pub blocks: Option<u32>,
-    /// load: bytes of one request, a multiple of 512.
+    /// load: bytes of one request: of a disk a multiple of 512, of a frame, a line, or entropy.
     pub size: Option<u32>,
     /// load: first sector.
     pub lba: Option<u64>,
-    /// load: `"all"`, or the number of the one queue to use, from 0.
+    /// load: `"all"`, or the number of the one queue, or pair of queues, to use, from 0.
     #[schemars(schema_with = "schema::word_or_number")]
     pub queues: Option<toml::Value>,
+    /// load = "frames": frames to send, each of which has to come back.
+    pub frames: Option<u32>,
+    /// load = "control": commands to send.
+    pub commands: Option<u32>,
+    /// load = "echo": lines to write, each of which has to come back.
+    pub lines: Option<u32>,
+    /// load = "entropy": bytes to get.
+    pub bytes: Option<u32>,
     /// load = "port": events for each port.
     pub events: Option<u32>,
     /// load = "port": `"all"`, `"both"`, or one port.

@@ -22,4 +22,4 @@ pub use guest::{GuestParameters, MISTAKES, Mistake, Parameters};
 pub use library::{Library, Partition, PartitionError, find_root};
 pub use misfire_device::file::{DeviceUnderTest, Problem, Problems, nearest};
 pub use schema::schema;
-pub use step::{Action, Load, Plug, Ports, Step, Wait, parse_duration};
+pub use step::{Action, Counted, Load, Plug, Ports, Step, Wait, parse_duration};

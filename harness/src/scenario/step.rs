@@ -1,5 +1,6 @@
 //! The steps of a scenario.
 
+mod counted;
 mod host;
 mod load;
 mod plug;
@@ -12,6 +13,7 @@ use misfire_device::trace::Host;
 
 use super::file::StepFile;
 use super::problem::{nearest, one_of, suggest};
+pub use counted::Counted;
 use host::host;
 pub(super) use host::waited_for;
 use load::load;
@@ -197,6 +199,10 @@ fn keys(file: &StepFile, verb: &'static str, allowed: &[&str]) -> Result<(), Wro
         ("size", file.size.is_some()),
         ("lba", file.lba.is_some()),
         ("queues", file.queues.is_some()),
+        ("frames", file.frames.is_some()),
+        ("commands", file.commands.is_some()),
+        ("lines", file.lines.is_some()),
+        ("bytes", file.bytes.is_some()),
         ("events", file.events.is_some()),
         ("ports", file.ports.is_some()),
         ("args", !file.args.is_empty()),

@@ -4,6 +4,7 @@ use misfire_device::shape::{Kind, Shape};
 
 use super::super::file::StepFile;
 use super::super::problem::suggest;
+use super::counted::{self, Counted};
 use super::{Wrong, keys, wrong};
 
 /// What the guest does with a device.
@@ -22,6 +23,8 @@ pub enum Load {
         /// The one queue that is used; `None`: all of them in turn.
         queue: Option<u16>,
     },
+    /// Frames, commands, lines or entropy.
+    Counted(Counted),
     /// Events of a port-card.
     Port {
         /// Events of each port.
@@ -68,8 +71,12 @@ pub(super) fn load(kind: &str, file: &StepFile) -> Result<Load, Wrong> {
             events => Ok(Load::Port { events, ports }),
         };
     }
+    if let Some(load) = counted::counted(kind, file) {
+        return load.map(Load::Counted);
+    }
     let Some(kind) = BLOCK_LOADS.iter().copied().find(|k| *k == kind) else {
-        let known = BLOCK_LOADS.iter().copied().chain(["port"]);
+        let known = BLOCK_LOADS.iter().copied().chain(counted::names());
+        let known = known.chain(["port"]);
         return Err((
             "load",
             format!("unknown load `{kind}`"),
@@ -109,20 +116,29 @@ pub(super) fn load(kind: &str, file: &StepFile) -> Result<Load, Wrong> {
     }
 }
 
+/// Queues that take a disk's requests: all but a SCSI host's control and event queue.
+fn request_queues(kind: Kind, shape: &Shape) -> u16 {
+    match kind {
+        Kind::Scsi => shape.queues.saturating_sub(2),
+        _ => shape.queues,
+    }
+}
+
 impl Load {
     /// Refuses what a device of this shape can't be used for.
     pub(super) fn check(&self, device: u8, shape: &Shape) -> Result<(), Wrong> {
         match (self, shape.kind) {
+            (Self::Counted(load), _) => load.check(device, shape),
             (
                 Self::Block {
                     queue: Some(queue), ..
                 },
-                Kind::Block,
-            ) if *queue >= shape.queues => wrong(
+                kind @ (Kind::Block | Kind::Scsi),
+            ) if *queue >= request_queues(kind, shape) => wrong(
                 "queues",
                 format!(
                     "queues = {queue}: device {device} has {}, counted from 0",
-                    shape.queues
+                    request_queues(kind, shape)
                 ),
             ),
             (Self::Block { kind, .. }, other) if !other.has_disk() => wrong(
@@ -199,6 +215,7 @@ impl Load {
                 }
                 line
             }
+            Self::Counted(load) => load.command(device),
             Self::Port { events, ports } => {
                 let ports = match ports {
                     Ports::All => "all".into(),
