@@ -193,6 +193,146 @@ pub const MISTAKES: &[Mistake] = &[
         "leaves a device that needs a reset during start as it is",
         "VIO-NR-004",
     ),
+    mistake(
+        "driver-without-acknowledge",
+        "sets DRIVER, and ACKNOWLEDGE never",
+        "VIO-INIT-002",
+    ),
+    mistake(
+        "features-before-driver",
+        "accepts features before it sets DRIVER",
+        "VIO-INIT-003",
+    ),
+    mistake(
+        "queues-before-features-ok",
+        "writes a queue's addresses before FEATURES_OK",
+        "VIO-INIT-004",
+    ),
+    mistake(
+        "late-features",
+        "accepts features after FEATURES_OK",
+        "VIO-INIT-007",
+    ),
+    mistake(
+        "early-config-write",
+        "writes device configuration before FEATURES_OK",
+        "VIO-INIT-008",
+    ),
+    mistake(
+        "late-enable",
+        "enables its last queue after DRIVER_OK",
+        "VIO-INIT-009",
+    ),
+    mistake(
+        "clears-status-bit",
+        "writes DRIVER_OK without ACKNOWLEDGE, which was set",
+        "VIO-INIT-010",
+    ),
+    mistake(
+        "retries-without-reset",
+        "tries other features after FAILED, without a reset",
+        "VIO-INIT-011",
+    ),
+    mistake(
+        "fails-silently",
+        "does not set FAILED when it can't initialise the device",
+        "VIO-INIT-012",
+    ),
+    mistake(
+        "leaves-device-live",
+        "does not reset the device when it lets go of it",
+        "VIO-RST-004",
+    ),
+    mistake(
+        "no-set-up-after-reset",
+        "does not enable its queues again after a reset",
+        "VIO-RST-006",
+    ),
+    mistake(
+        "wide-queue-address",
+        "writes a queue's address with 64 bits at once",
+        "VIO-ACC-001",
+    ),
+    mistake(
+        "writes-capability",
+        "writes into a virtio capability",
+        "VIO-ACC-003",
+    ),
+    mistake(
+        "disables-queues",
+        "takes its queues down by writing 0 to queue_enable",
+        "VIO-ACC-005",
+    ),
+    mistake(
+        "odd-queue-size",
+        "writes a queue_size that is no power of two",
+        "VIO-ACC-006",
+    ),
+    mistake(
+        "enables-missing-queue",
+        "enables a queue beyond num_queues",
+        "VIO-ACC-007",
+    ),
+    mistake(
+        "access-outside-structures",
+        "reads a BAR where no structure is",
+        "VIO-ACC-009",
+    ),
+    mistake(
+        "address-after-enable",
+        "writes a queue's address after enabling the queue",
+        "VIO-Q-001",
+    ),
+    mistake(
+        "misaligned-ring",
+        "puts the used ring at an address that is no multiple of 4",
+        "VIO-Q-002",
+    ),
+    mistake(
+        "overlapping-rings",
+        "puts the used ring where the available ring is",
+        "VIO-Q-004",
+    ),
+    mistake(
+        "notifies-at-wrong-place",
+        "notifies queue 1 at the place of queue 0",
+        "VIO-Q-005",
+    ),
+    mistake(
+        "shares-queue-memory",
+        "gives every queue the memory of queue 0",
+        "VIO-Q-006",
+    ),
+    mistake(
+        "notifies-with-four-bytes",
+        "notifies with 32 bits without NOTIFICATION_DATA",
+        "VIO-NTF-002",
+    ),
+    mistake(
+        "notifies-with-wrong-value",
+        "notifies a queue with a value that is not its index",
+        "VIO-NTF-003",
+    ),
+    mistake(
+        "notifies-beyond-queues",
+        "notifies where no queue has its place",
+        "VIO-NTF-004",
+    ),
+    mistake(
+        "forgets-notification",
+        "does not notify the device of every fourth request",
+        "VIO-NTF-006",
+    ),
+    mistake(
+        "notifies-unused-queue",
+        "notifies a queue that it never enabled",
+        "VIO-NTF-007",
+    ),
+    mistake(
+        "notifies-after-reset",
+        "notifies its queues after a reset",
+        "VIO-NTF-008",
+    ),
 ];
 
 /// What the reference guest's kernel takes: queues, requests in flight, a time limit in milliseconds.

@@ -101,6 +101,64 @@ mistakes! {
     LockInIsr = "lock-in-isr"
     /// Registers of the configuration that are read-only are written.
     ConfigWritten = "config-written"
+    /// DRIVER is set, ACKNOWLEDGE never.
+    DriverWithoutAcknowledge = "driver-without-acknowledge"
+    /// Features are agreed on before DRIVER is set.
+    FeaturesBeforeDriver = "features-before-driver"
+    /// A queue is set up before FEATURES_OK.
+    QueuesBeforeFeaturesOk = "queues-before-features-ok"
+    /// Features are accepted after FEATURES_OK.
+    LateFeatures = "late-features"
+    /// Device configuration is written before FEATURES_OK.
+    EarlyConfigWrite = "early-config-write"
+    /// The last queue is enabled after DRIVER_OK.
+    LateEnable = "late-enable"
+    /// DRIVER_OK is written without ACKNOWLEDGE.
+    ClearsStatusBit = "clears-status-bit"
+    /// After FAILED other features are tried, with no reset.
+    RetriesWithoutReset = "retries-without-reset"
+    /// FAILED is not set when initialisation fails.
+    FailsSilently = "fails-silently"
+    /// The device is not reset when the driver lets go of it.
+    LeavesDeviceLive = "leaves-device-live"
+    /// After a reset queues are not enabled again.
+    NoSetUpAfterReset = "no-set-up-after-reset"
+    /// An address is written with 64 bits at once.
+    WideQueueAddress = "wide-queue-address"
+    /// num_queues is written.
+    WritesReadOnlyField = "writes-read-only-field"
+    /// A virtio capability is written.
+    WritesCapability = "writes-capability"
+    /// Queues are disabled by writing 0 to queue_enable.
+    DisablesQueues = "disables-queues"
+    /// queue_size is written with three quarters of a power of two.
+    OddQueueSize = "odd-queue-size"
+    /// A queue beyond num_queues is enabled.
+    EnablesMissingQueue = "enables-missing-queue"
+    /// The BAR is read behind the common configuration.
+    AccessOutsideStructures = "access-outside-structures"
+    /// A queue's address is written after the queue was enabled.
+    AddressAfterEnable = "address-after-enable"
+    /// The used ring is two bytes off, until the device asks for a reset.
+    MisalignedRing = "misaligned-ring"
+    /// The used ring is where the available ring is.
+    OverlappingRings = "overlapping-rings"
+    /// Every queue is given the memory of queue 0.
+    SharesQueueMemory = "shares-queue-memory"
+    /// Queue 0 is notified with 32 bits.
+    NotifiesWithFourBytes = "notifies-with-four-bytes"
+    /// Queue 0 is notified with a value that names no queue.
+    NotifiesWithWrongValue = "notifies-with-wrong-value"
+    /// Queue 1 is notified where queue 0 has its place.
+    NotifiesAtWrongPlace = "notifies-at-wrong-place"
+    /// A place behind that of the last queue is notified.
+    NotifiesBeyondQueues = "notifies-beyond-queues"
+    /// A queue that the driver does not use is notified.
+    NotifiesUnusedQueue = "notifies-unused-queue"
+    /// Queues are notified after a reset.
+    NotifiesAfterReset = "notifies-after-reset"
+    /// Every fourth request is not told to the device.
+    ForgetsNotification = "forgets-notification"
 }
 
 /// The word of a set, and the bit in it.

@@ -43,6 +43,8 @@ pub struct Base {
     pub change: Option<String>,
     pub changes: u32,
     pub resets: u32,
+    /// Resets without a load since the device was started.
+    pub in_vain: u32,
     pub lost: u32,
     /// The load that runs.
     pub load: Option<Tally>,
@@ -82,6 +84,7 @@ impl Base {
             change: None,
             changes: 0,
             resets: 0,
+            in_vain: 0,
             lost: 0,
             load: None,
         }

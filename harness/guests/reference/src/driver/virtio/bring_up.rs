@@ -4,6 +4,7 @@ use super::Virtio;
 use super::base::Base;
 use super::function::{Function, Wanted};
 use super::queue::{Features, Queue, State};
+use super::slip::{self, Moment, Scene};
 use super::spec::{feature, status};
 use super::transport::Transport;
 use super::vectors::{Mapper, Plan, plans};
@@ -39,6 +40,7 @@ impl<F: Function> Virtio<F> {
                 return Err(status);
             }
         }
+        self.base.slip(Moment::Agreed);
         let wanted = self.function.set_up(&mut self.base)?;
         if wanted.is_empty() {
             dbg_print!("VIRTIO: the device has no queue");
@@ -60,14 +62,14 @@ impl<F: Function> Virtio<F> {
     /// Resets the device and begins anew, with everything.
     pub(super) fn recover(&mut self, device: &mut WdfDevice) {
         self.base.resets += 1;
-        if let Some(load) = &mut self.base.load {
-            load.resets += 1;
-            if load.resets > MOST_RESETS {
-                dbg_print!("VIRTIO: no progress after {MOST_RESETS} resets");
-                self.base.give_up();
-                device.set_failed(NtStatus::IO_DEVICE_ERROR);
-                return;
-            }
+        let load = self.base.load.as_mut().map(|load| &mut load.resets);
+        let in_vain = load.unwrap_or(&mut self.base.in_vain);
+        *in_vain += 1;
+        if *in_vain > MOST_RESETS {
+            dbg_print!("VIRTIO: no progress after {MOST_RESETS} resets");
+            self.base.give_up();
+            device.set_failed(NtStatus::IO_DEVICE_ERROR);
+            return;
         }
         let again = self
             .negotiate()
@@ -84,13 +86,24 @@ impl<F: Function> Virtio<F> {
 impl Base {
     fn add_status(&mut self, transport: &Transport, bits: u8) {
         self.status |= bits;
-        transport.set_status(self.status);
+        transport.set_status(slip::status(self.settings.mistakes, self.status));
+    }
+
+    /// A mistaken driver does something here that it should not.
+    fn slip(&self, moment: Moment) {
+        if let Some(transport) = self.transport {
+            let used = self.used().min(self.queues.len());
+            let queues = &self.queues[..used];
+            Scene { transport, queues }.slip(self.settings.mistakes, moment);
+        }
     }
 
     /// Resets the device and waits until it says so.
     fn reset(&mut self) -> Result<(), NtStatus> {
         let transport = self.registers()?;
-        self.live = false;
+        if core::mem::take(&mut self.live) {
+            self.slip(Moment::Leaving);
+        }
         self.status = 0;
         transport.set_status(0);
         if self.makes(Mistake::NoResetWait) {
@@ -103,6 +116,7 @@ impl Base {
             status == 0 || status == status::NOBODY
         };
         if time::poll(limit * 1000, &mut over) && status == 0 {
+            self.slip(Moment::Left);
             return Ok(());
         }
         if status == status::NOBODY {
@@ -118,21 +132,17 @@ impl Base {
     fn negotiate(&mut self, features: u64, requires: &[(u64, u64)]) -> Result<(), NtStatus> {
         self.reset()?;
         let transport = self.registers()?;
-        self.add_status(&transport, status::ACKNOWLEDGE);
-        self.add_status(&transport, status::DRIVER);
-        self.features = transport.offered() & features;
-        for &(feature, required) in requires {
-            if self.makes(Mistake::FeatureWithoutPrerequisite) {
-                self.features &= !required;
-            } else if !self.has(required) {
-                self.features &= !feature;
-            }
+        if !self.makes(Mistake::DriverWithoutAcknowledge) {
+            self.add_status(&transport, status::ACKNOWLEDGE);
         }
-        if !self.has(feature::VERSION_1) {
-            dbg_print!("VIRTIO: VERSION_1 is not offered");
-            return Err(NtStatus::DEVICE_FEATURE_NOT_SUPPORTED);
+        if self.makes(Mistake::FeaturesBeforeDriver) {
+            self.agree(&transport, features, requires)?;
+            self.add_status(&transport, status::DRIVER);
+        } else {
+            self.add_status(&transport, status::DRIVER);
+            self.agree(&transport, features, requires)?;
         }
-        transport.accept(self.features);
+        self.slip(Moment::Agreeing);
         self.add_status(&transport, status::FEATURES_OK);
         if self.makes(Mistake::NoFeaturesOkCheck) {
             return Ok(());
@@ -151,6 +161,29 @@ impl Base {
         Ok(())
     }
 
+    /// Accepts what the driver wants of what is offered.
+    fn agree(
+        &mut self,
+        transport: &Transport,
+        features: u64,
+        requires: &[(u64, u64)],
+    ) -> Result<(), NtStatus> {
+        self.features = transport.offered() & features;
+        for &(feature, required) in requires {
+            if self.makes(Mistake::FeatureWithoutPrerequisite) {
+                self.features &= !required;
+            } else if !self.has(required) {
+                self.features &= !feature;
+            }
+        }
+        if !self.has(feature::VERSION_1) {
+            dbg_print!("VIRTIO: VERSION_1 is not offered");
+            return Err(NtStatus::DEVICE_FEATURE_NOT_SUPPORTED);
+        }
+        transport.accept(self.features);
+        Ok(())
+    }
+
     /// FEATURES_OK to the last step before DRIVER_OK: vectors, then queues.
     pub(super) fn configure(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {
         let done = if self.makes(Mistake::QueueVectorAfterEnable) {
@@ -158,6 +191,7 @@ impl Base {
         } else {
             self.map_vectors(device).and_then(|()| self.enable_queues())
         };
+        self.slip(Moment::Ready);
         done.inspect_err(|_| self.give_up())
     }
 
@@ -203,6 +237,10 @@ impl Base {
 
     fn enable_queues(&mut self) -> Result<(), NtStatus> {
         let transport = self.registers()?;
+        let mistakes = self.settings.mistakes;
+        if !self.queues.is_empty() && self.makes(Mistake::NoSetUpAfterReset) {
+            return Ok(());
+        }
         let features = Features {
             event_idx: self.has(feature::EVENT_IDX),
             indirect: self.has(feature::INDIRECT_DESC),
@@ -224,6 +262,7 @@ impl Base {
             };
             self.queues.swap(place, found);
             let queue = &mut self.queues[place];
+            queue.mistakes = mistakes;
             queue.begin(size, features, transport.notify_window());
             if queue.depth() == 0 {
                 dbg_print!("VIRTIO: queue {index} has size {offered}");
@@ -232,9 +271,15 @@ impl Base {
             if size != offered {
                 transport.set_queue_size(size);
             }
-            let (descriptors, available, used) = queue.addresses();
+            let right = queue.addresses();
+            let first = self.queues[0].addresses();
+            let [descriptors, available, used] = slip::places(mistakes, self.resets, right, first);
             transport.set_queue_addresses(descriptors, available, used);
-            transport.enable_queue();
+            self.slip(Moment::Filled);
+            if place + 1 != self.used() || !self.makes(Mistake::LateEnable) {
+                transport.enable_queue();
+                self.slip(Moment::Enabled);
+            }
         }
         Ok(())
     }
@@ -250,6 +295,7 @@ impl Base {
         self.live = true;
         let shown = self.look_at_status(&transport);
         dbg_print!("VIRTIO: status {shown:#04x}");
+        self.slip(Moment::Live);
         let deadline = self.time_limit();
         for queue in self.active() {
             for n in 0..queue.slots.len() {
@@ -264,16 +310,22 @@ impl Base {
     }
 
     /// Something went wrong for good: FAILED tells the device. Not when the way out is a start
-    /// with a line, for which the device has been reset.
+    /// with a line, for which the device has been reset. A device that was live is to be stopped.
     pub(super) fn give_up(&mut self) {
-        if let Some(transport) = self.transport
-            && self.status != 0
-        {
-            // What the driver set, not what the device shows: bits are never cleared (2.1.1).
-            transport.set_status(self.status | status::FAILED);
-            self.status = 0;
+        let live = core::mem::take(&mut self.live);
+        let Some(transport) = self.transport.filter(|_| self.status != 0) else {
+            return;
+        };
+        // What the driver set, not what the device shows: bits are never cleared (2.1.1).
+        let mut bits = self.status | status::FAILED;
+        if live {
+            bits |= transport.status() & status::NEEDS_RESET;
         }
-        self.live = false;
+        if !self.makes(Mistake::FailsSilently) {
+            transport.set_status(bits);
+        }
+        self.slip(Moment::Failed);
+        self.status = if live { bits } else { 0 };
     }
 
     /// The device is gone: its requests end without it, and nothing is asked of it any more.
@@ -310,6 +362,7 @@ impl Base {
     /// Stops the device: reset, and wait for it.
     pub(super) fn quiesce(&mut self) {
         if self.status != 0
+            && !self.makes(Mistake::LeavesDeviceLive)
             && let Err(status) = self.reset()
         {
             dbg_print!("VIRTIO: the device does not stop: {status}");

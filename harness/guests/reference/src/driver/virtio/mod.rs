@@ -17,6 +17,7 @@ mod receive;
 mod resources;
 mod rng;
 mod scsi;
+mod slip;
 pub mod spec;
 mod transport;
 mod vectors;
@@ -99,6 +100,9 @@ impl<F: Function> Driver for Virtio<F> {
             return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
         }
         self.base.starts += 1;
+        if self.base.makes(Mistake::WritesCapability) {
+            slip::write_capability(device.function);
+        }
         self.base.take_interrupts(device)?;
         self.negotiate().inspect_err(|_| self.base.give_up())
     }
@@ -134,6 +138,7 @@ impl<F: Function> Driver for Virtio<F> {
 
     fn release_hardware(&mut self, _device: &mut WdfDevice) {
         self.base.quiesce();
+        self.base.in_vain = 0;
         self.base.isr.read_from(None);
     }
 
@@ -181,7 +186,10 @@ impl<F: Function> Workload for Virtio<F> {
         if !self.base.live || rejects {
             return Err("stopped");
         }
-        self.base.load = Some(base::Tally::default());
+        self.base.load = Some(base::Tally {
+            resets: self.base.in_vain,
+            ..base::Tally::default()
+        });
         let begun = self.function.begin(&mut self.base, args);
         begun.inspect_err(|_| self.base.load = None)
     }

@@ -6,6 +6,7 @@
 
 use super::spec::ring;
 use crate::dbg_print;
+use crate::driver::mistake::{Mistake, Mistakes};
 use crate::hal::mem;
 use crate::hal::mmio::Mmio;
 use alloc::vec::Vec;
@@ -135,6 +136,8 @@ pub struct Queue {
     pub slots: Vec<Slot>,
     /// Whether something was seen in the used ring, late, and its interrupt is given a little longer.
     pub suspected: bool,
+    /// What to do wrong.
+    pub mistakes: Mistakes,
     size: u16,
     features: Features,
     rings: Mmio,
@@ -172,6 +175,7 @@ impl Queue {
             index,
             slots,
             suspected: false,
+            mistakes: Mistakes::default(),
             size: 0,
             features: Features::default(),
             rings,
@@ -213,9 +217,9 @@ impl Queue {
     }
 
     /// Physical addresses of the descriptors, the available and the used ring.
-    pub fn addresses(&self) -> (u64, u64, u64) {
+    pub fn addresses(&self) -> [u64; 3] {
         let base = self.rings.address();
-        (base, base + self.available() as u64, base + USED as u64)
+        [base, base + self.available() as u64, base + USED as u64]
     }
 
     /// Data memory of a slot with room for `length` bytes. `None` when there is none left.
@@ -277,7 +281,9 @@ impl Queue {
             self.expose(n, deadline);
         }
         fence(Ordering::SeqCst);
-        if self.next != old && self.wants_notification(old) {
+        let forgets =
+            self.mistakes.has(Mistake::ForgetsNotification) && self.next.is_multiple_of(4);
+        if self.next != old && self.wants_notification(old) && !forgets {
             self.notify();
         }
     }
@@ -304,6 +310,11 @@ impl Queue {
         } else {
             self.rings.read::<u16>(USED) & ring::NO_NOTIFY == 0
         }
+    }
+
+    /// Where the queue is notified.
+    pub fn notify_window(&self) -> Option<Mmio> {
+        self.notify
     }
 
     /// Writes the queue's number where it is notified.

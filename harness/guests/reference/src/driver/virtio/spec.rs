@@ -97,6 +97,7 @@ pub mod feature {
 /// `struct virtio_blk_config` (5.2.4), in bytes.
 pub mod block {
     pub const CAPACITY: usize = 0;
+    pub const WRITEBACK: usize = 32;
     pub const NUM_QUEUES: usize = 34;
 }
 

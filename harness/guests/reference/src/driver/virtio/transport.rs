@@ -51,6 +51,18 @@ impl Transport {
         })
     }
 
+    /// The common configuration.
+    pub fn common(&self) -> Mmio {
+        self.common
+    }
+
+    /// Where queue `n` would be notified if each had its place in the order of the queues.
+    pub fn notify_place(&self, n: u16) -> Option<Mmio> {
+        let at = usize::from(n) * self.multiplier as usize;
+        let window = self.notify.part(at, 2)?;
+        (window.length() == 2).then_some(window)
+    }
+
     /// The ISR status: one byte, and reading it clears it and takes the line down.
     pub fn isr(&self) -> Mmio {
         self.isr

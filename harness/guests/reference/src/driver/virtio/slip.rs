@@ -1,0 +1,173 @@
+//! Accesses that a mistaken driver makes beside the right ones: which, and when.
+
+use super::queue::Queue;
+use super::spec::{block, cap, common, feature, status};
+use super::transport::Transport;
+use crate::driver::mistake::{Mistake, Mistakes};
+use crate::hal::mmio::Mmio;
+use crate::hal::pci::{Function, capability};
+
+/// A point in the driver's life at which it can slip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before FEATURES_OK; DRIVER is set.
+    Agreeing,
+    /// After FEATURES_OK.
+    Agreed,
+    /// A queue's fields are written, and it is selected; it is not enabled.
+    Filled,
+    /// The queue is enabled.
+    Enabled,
+    /// Everything is ready for DRIVER_OK.
+    Ready,
+    /// DRIVER_OK is set.
+    Live,
+    /// The device is about to be reset.
+    Leaving,
+    /// The device has been reset.
+    Left,
+    /// FAILED is set.
+    Failed,
+}
+
+/// What there is to slip on.
+pub struct Scene<'a> {
+    /// The device.
+    pub transport: Transport,
+    /// Its queues; those that were never set up are missing.
+    pub queues: &'a [Queue],
+}
+
+type Slip = (Mistake, Moment, fn(&Scene<'_>));
+
+/// Each mistake with its moment.
+const SLIPS: &[Slip] = &[
+    (Mistake::QueuesBeforeFeaturesOk, Moment::Agreeing, |scene| {
+        scene.transport.select(0);
+        scene.transport.set_queue_addresses(0, 0, 0);
+    }),
+    (Mistake::EarlyConfigWrite, Moment::Agreeing, |scene| {
+        if let Some(config) = scene.transport.device() {
+            config.write(block::WRITEBACK, 1u8);
+        }
+    }),
+    (Mistake::LateFeatures, Moment::Agreed, |scene| {
+        scene.transport.accept(scene.transport.offered());
+    }),
+    (Mistake::OddQueueSize, Moment::Filled, |scene| {
+        let size = scene.transport.queue_size();
+        scene.transport.set_queue_size(size - size / 4);
+        scene.transport.set_queue_size(size);
+    }),
+    (Mistake::WideQueueAddress, Moment::Filled, |scene| {
+        let low: u32 = scene.transport.common().read(common::QUEUE_DESC);
+        let wide = scene.transport.common();
+        wide.write(common::QUEUE_DESC, u64::from(low));
+    }),
+    (Mistake::AddressAfterEnable, Moment::Enabled, |scene| {
+        let low: u32 = scene.transport.common().read(common::QUEUE_DEVICE);
+        scene.transport.common().write(common::QUEUE_DEVICE, low);
+    }),
+    (Mistake::WritesReadOnlyField, Moment::Ready, |scene| {
+        scene.transport.common().write(common::NUM_QUEUES, 1u16);
+    }),
+    (Mistake::AccessOutsideStructures, Moment::Ready, |scene| {
+        let common = scene.transport.common();
+        let behind = Mmio::new(common.address() + common.length() as u64, 4);
+        behind.read::<u32>(0);
+    }),
+    (Mistake::EnablesMissingQueue, Moment::Ready, |scene| {
+        scene.transport.select(scene.transport.queues());
+        scene.transport.enable_queue();
+    }),
+    (Mistake::LateEnable, Moment::Live, |scene| {
+        scene.transport.enable_queue();
+    }),
+    (Mistake::NotifiesWithFourBytes, Moment::Live, |scene| {
+        if let Some(window) = scene.window(0) {
+            Mmio::new(window.address(), 4).write(0, 0u32);
+        }
+    }),
+    (Mistake::NotifiesWithWrongValue, Moment::Live, |scene| {
+        if let Some(window) = scene.window(0) {
+            window.write(0, 0x100u16);
+        }
+    }),
+    (Mistake::NotifiesAtWrongPlace, Moment::Live, |scene| {
+        if let Some(window) = scene.window(0) {
+            window.write(0, 1u16);
+        }
+    }),
+    (Mistake::NotifiesBeyondQueues, Moment::Live, |scene| {
+        let beyond = scene.transport.queues();
+        if let Some(window) = scene.transport.notify_place(beyond) {
+            window.write(0, beyond);
+        }
+    }),
+    (Mistake::NotifiesUnusedQueue, Moment::Live, |scene| {
+        let unused = scene.queues.len() as u16;
+        if let Some(window) = scene.transport.notify_place(unused) {
+            window.write(0, unused);
+        }
+    }),
+    (Mistake::DisablesQueues, Moment::Leaving, |scene| {
+        for queue in scene.queues {
+            scene.transport.select(queue.index);
+            scene.transport.common().write(common::QUEUE_ENABLE, 0u16);
+        }
+    }),
+    (Mistake::NotifiesAfterReset, Moment::Left, |scene| {
+        scene.queues.iter().for_each(Queue::notify);
+    }),
+    (Mistake::RetriesWithoutReset, Moment::Failed, |scene| {
+        scene.transport.accept(feature::VERSION_1);
+    }),
+];
+
+impl Scene<'_> {
+    /// Where a queue that was set up is notified.
+    fn window(&self, n: usize) -> Option<Mmio> {
+        self.queues.get(n).and_then(Queue::notify_window)
+    }
+
+    /// Makes the mistakes of this moment.
+    pub fn slip(&self, mistakes: Mistakes, moment: Moment) {
+        for (mistake, when, act) in SLIPS {
+            if *when == moment && mistakes.has(*mistake) {
+                act(self);
+            }
+        }
+    }
+}
+
+/// The status that is written where `status` is right.
+pub fn status(mistakes: Mistakes, status: u8) -> u8 {
+    if mistakes.has(Mistake::ClearsStatusBit) && status & status::DRIVER_OK != 0 {
+        status & !status::ACKNOWLEDGE
+    } else {
+        status
+    }
+}
+
+/// Where the descriptors and the two rings are said to be, in a device that has been reset so often
+/// because something went wrong; `first` is where those of queue 0 are.
+pub fn places(mistakes: Mistakes, resets: u32, right: [u64; 3], first: [u64; 3]) -> [u64; 3] {
+    let [descriptors, available, used] = right;
+    if mistakes.has(Mistake::SharesQueueMemory) {
+        first
+    } else if mistakes.has(Mistake::MisalignedRing) && resets == 0 {
+        [descriptors, available, used + 2]
+    } else if mistakes.has(Mistake::OverlappingRings) {
+        [descriptors, available, available]
+    } else {
+        right
+    }
+}
+
+/// Writes into a virtio capability of configuration space, what is there already.
+pub fn write_capability(function: Function) {
+    let mut vendor = function.capabilities().into_iter();
+    if let Some((_, at)) = vendor.find(|(id, _)| *id == capability::VENDOR) {
+        function.write32(at + cap::OFFSET, function.read32(at + cap::OFFSET));
+    }
+}
