@@ -211,24 +211,22 @@ impl Machine for Data {
 #[derive(Default)]
 struct Forgotten {
     told: BTreeMap<u16, (u64, u16)>,
-    notified: Option<(u16, u64)>,
 }
 
 impl Machine for Forgotten {
     fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
-        if let Some((access, _)) = now.notifies() {
-            self.notified = access.q.map(|q| (q, now.seq));
+        // The sample directly before a notification shows what the device now knows of.
+        if let Some((access, _)) = now.notifies()
+            && let Some(q) = access.q
+            && let Some(queue) = now.s.dev.queues.get(usize::from(q))
+            && let Some(sample) = queue.ring
+        {
+            self.told.insert(q, (now.seq, sample.avail_idx));
         }
-        if let At::Ring(sample) = now.at {
-            // The sample at a notification shows what the device now knows of.
-            if let Some((q, seq)) = self.notified
-                && q == sample.q
-            {
-                self.notified = None;
-                self.told.insert(q, (seq, sample.avail_idx));
-            } else if !now.s.dev.status.has(Status::DRIVER_OK) {
-                self.judge(sample, now, say);
-            }
+        if let At::Ring(sample) = now.at
+            && !now.s.dev.status.has(Status::DRIVER_OK)
+        {
+            self.judge(sample, now, say);
         }
         if now.resets() {
             for queue in now.s.dev.queues.iter().filter_map(|q| q.ring) {

@@ -40,6 +40,8 @@ pub(super) struct Session<'a> {
     plugs: VecDeque<(Plug, u8)>,
     seen: usize,
     ready: bool,
+    /// The MSI-X tables have been read since.
+    read: bool,
     /// Drivers that said that they started, by device.
     started: Vec<bool>,
     answers: VecDeque<Done>,
@@ -85,6 +87,7 @@ impl<'a> Session<'a> {
             plugs: VecDeque::new(),
             seen: 0,
             ready: false,
+            read: false,
             started: vec![false; scenario.devices.len()],
             answers: VecDeque::new(),
             unanswered: false,
@@ -312,7 +315,7 @@ impl<'a> Session<'a> {
 
     /// Waits until the guest reads commands; the MSI-X tables are read when it does.
     async fn until_ready(&mut self, deadline: Instant) -> Result<Waited<()>, Trouble> {
-        if self.ready {
+        if self.read {
             return Ok(Waited::Met(()));
         }
         let waited = self
@@ -322,6 +325,7 @@ impl<'a> Session<'a> {
             .await?;
         if waited == Waited::Met(()) {
             self.tables().await?;
+            self.read = true;
         }
         Ok(waited)
     }

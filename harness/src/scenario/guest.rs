@@ -320,7 +320,7 @@ pub const MISTAKES: &[Mistake] = &[
     ),
     mistake(
         "forgets-notification",
-        "does not notify the device of every fourth request",
+        "does not notify the device of a queue's fourth request",
         "VIO-NTF-006",
     ),
     mistake(

@@ -114,8 +114,8 @@ pub const CASES: &[Case] = &[
     ),
     ("VIO-NTF-006", "every buffer was told of", HELD, || {
         without_event_idx()
-            .notify(0)
             .ring(0, 1, 0)
+            .notify(0)
             .ring(0, 1, 1)
             .reset()
     }),
@@ -125,8 +125,8 @@ pub const CASES: &[Case] = &[
         FAIL,
         || {
             without_event_idx()
-                .notify(0)
                 .ring(0, 1, 0)
+                .notify(0)
                 .ring(0, 2, 1)
                 .reset()
         },
@@ -137,8 +137,8 @@ pub const CASES: &[Case] = &[
         UNSEEN,
         || {
             without_event_idx()
-                .notify(0)
                 .ring(0, 1, 0)
+                .notify(0)
                 .sample(sample(2, 1, 0, 1))
                 .reset()
         },
@@ -151,8 +151,8 @@ pub const CASES: &[Case] = &[
             trace()
                 .hello()
                 .up_intx()
-                .notify(0)
                 .ring(0, 1, 0)
+                .notify(0)
                 .sample(sample(2, 1, 1, 0))
                 .reset()
         },
@@ -165,8 +165,8 @@ pub const CASES: &[Case] = &[
             trace()
                 .hello()
                 .up_intx()
-                .notify(0)
                 .ring(0, 1, 0)
+                .notify(0)
                 .sample(sample(2, 1, 7, 0))
                 .reset()
         },

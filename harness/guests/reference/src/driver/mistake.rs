@@ -157,7 +157,7 @@ mistakes! {
     NotifiesUnusedQueue = "notifies-unused-queue"
     /// Queues are notified after a reset.
     NotifiesAfterReset = "notifies-after-reset"
-    /// Every fourth request is not told to the device.
+    /// The fourth request of a queue is not told to the device.
     ForgetsNotification = "forgets-notification"
 }
 

@@ -281,8 +281,7 @@ impl Queue {
             self.expose(n, deadline);
         }
         fence(Ordering::SeqCst);
-        let forgets =
-            self.mistakes.has(Mistake::ForgetsNotification) && self.next.is_multiple_of(4);
+        let forgets = self.mistakes.has(Mistake::ForgetsNotification) && self.next == 4;
         if self.next != old && self.wants_notification(old) && !forgets {
             self.notify();
         }
