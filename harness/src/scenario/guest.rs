@@ -333,6 +333,7 @@ pub const MISTAKES: &[Mistake] = &[
         "notifies its queues after a reset",
         "VIO-NTF-008",
     ),
+    mistake("writes-read-only-field", "writes num_queues", "VIO-ACC-002"),
 ];
 
 /// What the reference guest's kernel takes: queues, requests in flight, a time limit in milliseconds.
