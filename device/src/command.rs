@@ -166,13 +166,13 @@ impl Serve {
         let devices = file::load(&self.file).map_err(Failure::Files)?;
         let sockets = self.sockets(devices.len())?;
         let (failed, failures) = mpsc::channel();
-        let journal = Journal::new(match &self.trace {
-            Some(path) => trace_into(
-                File::create(path).map_err(|e| trace_failed(path, e))?,
-                failed,
-            ),
-            None => Box::new(|_| ()),
-        });
+        let journal = match &self.trace {
+            Some(path) => {
+                let file = File::create(path).map_err(|e| trace_failed(path, e))?;
+                Journal::new(trace_into(file, failed))
+            }
+            None => Journal::unread(),
+        };
         // Before the first socket is there, so that a signal can't leave one behind.
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let served = self.serve(&devices, &sockets, &journal)?;

@@ -10,12 +10,14 @@ mod config;
 mod console;
 mod device;
 mod entropy;
+mod ledger;
 mod net;
 mod ring;
 mod scsi;
 mod signaller;
 mod silent;
 mod storage;
+mod walk;
 
 #[cfg(test)]
 mod guest;
@@ -25,19 +27,23 @@ mod hostile;
 mod properties;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod watching;
 
 pub use block::{Block, Command, Done, Request};
 pub use chain::{Chain, NoStatus};
 pub use config::{CONFIG_BYTES, Configuration, device_features};
 pub use device::{Device, Look, Memory, Offer};
 pub use entropy::Entropy;
+pub use ledger::Ledger;
 pub use net::default_mac;
 pub use ring::{BrokenRing, is_drained, needs_interrupt, peek, settle};
 pub use signaller::Signaller;
 pub use silent::Silent;
 pub use storage::Storage;
+pub use walk::RingFeatures;
 
-use crate::trace::{Input, RingSample};
+use crate::trace::{Input, What};
 
 /// Hears what the backend does: chains fetched and used, notifications, vhost-user messages.
 ///
@@ -48,8 +54,21 @@ pub trait Observer: Send + Sync {
     fn observe(&self, input: Input);
 
     /// A ring is about to be worked on, or was; `look` reads its state for a device number.
-    fn ring(&self, look: &dyn Fn(u8) -> Option<RingSample>) {
+    fn ring(&self, look: &dyn Fn(u8) -> Option<What>) {
         let _ = look;
+    }
+
+    /// Something was found out about a ring that [`with_ledger`](Self::with_ledger) told of.
+    fn note(&self, what: What) {
+        let _ = what;
+    }
+
+    /// Lets `act` have the ledger of the device's rings, with which nobody else acts meanwhile.
+    /// Returns whether there is one: an observer without it does not care for rings. `act` must not
+    /// observe anything.
+    fn with_ledger(&self, act: &mut dyn FnMut(&mut Ledger)) -> bool {
+        let _ = act;
+        false
     }
 
     /// Whether the observer itself raises the interrupt of a queue when it hears `Used`.

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::journal::Journal;
 use super::vhost_user::{Backend, BackendError, Handle};
-use crate::backend::{Configuration, Observer, Signaller};
+use crate::backend::{Configuration, Ledger, Observer, Signaller};
 use crate::fault::{Fault, Injector};
 use crate::shape::{Kind, Shape};
-use crate::trace::{Effect, Hello, Input, Part, RingSample, What};
+use crate::trace::{Effect, Hello, Input, Part, What};
 
 /// A backend whose interrupts pass through an injector, served until it is dropped.
 pub struct Conducted {
@@ -23,6 +23,7 @@ pub struct Conducted {
 struct Conductor {
     dev: u8,
     journal: Arc<Journal>,
+    ledger: Mutex<Ledger>,
     /// Set before anything can be heard.
     stage: OnceLock<Stage>,
     changed: Condvar,
@@ -56,6 +57,7 @@ impl Conducted {
         let conductor = Arc::new(Conductor {
             dev,
             journal,
+            ledger: Mutex::new(Ledger::new(dev)),
             stage: OnceLock::new(),
             changed: Condvar::new(),
         });
@@ -184,10 +186,23 @@ impl Observer for Conductor {
         }
     }
 
-    fn ring(&self, look: &dyn Fn(u8) -> Option<RingSample>) {
+    fn ring(&self, look: &dyn Fn(u8) -> Option<What>) {
         if let Some(sample) = look(self.dev) {
-            self.journal.record(What::Ring(sample));
+            self.journal.record(sample);
         }
+    }
+
+    fn note(&self, what: What) {
+        self.journal.record(what);
+    }
+
+    fn with_ledger(&self, act: &mut dyn FnMut(&mut Ledger)) -> bool {
+        let listens = self.journal.listens();
+        if listens {
+            // A thread that panicked has left facts, each of them whole.
+            act(&mut self.ledger.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        listens
     }
 
     fn raises_interrupts(&self) -> bool {

@@ -1,5 +1,6 @@
 //! One function with everything that its effects reach: the state that a port's threads share.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vmm_sys_util::eventfd::EventFd;
@@ -8,12 +9,13 @@ use super::frontend::{Fronted, FrontendError};
 use super::irqs::Irqs;
 use super::journal::Journal;
 use super::memory::Memory;
-use super::observed::{MOST, Observed};
+use super::observed::{MOST, Observed, Told};
+use crate::backend::RingFeatures;
 use crate::endpoint::{Endpoint, Nanos};
 use crate::fault::Injector;
 use crate::function::Function;
 use crate::spec::{CommonCfg, Field};
-use crate::trace::{Access, Effect, Input, Op, Part, QueueSetup, What};
+use crate::trace::{Access, Effect, Input, Op, PackedSample, Part, QueueSetup, RingSample, What};
 
 /// Steps that one input may lead to, such as an error of the backend that breaks the device.
 const MAX_FOLLOW_UPS: usize = 4;
@@ -37,6 +39,11 @@ pub struct Core {
     /// Wakes the thread that waits for deadlines.
     pub wake: EventFd,
     running: Vec<QueueSetup>,
+    /// The queues that run are packed.
+    packed: bool,
+    /// What the last sample of each ring showed, and how it stood when nobody asked.
+    shown: BTreeMap<u16, What>,
+    still: BTreeMap<u16, What>,
     waited_for: Option<Nanos>,
 }
 
@@ -61,6 +68,9 @@ impl Core {
             observed,
             wake,
             running: Vec::new(),
+            packed: false,
+            shown: BTreeMap::new(),
+            still: BTreeMap::new(),
             waited_for: None,
         }
     }
@@ -114,12 +124,17 @@ impl Core {
             Effect::Pin(level) => self.irqs.set_line(level),
             Effect::Start(start) => {
                 self.running.clone_from(&start.queues);
+                self.packed = RingFeatures::of(start.features).packed;
+                // As the driver left the rings: nothing has run yet.
+                self.record_rings(|_| true);
                 if let Some(backend) = &mut self.backend {
                     backend.start(&start, &self.memory)?;
                 }
             }
             Effect::Stop => {
                 self.running.clear();
+                self.shown.clear();
+                self.still.clear();
                 if let Some(backend) = &mut self.backend
                     && let Err(error) = backend.stop()
                 {
@@ -130,6 +145,7 @@ impl Core {
             }
             Effect::StartQueue(setup) => {
                 self.running.push(setup);
+                self.record_rings(|q| q.index == setup.index);
                 if let Some(backend) = &mut self.backend {
                     backend.start_queue(&setup, &self.memory)?;
                 }
@@ -174,13 +190,52 @@ impl Core {
             Input::Used { queue } => (Some(*queue), false),
             _ => return,
         };
-        let wanted = self.running.iter().filter(|q| all || one == Some(q.index));
-        let samples: Vec<_> = wanted
-            .filter_map(|q| self.memory.sample(self.dev, q))
-            .map(What::Ring)
-            .collect();
-        if !samples.is_empty() {
-            self.journal.record_all(samples);
+        self.record_rings(|q| all || one == Some(q.index));
+    }
+
+    /// Records how rings stand, and what the driver changed in them that it must not.
+    fn record_rings(&mut self, wanted: impl Fn(&QueueSetup) -> bool) {
+        if !self.journal.listens() {
+            return;
+        }
+        let mut found = Vec::new();
+        for queue in self.running.iter().filter(|q| wanted(q)) {
+            found.extend(self.memory.sample(self.dev, queue, self.packed));
+            let memory = self.memory.guest();
+            self.observed
+                .with_ledger(&mut |ledger| found.extend(ledger.look(memory, queue.index)));
+        }
+        for what in &found {
+            if let What::Ring(RingSample { q, .. }) | What::Packed(PackedSample { q, .. }) = what {
+                self.shown.insert(*q, what.clone());
+            }
+        }
+        if !found.is_empty() {
+            self.journal.record_all(found);
+        }
+    }
+
+    /// Whether rings run that somebody wants to be looked at from time to time.
+    pub fn watches(&self) -> bool {
+        !self.running.is_empty() && self.journal.listens()
+    }
+
+    /// Records what no other sample has shown: a ring that has changed since the last one, and has
+    /// not since this was asked last. A ring at work is left alone: its next notification shows it.
+    pub fn look_at_rings(&mut self) {
+        let mut news = Vec::new();
+        for queue in &self.running {
+            let Some(now) = self.memory.sample(self.dev, queue, self.packed) else {
+                continue;
+            };
+            let known = self.shown.get(&queue.index) == Some(&now);
+            let before = self.still.insert(queue.index, now.clone());
+            if !known && before.as_ref() == Some(&now) {
+                news.push(queue.index);
+            }
+        }
+        if !news.is_empty() {
+            self.record_rings(|q| news.contains(&q.index));
         }
     }
 
@@ -199,9 +254,14 @@ impl Core {
     pub fn follow_backend(&mut self) {
         for _ in 0..=MOST {
             match self.observed.next() {
-                Some(input) => self.drive(input),
+                Some(Told::Heard(input)) => {
+                    self.drive(input);
+                }
+                Some(Told::Found(what)) => {
+                    self.journal.record(*what);
+                }
                 None => return,
-            };
+            }
         }
         // The guest's accesses must get their turn.
         let _ = self.wake.write(1);

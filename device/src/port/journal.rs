@@ -10,6 +10,7 @@ use crate::trace::{Effects, Event, Input, Part, Step, What};
 /// Numbers events, gives them their time, and hands them to a sink, one after the other.
 pub struct Journal {
     opened: Instant,
+    listens: bool,
     state: Mutex<State>,
 }
 
@@ -23,10 +24,25 @@ impl Journal {
     ///
     /// The sink is called with the journal locked: it must not record anything itself.
     pub fn new(sink: Box<dyn FnMut(&Event) + Send>) -> Arc<Self> {
+        Self::open(true, sink)
+    }
+
+    /// A journal that nobody reads: what costs time to find out for it is left out.
+    pub fn unread() -> Arc<Self> {
+        Self::open(false, Box::new(|_| ()))
+    }
+
+    fn open(listens: bool, sink: Box<dyn FnMut(&Event) + Send>) -> Arc<Self> {
         Arc::new(Self {
             opened: Instant::now(),
+            listens,
             state: Mutex::new(State { seq: 0, sink }),
         })
+    }
+
+    /// Whether somebody reads it.
+    pub fn listens(&self) -> bool {
+        self.listens
     }
 
     /// Nanoseconds since the journal was opened, on the monotonic clock.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use vhost::VhostUserMemoryRegionInfo;
 use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
-use crate::trace::{QueueSetup, RingSample};
+use crate::trace::{PackedSample, QueueSetup, RingSample, What};
 
 /// The most regions that one vhost-user message can carry.
 const MAX_REGIONS: usize = 32;
@@ -154,22 +154,44 @@ impl Memory {
         })
     }
 
-    /// Reads the state of a split ring (2.7.6, 2.7.8); `None` when a part of it is not in memory.
-    pub fn sample(&self, dev: u8, queue: &QueueSetup) -> Option<RingSample> {
-        sample_ring(&self.guest, dev, queue)
+    /// Reads the state of a ring; `None` when a part of it is not in memory.
+    pub fn sample(&self, dev: u8, queue: &QueueSetup, packed: bool) -> Option<What> {
+        sample_ring(&self.guest, dev, queue, packed)
+    }
+
+    /// All of it.
+    pub fn guest(&self) -> &GuestMemoryMmap {
+        &self.guest
     }
 }
 
-/// Reads the state of a split ring (2.7.6, 2.7.8); `None` when a part of it is not in memory.
-pub fn sample_ring(memory: &GuestMemoryMmap, dev: u8, queue: &QueueSetup) -> Option<RingSample> {
+/// Reads the state of a split ring (2.7.6, 2.7.8) or of a packed one (2.8.14); `None` when a part of
+/// it is not in memory.
+pub fn sample_ring(
+    memory: &GuestMemoryMmap,
+    dev: u8,
+    queue: &QueueSetup,
+    packed: bool,
+) -> Option<What> {
     let word = |base: u64, offset: u64| -> Option<u16> {
         let at = GuestAddress(base.checked_add(offset)?);
         let mut bytes = [0; 2];
         memory.read_slice(&mut bytes, at).ok()?;
         Some(u16::from_le_bytes(bytes))
     };
+    if packed {
+        return Some(What::Packed(PackedSample {
+            dev,
+            q: queue.index,
+            driver_desc: word(queue.driver, 0)?,
+            driver_flags: word(queue.driver, 2)?,
+            device_desc: word(queue.device, 0)?,
+            device_flags: word(queue.device, 2)?,
+            first_flags: word(queue.desc, 14)?,
+        }));
+    }
     let size = u64::from(queue.size);
-    Some(RingSample {
+    Some(What::Ring(RingSample {
         dev,
         q: queue.index,
         avail_flags: word(queue.driver, 0)?,
@@ -178,7 +200,7 @@ pub fn sample_ring(memory: &GuestMemoryMmap, dev: u8, queue: &QueueSetup) -> Opt
         used_idx: word(queue.device, 2)?,
         used_event: word(queue.driver, 4 + 2 * size)?,
         avail_event: word(queue.device, 4 + 8 * size)?,
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -224,9 +246,9 @@ mod tests {
             device: 0x800,
             vector: 0,
         };
-        assert!(memory.sample(0, &queue(0x400)).is_some());
-        assert!(memory.sample(0, &queue(0xff0)).is_none());
-        assert!(memory.sample(0, &queue(u64::MAX - 1)).is_none());
+        assert!(memory.sample(0, &queue(0x400), false).is_some());
+        assert!(memory.sample(0, &queue(0xff0), false).is_none());
+        assert!(memory.sample(0, &queue(u64::MAX - 1), false).is_none());
     }
 
     #[test]

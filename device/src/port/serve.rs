@@ -14,7 +14,7 @@ use super::journal::Journal;
 use super::observed::observed;
 use super::vfio_user::Port;
 use super::vhost_user::{Backend, BackendError};
-use crate::backend::default_mac;
+use crate::backend::{Ledger, default_mac};
 use crate::fault::{Fault, Injector, device_input};
 use crate::function::Function;
 use crate::shape::{Attach, Kind, Shape};
@@ -156,7 +156,8 @@ pub fn serve_on(
         });
     }
     let wake = EventFd::new(EFD_NONBLOCK).map_err(ServeError::Os)?;
-    let (teller, observed) = observed(wake.try_clone().map_err(ServeError::Os)?);
+    let ledger = journal.listens().then(|| Ledger::new(dev));
+    let (teller, observed) = observed(wake.try_clone().map_err(ServeError::Os)?, ledger);
     let mut shape = shape.clone();
     if shape.kind == Kind::Net {
         shape.mac = shape.mac.or_else(|| Some(default_mac(dev)));

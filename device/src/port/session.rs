@@ -3,12 +3,13 @@
 use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use vhost_user_backend::{VhostUserBackend, VringT};
-use virtio_queue::QueueT;
+use virtio_queue::{Queue, QueueT};
 use vm_memory::{GuestAddressSpace, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{
@@ -19,11 +20,12 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::memory::sample_ring;
 use super::vring::{SharedMemory, Vring};
 use crate::backend::{
-    BrokenRing, Chain, Device, Look, Observer, is_drained, needs_interrupt, peek, settle,
+    BrokenRing, Chain, Device, Ledger, Look, Observer, RingFeatures, is_drained, needs_interrupt,
+    peek, settle,
 };
 use crate::shape::{MAX_OWN_QUEUES, Shape};
 use crate::spec::NO_VECTOR;
-use crate::trace::{Input, QueueSetup};
+use crate::trace::{Input, QueueSetup, What};
 
 /// One worker of `vhost-user-backend` can't tell more queues apart.
 const _: () = assert!(MAX_OWN_QUEUES as u32 <= u64::BITS);
@@ -52,6 +54,8 @@ pub struct Session {
     exit: Mutex<Option<RawFd>>,
     /// Tells the worker that something came for a queue from outside.
     wake: EventFd,
+    /// The features that were agreed on.
+    features: AtomicU64,
 }
 
 /// How far a ring came.
@@ -80,6 +84,7 @@ impl Session {
             scratch: Mutex::new(scratch),
             exit: Mutex::new(None),
             wake: EventFd::new(EFD_NONBLOCK)?,
+            features: AtomicU64::new(0),
         })
     }
 
@@ -136,24 +141,70 @@ impl Session {
         }
     }
 
+    /// Whether rings are shown from here: an observer that raises interrupts sees them in no other
+    /// way.
+    fn shows_rings(&self) -> bool {
+        let observer = self.lasting.observer.as_ref();
+        observer.is_some_and(|observer| observer.raises_interrupts())
+    }
+
     /// Shows a ring to the observer.
     fn show_ring(&self, index: u16, ring: &Vring) {
         let Some(observer) = &self.lasting.observer else {
             return;
         };
-        let setup = {
-            let state = ring.get_ref();
-            let queue = state.get_queue();
-            QueueSetup {
-                index,
-                size: queue.size(),
-                desc: queue.desc_table(),
-                driver: queue.avail_ring(),
-                device: queue.used_ring(),
-                vector: NO_VECTOR,
+        let setup = setup(index, ring.get_ref().get_queue());
+        let packed = self.ring_features().packed;
+        observer.ring(&|dev| sample_ring(&self.memory.memory(), dev, &setup, packed));
+    }
+
+    /// The features of rings that were agreed on.
+    fn ring_features(&self) -> RingFeatures {
+        RingFeatures::of(self.features.load(Ordering::Acquire))
+    }
+
+    /// Lets `act` have the observer's ledger, if it keeps one, and returns what that finds out.
+    fn watch(&self, mut act: impl FnMut(&mut Ledger, &mut Vec<What>)) -> Vec<What> {
+        let mut found = Vec::new();
+        if let Some(observer) = &self.lasting.observer {
+            observer.with_ledger(&mut |ledger| act(ledger, &mut found));
+        }
+        found
+    }
+
+    /// What there is to tell of the next chain of a ring, before anything is done to it.
+    fn look_at_next(&self, index: u16, queue: &Queue) -> Vec<What> {
+        let memory = self.memory.memory();
+        self.watch(|ledger, found| {
+            if !ledger.watches(index) {
+                ledger.watch(memory.deref(), setup(index, queue), self.ring_features());
             }
-        };
-        observer.ring(&|dev| sample_ring(&self.memory.memory(), dev, &setup));
+            let next = queue.next_avail();
+            let available = queue.avail_idx(memory.deref(), Ordering::Acquire);
+            if available.is_ok_and(|idx| (1..=queue.size()).contains(&idx.0.wrapping_sub(next))) {
+                let chain = ledger.fetched(memory.deref(), index, next);
+                found.extend(chain.map(|chain| What::Chain(Box::new(chain))));
+            }
+        })
+    }
+
+    /// Tells what was found out. No lock may be held.
+    fn note(&self, found: Vec<What>) {
+        if let Some(observer) = &self.lasting.observer {
+            found.into_iter().for_each(|what| observer.note(what));
+        }
+    }
+
+    /// Writes to the device area of a ring with `write`, and lets the ledger know that it was us.
+    fn write_ring<T>(&self, index: u16, mut write: impl FnMut() -> T) -> (T, Vec<What>) {
+        let memory = self.memory.memory();
+        let mut result = None;
+        let found = self.watch(|ledger, found| {
+            found.extend(ledger.look(memory.deref(), index));
+            result = Some(write());
+            ledger.wrote(memory.deref(), index);
+        });
+        (result.unwrap_or_else(write), found)
     }
 
     /// Works on a ring until it is empty, stopped or broken, if the driver notified it. The worker
@@ -221,9 +272,24 @@ impl Session {
             return Ok(Turn::Stopped);
         };
         let mut memory = self.memory.memory();
+        let found = self.look_at_next(index, state.get_queue());
+        if !found.is_empty() {
+            drop(state);
+            self.note(found);
+            let Some(again) = ring.still_running(stops) else {
+                return Ok(Turn::Stopped);
+            };
+            state = again;
+            memory = self.memory.memory();
+        }
+        let position = state.get_queue().next_avail();
         if !peek(state.get_queue_mut(), memory.deref(), chain)? {
-            let more = state.get_queue_mut().enable_notification(memory.deref())?;
-            return Ok(if more { Turn::More } else { Turn::Rest });
+            let (more, found) = self.write_ring(index, || {
+                state.get_queue_mut().enable_notification(memory.deref())
+            });
+            drop(state);
+            self.note(found);
+            return Ok(if more? { Turn::More } else { Turn::Rest });
         }
         let head = chain.head();
         let unanswerable = |source| BrokenRing::Chain { head, source };
@@ -251,7 +317,15 @@ impl Session {
         drop(device);
         let len = len.map_err(unanswerable)?;
         if self.lasting.observer.is_some() {
+            let found = self.watch(|ledger, found| {
+                found.extend(ledger.look(memory.deref(), index));
+                ledger.used(index, position);
+            });
             drop(state);
+            self.note(found);
+            if self.shows_rings() {
+                self.show_ring(index, ring);
+            }
             self.observe(Input::Complete {
                 queue: index,
                 head,
@@ -263,16 +337,20 @@ impl Session {
             state = again;
             memory = self.memory.memory();
         }
-        let queue = state.get_queue_mut();
-        settle(queue, memory.deref(), head, len)?;
-        let interrupt = needs_interrupt(queue, memory.deref())?;
-        if interrupt && is_drained(queue, memory.deref())? {
-            // Asked for before the interrupt: what the driver does on it is then always notified,
-            // and the same run makes the same notifications.
-            queue.enable_notification(memory.deref())?;
-        }
+        let (interrupt, found) = self.write_ring(index, || {
+            let queue = state.get_queue_mut();
+            settle(queue, memory.deref(), head, len)?;
+            let interrupt = needs_interrupt(queue, memory.deref())?;
+            if interrupt && is_drained(queue, memory.deref())? {
+                // Asked for before the interrupt: what the driver does on it is then always
+                // notified, and the same run makes the same notifications.
+                queue.enable_notification(memory.deref())?;
+            }
+            Ok::<_, BrokenRing>(interrupt)
+        });
         drop(state);
-        if interrupt {
+        self.note(found);
+        if interrupt? {
             self.raise(index, ring);
         }
         Ok(Turn::More)
@@ -286,6 +364,17 @@ impl Session {
             }
             _ => ring.call(),
         }
+    }
+}
+
+fn setup(index: u16, queue: &Queue) -> QueueSetup {
+    QueueSetup {
+        index,
+        size: queue.size(),
+        desc: queue.desc_table(),
+        driver: queue.avail_ring(),
+        device: queue.used_ring(),
+        vector: NO_VECTOR,
     }
 }
 
@@ -306,6 +395,7 @@ impl VhostUserBackend for Session {
     }
 
     fn acked_features(&self, features: u64) {
+        self.features.store(features, Ordering::Release);
         self.lasting.device().accept(features);
     }
 
@@ -356,6 +446,15 @@ impl VhostUserBackend for Session {
     fn stop_vring(&self, index: u32) -> io::Result<()> {
         if let Some(ring) = self.rings().get(index as usize) {
             ring.pass();
+        }
+        // A function that keeps the ledger with us has looked before, and waits for this now.
+        if self.shows_rings() {
+            let memory = self.memory.memory();
+            let found = self.watch(|ledger, found| {
+                found.extend(ledger.look(memory.deref(), index as u16));
+                ledger.forget(index as u16);
+            });
+            self.note(found);
         }
         Ok(())
     }

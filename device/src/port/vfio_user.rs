@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use vfio_bindings::bindings::vfio::{
     VFIO_IRQ_INFO_AUTOMASKED, VFIO_IRQ_INFO_EVENTFD, VFIO_IRQ_INFO_MASKABLE,
@@ -24,6 +24,9 @@ use crate::function::Layout;
 use crate::shape::Shape;
 use crate::spec::CONFIG_BYTES;
 use crate::trace::{Input, Op, Space};
+
+/// How often the rings of a live device are looked at.
+const LOOK: Duration = Duration::from_millis(10);
 
 type Shared = Arc<Mutex<Core>>;
 
@@ -312,6 +315,7 @@ impl Events {
             watch(fd, queue as u64)?;
         }
         let mut ready = [EpollEvent::default(); 32];
+        let mut looked = Instant::now();
         loop {
             let timeout = self.timeout();
             let n = match epoll.wait(timeout, &mut ready) {
@@ -322,6 +326,10 @@ impl Events {
             let mut core = lock(&self.core);
             let _ = self.wake.read();
             core.follow_backend();
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                core.look_at_rings();
+            }
             for event in ready.iter().take(n) {
                 match event.data() {
                     STOP => return Ok(()),
@@ -347,11 +355,15 @@ impl Events {
         }
     }
 
-    /// Milliseconds until the next deadline, rounded up; -1: none.
+    /// Milliseconds until the next deadline or the next look at the rings, rounded up; -1: none.
     fn timeout(&self) -> i32 {
         let core = lock(&self.core);
-        core.injector.deadline().map_or(-1, |at| {
-            let wait = Duration::from_nanos(at.saturating_sub(core.journal.now()));
+        let look = core.watches().then_some(LOOK);
+        let deadline = core
+            .injector
+            .deadline()
+            .map(|at| Duration::from_nanos(at.saturating_sub(core.journal.now())));
+        deadline.into_iter().chain(look).min().map_or(-1, |wait| {
             i32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
         })
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ring::{Altered, ChainSeen, Dirty, PackedSample, RingSample};
 use super::{Access, Effect, Effects, Input, Op};
 use crate::shape::Shape;
 use crate::spec::Field;
@@ -31,6 +32,14 @@ pub enum What {
     Fault(Fired),
     /// The state of a ring in guest memory.
     Ring(RingSample),
+    /// The state of a packed ring in guest memory.
+    Packed(PackedSample),
+    /// A chain of descriptors before the device works on it; the step that fetches it follows.
+    Chain(Box<ChainSeen>),
+    /// The driver changed a chain that the device has not used.
+    Altered(Altered),
+    /// The driver wrote where only the device writes.
+    Dirty(Dirty),
     /// The MSI-X table, read from outside the guest.
     MsixTable {
         /// Device, from 0.
@@ -190,27 +199,6 @@ pub struct Fired {
     pub object: String,
     /// How often it has fired, this time included.
     pub count: u64,
-}
-
-/// The state of a split ring in guest memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RingSample {
-    /// Device, from 0.
-    pub dev: u8,
-    /// Queue index.
-    pub q: u16,
-    /// `avail.flags`.
-    pub avail_flags: u16,
-    /// `avail.idx`.
-    pub avail_idx: u16,
-    /// `used.flags`.
-    pub used_flags: u16,
-    /// `used.idx`.
-    pub used_idx: u16,
-    /// `used_event`, at the end of the available ring.
-    pub used_event: u16,
-    /// `avail_event`, at the end of the used ring.
-    pub avail_event: u16,
 }
 
 /// An entry of the MSI-X table as the guest programmed it.

@@ -5,10 +5,15 @@ mod event;
 mod input;
 mod io;
 mod render;
+mod ring;
 mod world;
 
 pub use effect::{Cause, Effect, Effects, Message, QueueSetup, Start};
-pub use event::{Event, Fired, Hello, Legality, Part, RingSample, Step, TableEntry, What};
+pub use event::{Event, Fired, Hello, Legality, Part, Step, TableEntry, What};
 pub use input::{Access, Host, Input, IrqKind, Op, Space};
 pub use io::{ReadTraceError, read_jsonl, write_jsonl};
+pub use ring::{
+    Altered, AlteredPart, ChainSeen, Descriptor, Dirty, DirtyPart, Flaw, MOST_DESCRIPTORS,
+    PackedSample, RingSample,
+};
 pub use world::{Device, Mode, Queue, World};

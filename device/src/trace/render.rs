@@ -41,6 +41,32 @@ impl fmt::Display for What {
                 "dev{} ring q{}: avail.idx {} used.idx {}",
                 r.dev, r.q, r.avail_idx, r.used_idx
             ),
+            Self::Packed(r) => write!(
+                f,
+                "dev{} packed ring q{}: driver {:#x}/{:#x} device {:#x}/{:#x}",
+                r.dev, r.q, r.driver_desc, r.driver_flags, r.device_desc, r.device_flags
+            ),
+            Self::Chain(c) => {
+                write!(
+                    f,
+                    "dev{} q{} chain {} at {:#x}: {} descriptors, {} bytes",
+                    c.dev, c.q, c.head, c.position, c.count, c.bytes
+                )?;
+                for flaw in &c.flaws {
+                    write!(f, ", {flaw:?}")?;
+                }
+                Ok(())
+            }
+            Self::Altered(a) => write!(
+                f,
+                "dev{} q{} chain {} was changed: {:?}",
+                a.dev, a.q, a.head, a.part
+            ),
+            Self::Dirty(d) => write!(
+                f,
+                "dev{} q{} the driver wrote to the device's {:?} ({})",
+                d.dev, d.q, d.part, d.element
+            ),
             Self::MsixTable { dev, entries } => {
                 write!(f, "dev{dev} MSI-X table of {} entries read", entries.len())
             }

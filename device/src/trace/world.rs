@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use virtio_bindings::virtio_config::VIRTIO_F_RING_RESET;
 
 use super::{Access, Effect, Event, Input, IrqKind, Op, Part, RingSample, Step, TableEntry, What};
-use crate::shape::Shape;
+use crate::shape::{Attach, Shape};
 use crate::spec::{CommonCfg, Field, NO_VECTOR, Status, features_ok, msi_control, msix_control};
 
 /// All devices of a run, as their events tell.
@@ -47,7 +47,13 @@ impl World {
                     device.fired.insert(fired.id.clone(), fired.count);
                 }
             }
-            What::Log { .. } | What::Qmp { .. } | What::Mark { .. } => {}
+            What::Packed(_)
+            | What::Chain(_)
+            | What::Altered(_)
+            | What::Dirty(_)
+            | What::Log { .. }
+            | What::Qmp { .. }
+            | What::Mark { .. } => {}
         }
     }
 }
@@ -275,6 +281,12 @@ impl Device {
                 self.reset();
                 self.resetting = false;
                 self.gone = true;
+            }
+            // Behind QEMU's own transport nothing else tells what was agreed on.
+            Input::Vhost { message, value }
+                if self.shape.attach == Attach::VhostUser && message == "SET_FEATURES" =>
+            {
+                self.accepted = u128::from(*value);
             }
             Input::Broken => self.status.0 |= Status::NEEDS_RESET,
             Input::Chain { queue, .. } => {

@@ -59,6 +59,7 @@ fn told(events: impl Iterator<Item = Event>) -> Vec<String> {
         .map(|event| match event.what {
             What::Hello(_) => "hello".into(),
             What::Ring(r) => format!("ring q{} {}/{}", r.q, r.avail_idx, r.used_idx),
+            What::Chain(c) => format!("chain {} of {} descriptors {:?}", c.head, c.count, c.flaws),
             What::Step(step) => {
                 assert_eq!(step.part, Part::Backend);
                 let effects: Vec<_> = step.shown.iter().map(|e| format!(" -> {e}")).collect();
@@ -83,7 +84,9 @@ fn the_trace_tells_notification_chain_completion_and_interrupt() {
         [
             "ring q1 1/0",
             "kick q1",
+            "chain 0 of 3 descriptors []",
             "q1 chain 0 read 0+1",
+            "ring q1 1/0",
             "q1 chain 0 complete, 513 bytes",
             "ring q1 1/1",
             "used buffers in q1 -> call q1",

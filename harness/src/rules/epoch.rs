@@ -106,6 +106,10 @@ pub struct QueueFacts {
     pub notified: Option<u64>,
     /// What the driver got from `queue_notif_config_data`.
     pub notif_data: Option<u16>,
+    /// The queue was reset, and everything else is what was done since.
+    pub reset: Option<u64>,
+    /// The driver has read 0 from `queue_reset` since.
+    pub reset_over: Option<u64>,
 }
 
 /// What the driver did in earlier epochs.

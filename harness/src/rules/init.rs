@@ -360,6 +360,10 @@ fn late_enable(now: &Now<'_>, say: &mut Say<'_>) {
         (now.wrote(C::QueueEnable), epoch.driver_ok, now.access())
     {
         let q = access.q.unwrap_or(now.s.dev.queue_select);
+        if epoch.queues.get(&q).is_some_and(|f| f.reset.is_some()) {
+            // As the re-enabling of a queue that was reset (2.6.1.2).
+            return say.held(Object::Queue(q));
+        }
         say.broken(
             Object::Queue(q),
             &[ok, now.seq],

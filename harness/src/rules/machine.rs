@@ -2,7 +2,8 @@
 
 use misfire_device::spec::{CommonCfg, Field, Status};
 use misfire_device::trace::{
-    Access, Cause, Effect, Fired, Input, Message, Op, RingSample, Step, TableEntry,
+    Access, Altered, Cause, ChainSeen, Dirty, Effect, Fired, Input, Message, Op, PackedSample,
+    RingSample, Step, TableEntry,
 };
 
 use super::judge::Severity;
@@ -47,6 +48,14 @@ pub enum At<'a> {
     Fault(&'a Fired),
     /// One of its rings was sampled.
     Ring(&'a RingSample),
+    /// One of its packed rings was sampled.
+    Packed(&'a PackedSample),
+    /// It looks at a chain before it works on it.
+    Chain(&'a ChainSeen),
+    /// The driver changed a chain that the device holds.
+    Altered(&'a Altered),
+    /// The driver wrote where only the device writes.
+    Dirty(&'a Dirty),
     /// Its MSI-X table was read.
     Table(&'a [TableEntry]),
     /// The guest said something about this device, or about none in particular.

@@ -6,6 +6,7 @@ use misfire_device::spec::Status;
 use misfire_device::trace::{Input, RingSample};
 
 use super::machine::{At, Machine, Now, Object, Say, Watch};
+use super::ntf_data::{Data, with_data};
 use super::q::{enabled, index_in};
 use super::registry::{Level, Rule};
 
@@ -48,10 +49,10 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         id: "VIO-NTF-005",
-        sentence: "With NOTIFICATION_DATA a notification tells the index that the next buffer will get.",
-        source: "virtio 1.3, 2.9 and 4.1.5.2.1",
-        breaks: "the value is ahead of avail.idx",
-        proof: "Compared with the ring as it is sampled at the notification; the ring may be ahead.",
+        sentence: "With NOTIFICATION_DATA a notification tells where the next buffer will go.",
+        source: "virtio 1.3, 2.9, 2.8.15.2 and 4.1.5.2.1",
+        breaks: "a split ring: an index ahead of avail.idx; a packed one: an offset beyond the ring or in the middle of a list; or no notification of several tells the right place",
+        proof: "Compared with the ring as it is sampled at the notification, and with the lists that the device comes to. The ring may be ahead of one notification, since another processor may have added to it, but not of all.",
         watch: Watch::with::<Data>(),
         ..Rule::BASE
     },
@@ -59,8 +60,8 @@ pub const RULES: &[Rule] = &[
         id: "VIO-NTF-006",
         sentence: "When buffers become available and the device wants to know, it is notified.",
         source: "virtio 1.3, 2.7.10.1; B55, B77",
-        breaks: "at a reset a queue still has buffers that came after the last notification, and the device had asked for one",
-        proof: "From the samples of the ring at the last notification and at the reset.",
+        breaks: "at a reset, or when the guest tells that a request never ended, a queue has buffers that came after the last notification, and the device had asked for one",
+        proof: "From the samples of the ring at the last notification and the last before the reset: rings are looked at every 10 ms too. Split rings only.",
         watch: Watch::with::<Forgotten>(),
         ..Rule::BASE
     },
@@ -84,12 +85,6 @@ pub const RULES: &[Rule] = &[
         ..Rule::BASE
     },
 ];
-
-const NOTIFICATION_DATA: u8 = 38;
-
-fn with_data(now: &Now<'_>) -> bool {
-    now.s.dev.accepted >> NOTIFICATION_DATA & 1 != 0
-}
 
 /// Whether the notification falls between the reset of a live device and ACKNOWLEDGE.
 fn left_over(now: &Now<'_>) -> bool {
@@ -174,40 +169,7 @@ fn place(now: &Now<'_>, say: &mut Say<'_>) {
     }
 }
 
-/// Notifications with data that wait for the sample of their ring.
-#[derive(Default)]
-struct Data {
-    told: BTreeMap<u16, (u64, u16)>,
-}
-
-impl Machine for Data {
-    fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
-        if let Some((access, value)) = now.notifies()
-            && let (true, Some(q)) = (with_data(now), access.q)
-        {
-            self.told.insert(q, (now.seq, (value >> 16) as u16));
-        }
-        if let At::Ring(sample) = now.at
-            && let Some((seq, told)) = self.told.remove(&sample.q)
-        {
-            let q = sample.q;
-            if sample.avail_idx.wrapping_sub(told) < 0x8000 {
-                say.held(Object::Queue(q));
-            } else {
-                say.broken(
-                    Object::Queue(q),
-                    &[seq, now.seq],
-                    format!(
-                        "a notification of queue {q} tells the index {told}, and avail.idx is {}",
-                        sample.avail_idx
-                    ),
-                );
-            }
-        }
-    }
-}
-
-/// What the device was told of each ring.
+/// What the device was told of each ring: when, and `avail.idx` then.
 #[derive(Default)]
 struct Forgotten {
     told: BTreeMap<u16, (u64, u16)>,
@@ -215,20 +177,17 @@ struct Forgotten {
 
 impl Machine for Forgotten {
     fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
-        // The sample directly before a notification shows what the device now knows of.
-        if let Some((access, _)) = now.notifies()
-            && let Some(q) = access.q
-            && let Some(queue) = now.s.dev.queues.get(usize::from(q))
-            && let Some(sample) = queue.ring
-        {
-            self.told.insert(q, (now.seq, sample.avail_idx));
+        // The sample of a notification comes right before it.
+        let ring = |q: u16| now.s.dev.queues.get(usize::from(q)).and_then(|q| q.ring);
+        if let At::Ring(sample) = now.at {
+            // The device looks at every queue when it becomes live.
+            let first = (now.seq, sample.avail_idx);
+            self.told.entry(sample.q).or_insert(first);
         }
-        if let At::Ring(sample) = now.at
-            && !now.s.dev.status.has(Status::DRIVER_OK)
-        {
-            self.judge(sample, now, say);
+        if let Some(sample) = now.notifies().and_then(|(access, _)| ring(access.q?)) {
+            self.told.insert(sample.q, (now.seq, sample.avail_idx));
         }
-        if now.resets() {
+        if now.resets() || now.failure() {
             for queue in now.s.dev.queues.iter().filter_map(|q| q.ring) {
                 self.judge(&queue, now, say);
             }
@@ -246,7 +205,10 @@ impl Forgotten {
         let q = sample.q;
         let new = sample.avail_idx.wrapping_sub(told);
         if new == 0 {
-            return say.held(Object::Queue(q));
+            if told != 0 {
+                say.held(Object::Queue(q));
+            }
+            return;
         }
         let unused = sample.avail_idx != sample.used_idx;
         let wanted = if now.s.dev.accepted >> EVENT_IDX & 1 != 0 {

@@ -92,7 +92,9 @@ fn fields(now: &Now<'_>, say: &mut Say<'_>) {
             .filter(|(_, written)| written.is_none())
             .map(|(name, _)| *name)
             .collect();
-        if missing.is_empty() {
+        if facts.is_some_and(|f| f.reset.is_some()) {
+            // VIO-QRST-004's.
+        } else if missing.is_empty() {
             say.held(Object::Queue(q));
         } else {
             say.broken(
@@ -133,7 +135,8 @@ fn fields(now: &Now<'_>, say: &mut Say<'_>) {
     }
 }
 
-fn packed(s: &State) -> bool {
+/// Whether the rings are packed.
+pub fn packed(s: &State) -> bool {
     s.dev.accepted >> 34 & 1 != 0
 }
 

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::machine::Watch;
 use super::{
-    acc, cfg, feat, init, isr, logged, msix, msix_use, nr, ntf, q, rob, rst, unobserved, win_msi,
-    win_pnp,
+    acc, cfg, feat, init, isr, logged, msix, msix_use, nr, ntf, pkd, q, qrst, rob, rst, spl,
+    unobserved, win_msi, win_pnp,
 };
 
 /// How binding a rule is.
@@ -132,6 +132,11 @@ pub static FAMILIES: &[Family] = &[
         rules: rst::RULES,
     },
     Family {
+        name: "VIO-QRST",
+        title: "the reset of one queue",
+        rules: qrst::RULES,
+    },
+    Family {
         name: "VIO-ACC",
         title: "accesses of registers",
         rules: acc::RULES,
@@ -183,8 +188,18 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "VIO-SPL",
+        title: "the split ring",
+        rules: spl::RULES,
+    },
+    Family {
+        name: "VIO-SPL",
         title: "the split ring: what can't be judged",
         rules: unobserved::SPL,
+    },
+    Family {
+        name: "VIO-PKD",
+        title: "the packed ring",
+        rules: pkd::RULES,
     },
     Family {
         name: "VIO-PKD",

@@ -6,6 +6,7 @@ use misfire_device::trace::Effect;
 use super::machine::{At, Machine, Now, Object, Say, Watch};
 use super::registry::{Level, Rule, Sight};
 use super::rob::Endless;
+use super::spl::{Changes, part_name};
 use crate::log::Said;
 
 /// The rules.
@@ -32,8 +33,8 @@ pub const RULES: &[Rule] = &[
         id: "VIO-RST-003",
         sentence: "Buffers that the device has not used are not taken back while the queue is live; the device is reset first.",
         source: "virtio 1.3, 3.3.1 and 2.7.6.1; B30, P16",
-        breaks: "avail.idx goes backwards between two samples of the ring in one epoch",
-        proof: "From samples of avail.idx; descriptors of outstanding chains are not compared.",
+        breaks: "avail.idx goes backwards between two samples of the ring in one epoch, or a chain that the device holds is not as it was when the device or the queue is reset",
+        proof: "From samples of avail.idx, and from digests of the chains that the device holds. A change that is found while the driver goes on is VIO-SPL-006's or VIO-PKD-002's.",
         watch: Watch::with::<TakenBack>(),
         sight: Sight::Anything,
         ..Rule::BASE
@@ -127,10 +128,21 @@ impl Machine for Wait {
 #[derive(Default)]
 struct TakenBack {
     outstanding: bool,
+    changes: Changes,
 }
 
 impl Machine for TakenBack {
     fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
+        if let Some((seq, q, part, true)) = self.changes.see(now) {
+            say.broken(
+                Object::Queue(q),
+                &[seq, now.seq],
+                format!(
+                    "{} of a chain of queue {q} was changed before the reset, while the device held the chain",
+                    part_name(part)
+                ),
+            );
+        }
         if now.resets() {
             if self.outstanding {
                 say.held(Object::Device);

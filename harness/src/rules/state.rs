@@ -7,8 +7,11 @@ use misfire_device::trace::{
     Device, Effect, Fired, Hello, Input, Legality, Mode, Step, TableEntry,
 };
 
-use super::epoch::{Epoch, Mapping, Past};
+use super::epoch::{Epoch, Mapping, Past, QueueFacts};
 use super::machine::{At, Object};
+
+/// VIRTIO_F_RING_RESET.
+pub const RING_RESET: u32 = 40;
 
 /// A device, as it was before the event that is looked at.
 pub struct State {
@@ -177,7 +180,13 @@ impl State {
                 }
             }
             At::Table(entries) => self.dev.table = entries.to_vec(),
-            At::Said(_) | At::Mark(_) | At::End => {}
+            At::Packed(_)
+            | At::Chain(_)
+            | At::Altered(_)
+            | At::Dirty(_)
+            | At::Said(_)
+            | At::Mark(_)
+            | At::End => {}
         }
     }
 
@@ -257,7 +266,16 @@ impl State {
             _ => {}
         }
         let Some(q) = q else { return };
+        let resets = register == C::QueueReset && value == 1 && self.dev.agreed(RING_RESET);
         let queue = self.epoch.queues.entry(q).or_default();
+        if resets {
+            *queue = QueueFacts {
+                size_read: queue.size_read,
+                notif_data: queue.notif_data,
+                reset: Some(seq),
+                ..QueueFacts::default()
+            };
+        }
         match register {
             C::QueueDescLo => queue.areas[0] = Some(seq),
             C::QueueDriverLo => queue.areas[1] = Some(seq),
@@ -304,6 +322,9 @@ impl State {
         let Some(q) = q else { return };
         let queue = epoch.queues.entry(q).or_default();
         match register {
+            C::QueueReset if value == 0 && queue.reset.is_some() => {
+                queue.reset_over.get_or_insert(seq);
+            }
             C::QueueSize => queue.size_read = Some(value as u16),
             C::QueueMsixVector => queue.mapping.read = Some((seq, value as u16)),
             C::QueueNotifConfigData => queue.notif_data = Some(value as u16),

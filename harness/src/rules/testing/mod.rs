@@ -9,9 +9,12 @@ mod isr;
 mod msix;
 mod nr;
 mod ntf;
+mod pkd;
 mod q;
+mod qrst;
 mod rob;
 mod rst;
+mod spl;
 mod trace;
 mod win_msi;
 mod win_pnp;
@@ -26,7 +29,7 @@ use misfire_device::trace::{
 
 use super::judge::{Context, Judgement, Outcome, Severity, judge};
 use super::registry::rules;
-pub use trace::{FEATURES, LIVE, Trace, block, offered, trace};
+pub use trace::{FEATURES, LIVE, Trace, block, offered, packed_live, trace};
 
 /// What a case expects.
 pub type Expected = (Outcome, Option<Severity>);
@@ -52,6 +55,9 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
         msix::CASES,
         isr::CASES,
         ntf::CASES,
+        pkd::CASES,
+        qrst::CASES,
+        spl::CASES,
         cfg::CASES,
         nr::CASES,
         rob::CASES,

@@ -19,6 +19,17 @@ fn with(features: u128) -> Trace {
         .driver_ok()
 }
 
+fn packed_data() -> Trace {
+    let features = offered() | DATA | 1 << 34;
+    trace()
+        .hello_shape(block(), features)
+        .found()
+        .accept(features)
+        .features_ok()
+        .queue(0, NO_VECTOR)
+        .driver_ok()
+}
+
 fn without_event_idx() -> Trace {
     trace()
         .hello()
@@ -104,13 +115,83 @@ pub const CASES: &[Case] = &[
         trace().hello().up().notify(9)
     }),
     ("VIO-NTF-005", "the index of the next buffer", HELD, || {
-        with(DATA).notify_at(0, 4, 0x0003_0000).ring(0, 3, 0)
+        with(DATA).ring(0, 3, 0).notify_at(0, 4, 0x0003_0000)
     }),
     (
         "VIO-NTF-005",
         "an index that is not there yet",
         FAIL,
-        || with(DATA).notify_at(0, 4, 0x0005_0000).ring(0, 3, 0),
+        || with(DATA).ring(0, 3, 0).notify_at(0, 4, 0x0005_0000),
+    ),
+    (
+        "VIO-NTF-005",
+        "the same index again and again",
+        FAIL,
+        || {
+            with(DATA)
+                .ring(0, 1, 0)
+                .notify_at(0, 4, 0)
+                .ring(0, 2, 1)
+                .notify_at(0, 4, 0)
+                .reset()
+        },
+    ),
+    ("VIO-NTF-005", "another processor is ahead", HELD, || {
+        with(DATA)
+            .ring(0, 2, 0)
+            .notify_at(0, 4, 0x0001_0000)
+            .ring(0, 3, 0)
+            .notify_at(0, 4, 0x0002_0000)
+            .ring(0, 3, 0)
+            .notify_at(0, 4, 0x0003_0000)
+            .reset()
+    }),
+    ("VIO-NTF-005", "the place behind the list", HELD, || {
+        packed_data()
+            .notify_at(0, 4, 0x8003_0000)
+            .list(0, 0x8000, 3, &[])
+    }),
+    ("VIO-NTF-005", "a place in the list", FAIL, || {
+        packed_data()
+            .notify_at(0, 4, 0x8002_0000)
+            .list(0, 0x8000, 3, &[])
+    }),
+    (
+        "VIO-NTF-005",
+        "the place behind the end of the ring",
+        HELD,
+        || {
+            packed_data()
+                .notify_at(0, 4, 0x0001_0000)
+                .list(0, 0x8000 | 126, 3, &[])
+        },
+    ),
+    ("VIO-NTF-005", "a place beyond the ring", FAIL, || {
+        packed_data().notify_at(0, 4, 0x8080_0000)
+    }),
+    (
+        "VIO-NTF-005",
+        "always the place of the list itself",
+        FAIL,
+        || {
+            packed_data()
+                .notify_at(0, 4, 0x8000_0000)
+                .list(0, 0x8000, 3, &[])
+                .notify_at(0, 4, 0x8003_0000)
+                .list(0, 0x8003, 3, &[])
+                .reset()
+        },
+    ),
+    (
+        "VIO-NTF-006",
+        "a request that was never told of",
+        FAIL,
+        || {
+            without_event_idx()
+                .ring(0, 0, 0)
+                .ring(0, 1, 0)
+                .mark("timeout")
+        },
     ),
     ("VIO-NTF-006", "every buffer was told of", HELD, || {
         without_event_idx()

@@ -70,6 +70,28 @@ pub const CASES: &[Case] = &[
     ("VIO-RST-003", "buffers are taken back first", FAIL, || {
         trace().hello().up().ring(0, 3, 1).ring(0, 1, 1).reset()
     }),
+    ("VIO-RST-003", "descriptors are cleared first", FAIL, || {
+        trace()
+            .hello()
+            .up()
+            .chain(0, &[])
+            .altered(0, misfire_device::trace::AlteredPart::Descriptors)
+            .reset()
+    }),
+    (
+        "VIO-RST-003",
+        "a change in flight is another rule's",
+        UNSEEN,
+        || {
+            trace()
+                .hello()
+                .up()
+                .chain(0, &[])
+                .altered(0, misfire_device::trace::AlteredPart::Descriptors)
+                .complete(0)
+                .reset()
+        },
+    ),
     ("VIO-RST-003", "indices that wrap", HELD, || {
         trace()
             .hello()

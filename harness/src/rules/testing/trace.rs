@@ -7,8 +7,9 @@ use misfire_device::spec::{
     CommonCfg, Field, NO_VECTOR, PciHeader, Status, command, msi_control, msix_control,
 };
 use misfire_device::trace::{
-    Effect, Effects, Event, Fired, Hello, Input, IrqKind, Legality, Op, Part, RingSample, Space,
-    Step, TableEntry, What,
+    Altered, AlteredPart, ChainSeen, Descriptor, Dirty, DirtyPart, Effect, Effects, Event, Fired,
+    Flaw, Hello, Input, IrqKind, Legality, Op, PackedSample, Part, RingSample, Space, Step,
+    TableEntry, What,
 };
 
 /// A trace in the making: what the driver does reaches a correct device, whose answer is recorded.
@@ -25,6 +26,20 @@ pub fn trace() -> Trace {
         devices: Vec::new(),
         dev: 0,
     }
+}
+
+/// A live device with packed rings.
+pub fn packed_live() -> Trace {
+    const RING_PACKED: u128 = 1 << 34;
+    let features = offered() | RING_PACKED;
+    trace()
+        .hello_shape(block(), features)
+        .found()
+        .accept(features)
+        .features_ok()
+        .queue(0, NO_VECTOR)
+        .queue(1, NO_VECTOR)
+        .driver_ok()
 }
 
 /// The features that the device of these traces offers.
@@ -323,6 +338,84 @@ impl Trace {
     pub fn sample(self, sample: RingSample) -> Self {
         let dev = self.dev;
         self.push(What::Ring(RingSample { dev, ..sample }))
+    }
+
+    /// A sample of a packed ring.
+    pub fn packed(self, sample: PackedSample) -> Self {
+        let dev = self.dev;
+        self.push(What::Packed(PackedSample { dev, ..sample }))
+    }
+
+    /// The device looks at a chain of three descriptors, and comes to it.
+    pub fn chain(self, q: u16, flaws: &[Flaw]) -> Self {
+        self.list(q, 0, 3, flaws)
+    }
+
+    /// The device looks at a chain that is an indirect table.
+    pub fn indirect(mut self, q: u16, flaws: &[Flaw]) -> Self {
+        const INDIRECT: u16 = 4;
+        self = self.list(q, 0x8000, 1, flaws);
+        let at = self.events.len() - 2;
+        if let What::Chain(chain) = &mut self.events[at].what {
+            chain.descriptors[0].flags = INDIRECT;
+        }
+        self
+    }
+
+    /// The device looks at a list of `slots` descriptors at a place of the ring, and comes to it.
+    pub fn list(self, q: u16, position: u16, slots: u32, flaws: &[Flaw]) -> Self {
+        let dev = self.dev;
+        let descriptors = (0..slots as u16).map(|at| Descriptor {
+            at,
+            addr: 0x20_0000,
+            len: 512,
+            flags: 0,
+            next: at + 1,
+            table: false,
+        });
+        self.push(What::Chain(Box::new(ChainSeen {
+            dev,
+            q,
+            head: 0,
+            position,
+            descriptors: descriptors.collect(),
+            count: slots,
+            slots,
+            bytes: u64::from(slots) * 512,
+            flaws: flaws.to_vec(),
+            digest: String::new(),
+        })))
+        .input(Input::Chain {
+            queue: q,
+            head: 0,
+            request: String::new(),
+        })
+    }
+
+    /// The device is about to use a chain.
+    pub fn complete(self, q: u16) -> Self {
+        self.input(Input::Complete {
+            queue: q,
+            head: 0,
+            len: 513,
+        })
+    }
+
+    /// The driver changed what the device holds.
+    pub fn altered(self, q: u16, part: AlteredPart) -> Self {
+        let (dev, head) = (self.dev, 0);
+        self.push(What::Altered(Altered { dev, q, head, part }))
+    }
+
+    /// The driver wrote where only the device writes.
+    pub fn dirty(self, q: u16, part: DirtyPart) -> Self {
+        let (dev, element) = (self.dev, 0);
+        self.push(What::Dirty(Dirty {
+            dev,
+            q,
+            part,
+            element,
+        }))
     }
 
     /// The MSI-X table: the APIC vector of each entry; entries with the same are the same message.
