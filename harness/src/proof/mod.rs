@@ -19,6 +19,7 @@ use crate::scenario::Scenario;
 use crate::verdict::Verdict;
 
 pub use faults::{Trial, trials};
+pub use rules::accounted;
 
 /// A scenario, and what came of it.
 #[derive(Clone, Copy, Debug)]

@@ -77,7 +77,7 @@ pub(super) fn false_alarms(shown: &[Shown<'_>]) -> Vec<FalseAlarm> {
 }
 
 /// The rules that these mistakes break, and those that follow from them.
-fn accounted(mistakes: &[String]) -> BTreeSet<&'static str> {
+pub fn accounted(mistakes: &[String]) -> BTreeSet<&'static str> {
     let mut rules: BTreeSet<&'static str> = MISTAKES
         .iter()
         .filter(|m| mistakes.iter().any(|name| name == m.name))

@@ -260,7 +260,8 @@ struct Stale {
 
 impl Machine for Stale {
     fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
-        if now.sets(Status::DRIVER_OK) && now.s.dev.pin && now.s.mode() != Mode::Msix {
+        let up = now.s.dev.pin || now.pin() == Some(true);
+        if now.sets(Status::DRIVER_OK) && up && now.s.mode() != Mode::Msix {
             (self.up, self.passed) = (Some(now.seq), false);
             return;
         }

@@ -17,7 +17,7 @@ pub const RULES: &[Rule] = &[
         level: Level::Derived,
         sentence: "The entry that an event is mapped to can be delivered: programmed and not masked.",
         source: "PCI Local Bus 3.0, 6.8.2; B68",
-        breaks: "a message of a live device pends, and still does when the guest fails or the trace ends",
+        breaks: "a message of a live device pends, and still does when the guest misses it, fails, or the trace ends",
         proof: "An entry that is only an alias of another message is WIN-MSI-015's.",
         watch: Watch::with::<Deliverable>(),
         ..Rule::BASE
@@ -98,7 +98,8 @@ impl Machine for Deliverable {
                 _ => {}
             }
         }
-        if now.failure() || (matches!(now.at, At::End) && live) {
+        let missed = matches!(now.said(), Some(Said::Lost { .. } | Said::TimedOut { .. }));
+        if missed || now.failure() || (matches!(now.at, At::End) && live) {
             for (entry, since) in std::mem::take(&mut self.pending) {
                 say.broken(
                     Object::Device,

@@ -85,7 +85,7 @@ pub const RULES: &[Rule] = &[
         sentence: "Table entries beyond the granted messages are message 0: what is mapped to them arrives there, and is looked at there.",
         source: "kernel/dynamically-configuring-msi-x; B24",
         breaks: "an event is mapped to an entry that has another entry's message, the message is sent, and the event is not looked at",
-        proof: "From the MSI-X table as read when the device went live.",
+        proof: "From the MSI-X table as read when the device went live. Held also by a driver that maps its events to granted messages alone, of a table that has more entries.",
         watch: Watch::with::<Surplus>(),
         ..BASE
     },
@@ -339,20 +339,31 @@ impl Machine for Objects {
 
 #[derive(Default)]
 struct Surplus {
+    /// What came where another entry's message is.
     owed: Owed,
+    /// What came at a granted entry of a table that has others.
+    granted: Owed,
 }
 
 impl Machine for Surplus {
     fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
         let s = now.s;
-        for (object, _) in self.owed.settle(now) {
-            say.held(object);
-        }
-        for message in now.messages().filter(|m| m.kind == IrqKind::Msix) {
-            if message.cause != Cause::None && s.alias(message.entry) != message.entry {
-                self.owed.raise(Object::of_cause(message.cause), now.seq);
+        for owed in [&mut self.owed, &mut self.granted] {
+            for (object, _) in owed.settle(now) {
+                say.held(object);
             }
         }
+        let table = usize::from(s.dev.shape.table_size());
+        let surplus = s.dev.granted().is_some_and(|granted| granted < table);
+        for message in now.messages().filter(|m| m.kind == IrqKind::Msix) {
+            let object = Object::of_cause(message.cause);
+            if message.cause != Cause::None && s.alias(message.entry) != message.entry {
+                self.owed.raise(object, now.seq);
+            } else if message.cause != Cause::None && surplus {
+                self.granted.raise(object, now.seq);
+            }
+        }
+        self.granted.missed(now);
         if !s.faults.is_empty() && now.failure() {
             self.owed = Owed::default();
         }

@@ -77,6 +77,8 @@ pub struct GuestFile {
     pub queues: Option<u16>,
     /// Requests in flight for each queue.
     pub depth: Option<u16>,
+    /// Whether the driver gives its queues no vector, and polls them.
+    pub poll: Option<bool>,
     /// The same for one device each, in the order of the devices.
     #[serde(default)]
     pub device: Vec<GuestFile>,

@@ -334,6 +334,36 @@ pub const MISTAKES: &[Mistake] = &[
         "VIO-NTF-008",
     ),
     mistake("writes-read-only-field", "writes num_queues", "VIO-ACC-002"),
+    mistake(
+        "config-vector-not-mapped",
+        "gives the configuration no vector",
+        "VIO-MSIX-009",
+    ),
+    mistake(
+        "accepts-any-read-back",
+        "takes any vector that reads back for the one that it wrote",
+        "VIO-MSIX-004",
+    ),
+    mistake(
+        "vectors-without-msix",
+        "writes the configuration's vector with a line interrupt",
+        "VIO-MSIX-007",
+    ),
+    mistake(
+        "leaves-messages-masked",
+        "leaves the function's messages masked",
+        "VIO-MSIX-008",
+    ),
+    mistake(
+        "reads-isr-with-msix",
+        "reads the ISR status for each message",
+        "VIO-ISR-003",
+    ),
+    mistake(
+        "relies-on-isr-with-msix",
+        "takes a shared message for a change of the configuration only if the ISR status says so",
+        "VIO-MSIX-010",
+    ),
 ];
 
 /// What the reference guest's kernel takes: queues, requests in flight, a time limit in milliseconds.
@@ -371,6 +401,8 @@ pub struct Parameters {
     pub queues: Option<u16>,
     /// Requests in flight for each queue.
     pub depth: Option<u16>,
+    /// Whether the driver gives its queues no vector, and polls them.
+    pub poll: Option<bool>,
 }
 
 impl GuestParameters {
@@ -419,6 +451,7 @@ impl Parameters {
             ("timeout_ms", self.timeout_ms.map(|v| v.to_string())),
             ("queues", self.queues.map(|v| v.to_string())),
             ("depth", self.depth.map(|v| v.to_string())),
+            ("poll", self.poll.map(|v| u8::from(v).to_string())),
         ];
         for (key, value) in pairs {
             if let Some(value) = value {
@@ -494,6 +527,7 @@ impl Checker<'_> {
             timeout_ms: file.timeout_ms,
             queues: file.queues,
             depth: file.depth,
+            poll: file.poll,
         }
     }
 }

@@ -126,6 +126,13 @@ impl DeviceParams {
                     _ => return Err(wrong()),
                 }
             }
+            "poll" => {
+                self.settings.poll = match value {
+                    "0" => false,
+                    "1" => true,
+                    _ => return Err(wrong()),
+                }
+            }
             "depth" => self.settings.depth = number(MOST_DEPTH)? as u16,
             _ => return Err(Error::Key(whole)),
         }

@@ -159,6 +159,16 @@ mistakes! {
     NotifiesAfterReset = "notifies-after-reset"
     /// The fourth request of a queue is not told to the device.
     ForgetsNotification = "forgets-notification"
+    /// Any vector that reads back is taken for the one that was written.
+    AcceptsAnyReadBack = "accepts-any-read-back"
+    /// The configuration's vector is written with a line interrupt.
+    VectorsWithoutMsix = "vectors-without-msix"
+    /// The function's messages are left masked.
+    LeavesMessagesMasked = "leaves-messages-masked"
+    /// The ISR status is read for each message.
+    ReadsIsrWithMsix = "reads-isr-with-msix"
+    /// A configuration change on a shared message is told by the ISR status.
+    ReliesOnIsrWithMsix = "relies-on-isr-with-msix"
 }
 
 /// The word of a set, and the bit in it.

@@ -38,6 +38,8 @@ pub struct Settings {
     pub queues: u16,
     /// Requests in flight on a queue.
     pub depth: u16,
+    /// The queues are polled, and have no vector.
+    pub poll: bool,
 }
 
 impl Default for Settings {
@@ -48,6 +50,7 @@ impl Default for Settings {
             timeout_ms: 2000,
             queues: 16,
             depth: 1,
+            poll: false,
         }
     }
 }

@@ -17,6 +17,7 @@ impl<F: Function> Virtio<F> {
         }
         match self.base.plan {
             Plan::PerQueue if message == 0 => self.on_config_change(),
+            Plan::Polled => self.on_config_change(),
             Plan::PerQueue => self.base.take_used((message - 1) as usize),
             Plan::Shared => {
                 let but = usize::from(self.base.makes(Mistake::LastQueueUnservedWhenShared));
@@ -43,6 +44,11 @@ impl<F: Function> Virtio<F> {
         let Some(transport) = self.base.transport else {
             return;
         };
+        if self.base.makes(Mistake::ReliesOnIsrWithMsix)
+            && transport.isr().read::<u8>(0) & isr::CONFIG == 0
+        {
+            return;
+        }
         if transport.generation() != self.base.generation {
             self.on_config_change();
         } else {

@@ -200,10 +200,20 @@ impl Base {
         let transport = self.registers()?;
         if device.message_kind() != Some(Kind::Msix) {
             self.plan = Plan::IsrStatus;
+            if self.makes(Mistake::VectorsWithoutMsix) {
+                transport.set_config_vector(0);
+                dbg_print!(
+                    "VIRTIO: config vector reads {:#x}",
+                    transport.config_vector()
+                );
+            }
             self.isr.read_from(Some(transport.isr()));
             return Ok(());
         }
         self.isr.read_from(None);
+        if self.makes(Mistake::ReadsIsrWithMsix) {
+            self.isr.look_at(transport.isr());
+        }
         if self.programmed && self.makes(Mistake::ProgramOnce) {
             return Ok(());
         }
@@ -217,8 +227,8 @@ impl Base {
             mistakes: self.settings.mistakes,
         };
         let (messages, queues) = (self.messages.len(), self.used());
-        let plans = plans(messages, queues, self.settings.mistakes);
-        if plans.first() != Some(&Plan::PerQueue) {
+        let plans = plans(messages, queues, self.settings.poll, self.settings.mistakes);
+        if !matches!(plans.first(), Some(Plan::PerQueue | Plan::Polled)) {
             dbg_print!("VIRTIO: messages {messages}, queues {queues}: not one for each");
         }
         for plan in plans {

@@ -15,6 +15,8 @@ pub struct Isr {
 struct State {
     /// The ISR status register, where it has to be read: without MSI-X.
     register: Option<Mmio>,
+    /// The register that is read although the message says it all.
+    needless: Option<Mmio>,
     /// Bits read and not yet taken by the DPC.
     latched: u8,
 }
@@ -25,6 +27,7 @@ impl Isr {
         Self {
             state: Local::new(State {
                 register: None,
+                needless: None,
                 latched: 0,
             }),
             mistakes,
@@ -36,9 +39,15 @@ impl Isr {
         self.state.with(|state| {
             *state = State {
                 register,
+                needless: None,
                 latched: 0,
             }
         });
+    }
+
+    /// With MSI-X: reads the register for each message all the same.
+    pub fn look_at(&self, register: Mmio) {
+        self.state.with(|state| state.needless = Some(register));
     }
 
     /// The bits that have been read since the last call.
@@ -51,6 +60,9 @@ impl InterruptService for Isr {
     fn isr(&self, message: u32) -> Claim {
         self.state.with(|state| {
             let Some(register) = state.register else {
+                if let Some(needless) = state.needless {
+                    let _: u8 = needless.read(0);
+                }
                 if message == 0 && self.mistakes.has(Mistake::MessageIdAsBoolean) {
                     return Claim::NotMine;
                 }

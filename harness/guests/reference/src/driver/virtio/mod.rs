@@ -26,6 +26,7 @@ mod watch;
 use super::args::Args;
 use super::mistake::Mistake;
 use super::{Outcome, Running, Settings, Style, Workload};
+use crate::hal::{pci, time};
 use crate::nt::dispatch;
 use crate::nt::interrupt::Config;
 use crate::nt::pnp::{Driver, WdfDevice};
@@ -50,6 +51,9 @@ use vectors::Plan;
 
 /// Messages that a driver can use: one for the configuration and one for each queue.
 const MOST_MESSAGES: usize = 17;
+
+/// How often queues without a vector are looked at, in microseconds.
+const POLLED_EACH_US: u64 = 500;
 
 /// The driver of a virtio block device.
 pub type BlockDriver = Virtio<Block>;
@@ -120,7 +124,10 @@ impl<F: Function> Driver for Virtio<F> {
         self.base.configure(device)
     }
 
-    fn interrupts_enabled(&mut self, _device: &mut WdfDevice) -> Result<(), NtStatus> {
+    fn interrupts_enabled(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {
+        if self.base.makes(Mistake::LeavesMessagesMasked) {
+            mask_messages(device.function);
+        }
         if !self.base.live {
             self.go_live();
         }
@@ -163,9 +170,23 @@ impl<F: Function> Driver for Virtio<F> {
             self.recover(device);
         }
         if self.base.live {
+            if self.base.plan == Plan::Polled {
+                (0..self.base.used()).for_each(|place| self.base.take_used(place));
+            }
             self.function.serve(&mut self.base);
         }
         self.watch(device);
+    }
+}
+
+/// Masks every message of a function by its MSI-X control word.
+fn mask_messages(function: pci::Function) {
+    const CONTROL: u16 = 2;
+    const ENABLED_AND_MASKED: u16 = 0xc000;
+    let capabilities = function.capabilities();
+    let msix = capabilities.iter().find(|c| c.0 == pci::capability::MSIX);
+    if let Some((_, at)) = msix {
+        function.write16(at + CONTROL, ENABLED_AND_MASKED);
     }
 }
 
@@ -175,6 +196,7 @@ impl<F: Function> Workload for Virtio<F> {
         let (mode, used) = match (self.base.plan, device.message_kind()) {
             (Plan::PerQueue, _) => ("msix", queues + 1),
             (Plan::Shared, _) => ("msix-shared", 1),
+            (Plan::Polled, _) => ("polled", 1),
             (Plan::IsrStatus, Some(Kind::Msi | Kind::Msix)) => ("msi", 1),
             (Plan::IsrStatus, None) => ("intx", 0),
         };
@@ -223,7 +245,12 @@ impl<F: Function> Workload for Virtio<F> {
             return u64::MAX;
         }
         let deadlines = self.base.queues.iter().filter_map(queue::Queue::deadline);
-        let own = self.function.deadline();
+        let polled = self.base.plan == Plan::Polled;
+        let own = if polled {
+            time::now() + POLLED_EACH_US
+        } else {
+            self.function.deadline()
+        };
         deadlines.fold(own, u64::min)
     }
 

@@ -8,7 +8,7 @@ use super::transport::Transport;
 use crate::dbg_print;
 use crate::driver::mistake::{Mistake, Mistakes};
 use crate::nt::interrupt::Info;
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 use core::fmt;
 
 /// How the device's events are told apart.
@@ -18,12 +18,17 @@ pub enum Plan {
     PerQueue,
     /// Message 0 is everything.
     Shared,
+    /// Message 0 is the configuration; the queues have none and are polled.
+    Polled,
     /// No vectors: the ISR status tells.
     IsrStatus,
 }
 
 /// The plans to try, in order, for so many messages and queues.
-pub fn plans(messages: usize, queues: usize, mistakes: Mistakes) -> Vec<Plan> {
+pub fn plans(messages: usize, queues: usize, poll: bool, mistakes: Mistakes) -> Vec<Plan> {
+    if poll && messages > 0 {
+        return vec![Plan::Polled];
+    }
     let enough = messages > queues || mistakes.has(Mistake::AssumeAllMessages);
     let share = messages > 0 && !mistakes.has(Mistake::NoSharedVectorFallback);
     let mut plans = Vec::new();
@@ -92,6 +97,9 @@ impl Mapper<'_> {
 
     /// Maps the queues in use. `false` when the device refuses one.
     pub fn map_queues(&self, plan: Plan) -> bool {
+        if plan == Plan::Polled {
+            return true;
+        }
         let mut queues = self.queues.iter().map(|&index| Event::Queue(index));
         queues.all(|event| self.map(event, self.vector(plan, event)))
     }
@@ -138,12 +146,19 @@ impl Mapper<'_> {
             "VIRTIO: {event} vector written {vector} read back {}",
             Vector(read)
         );
+        if self.mistakes.has(Mistake::AcceptsAnyReadBack) {
+            return read != NO_VECTOR;
+        }
         read == vector
     }
 
     /// Says which vector each event has.
     pub fn report(&self, plan: Plan) {
-        let queues = self.queues.iter().map(|&index| Event::Queue(index));
+        let mapped = match plan {
+            Plan::Polled => &[],
+            _ => self.queues,
+        };
+        let queues = mapped.iter().map(|&index| Event::Queue(index));
         let config = self.maps_config().then_some(Event::Config);
         for event in config.into_iter().chain(queues) {
             dbg_print!("VIRTIO: {event} uses vector {}", self.vector(plan, event));
@@ -162,17 +177,19 @@ mod tests {
     #[test]
     fn a_vector_for_each_is_tried_first_when_there_are_enough() {
         let right = Mistakes::default();
-        assert_eq!(plans(3, 2, right), [Plan::PerQueue, Plan::Shared]);
-        assert_eq!(plans(2, 2, right), [Plan::Shared]);
-        assert_eq!(plans(0, 2, right), []);
+        assert_eq!(plans(3, 2, false, right), [Plan::PerQueue, Plan::Shared]);
+        assert_eq!(plans(2, 2, false, right), [Plan::Shared]);
+        assert_eq!(plans(0, 2, false, right), []);
+        assert_eq!(plans(3, 2, true, right), [Plan::Polled]);
+        assert_eq!(plans(0, 2, true, right), []);
     }
 
     #[test]
     fn the_mistakes_leave_a_plan_out_or_add_one() {
         let no_sharing = mistaken("no-shared-vector-fallback");
-        assert_eq!(plans(3, 2, no_sharing), [Plan::PerQueue]);
-        assert_eq!(plans(1, 2, no_sharing), []);
+        assert_eq!(plans(3, 2, false, no_sharing), [Plan::PerQueue]);
+        assert_eq!(plans(1, 2, false, no_sharing), []);
         let assuming = mistaken("assume-all-messages");
-        assert_eq!(plans(1, 2, assuming), [Plan::PerQueue, Plan::Shared]);
+        assert_eq!(plans(1, 2, false, assuming), [Plan::PerQueue, Plan::Shared]);
     }
 }
