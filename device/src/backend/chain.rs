@@ -193,6 +193,20 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
+    /// Passes over the next bytes.
+    ///
+    /// # Errors
+    /// There are not so many.
+    pub fn skip(&mut self, mut bytes: u64) -> Result<(), Unreachable> {
+        while bytes > 0 {
+            let wanted = usize::try_from(bytes).unwrap_or(usize::MAX);
+            let (_, length) = self.next(wanted)?;
+            self.advance(length);
+            bytes -= length as u64;
+        }
+        Ok(())
+    }
+
     /// Copies `bytes` into the guest's memory.
     ///
     /// # Errors

@@ -130,6 +130,14 @@ impl Configuration {
         self.bytes[from..from + length].copy_from_slice(&bytes[..length]);
     }
 
+    /// The bytes in which `other` differs, from the first to the last, and their offset.
+    pub fn change(&self, other: &Self) -> Option<(u16, Vec<u8>)> {
+        let differs = |at: &usize| self.bytes.get(*at) != other.bytes.get(*at);
+        let first = (0..self.length).find(differs)?;
+        let last = (0..self.length).rfind(differs)?;
+        Some((first as u16, other.bytes[first..=last].to_vec()))
+    }
+
     /// Changes those of the bytes from `offset` on that the driver may write and read back.
     pub fn write(&mut self, device: &DeviceType, offset: u32, bytes: &[u8]) {
         for (at, byte) in (u64::from(offset)..).zip(bytes).take(self.length) {

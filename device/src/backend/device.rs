@@ -6,6 +6,7 @@ use super::chain::{Chain, NoStatus};
 use super::config::{Configuration, device_features};
 use crate::shape::Shape;
 use crate::spec::DeviceType;
+use crate::trace::Host;
 
 /// The guest's memory.
 pub type Memory = GuestMemoryMmap<()>;
@@ -47,8 +48,15 @@ pub trait Device: Send {
     /// delivered is forgotten.
     fn begin(&mut self) {}
 
-    /// The configuration was changed by the host.
-    fn changed(&mut self) {}
+    /// The host changed the configuration, which was `before`.
+    fn changed(&mut self, before: &Configuration) {
+        let _ = before;
+    }
+
+    /// The host commands something of the device that its configuration does not tell.
+    fn command(&mut self, host: &Host) {
+        let _ = host;
+    }
 
     /// The driver wrote into the configuration.
     fn written(&mut self, offset: u32, bytes: &[u8]) {
@@ -76,8 +84,8 @@ pub trait Device: Send {
 
     /// Replaces its configuration; the capacity in it is the size of the disk from now on.
     fn configure(&mut self, configuration: Configuration) {
-        self.offer_mut().configuration = configuration;
-        self.changed();
+        let before = std::mem::replace(&mut self.offer_mut().configuration, configuration);
+        self.changed(&before);
     }
 }
 

@@ -10,12 +10,12 @@ mod config;
 mod console;
 mod device;
 mod entropy;
+mod lane;
 mod ledger;
 mod net;
 mod ring;
 mod scsi;
 mod signaller;
-mod silent;
 mod storage;
 mod walk;
 
@@ -23,6 +23,10 @@ mod walk;
 mod guest;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod kinds;
+#[cfg(test)]
+mod one;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -33,13 +37,14 @@ mod watching;
 pub use block::{Block, Command, Done, Request};
 pub use chain::{Chain, NoStatus};
 pub use config::{CONFIG_BYTES, Configuration, device_features};
+pub use console::Console;
 pub use device::{Device, Look, Memory, Offer};
 pub use entropy::Entropy;
 pub use ledger::Ledger;
-pub use net::default_mac;
+pub use net::{Net, default_mac};
 pub use ring::{BrokenRing, is_drained, needs_interrupt, peek, settle};
+pub use scsi::Scsi;
 pub use signaller::Signaller;
-pub use silent::Silent;
 pub use storage::Storage;
 pub use walk::RingFeatures;
 

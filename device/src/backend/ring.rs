@@ -79,7 +79,8 @@ pub fn is_drained<M: GuestMemory>(queue: &Queue, memory: &M) -> Result<bool, Bro
 /// Makes the chain that [`peek`] read used.
 ///
 /// The device asks to be notified of the next chain before the driver can see this one used. So a
-/// driver with one request at a time notifies every time, whichever of the two is faster.
+/// driver with one request at a time notifies every time, whichever of the two is faster. While others
+/// are available it needs no notification, also when it lets them wait.
 ///
 /// # Errors
 /// The used ring is not in the guest's memory.
@@ -90,7 +91,9 @@ pub fn settle<M: GuestMemory>(
     len: u32,
 ) -> Result<(), BrokenRing> {
     queue.set_next_avail(queue.next_avail().wrapping_add(1));
-    queue.enable_notification(memory)?;
+    if is_drained(queue, memory)? {
+        queue.enable_notification(memory)?;
+    }
     Ok(queue.add_used(memory, head, len)?)
 }
 

@@ -30,6 +30,10 @@ impl Endpoint for Signaller {
                 self.configuration.overwrite(*offset, bytes);
                 Some(Effect::ConfigChanged)
             }
+            Input::Reconfigured { offset, bytes } => {
+                self.configuration.overwrite(*offset, bytes);
+                None
+            }
             _ => None,
         };
         effect.into_iter().collect()

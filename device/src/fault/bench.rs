@@ -207,7 +207,7 @@ impl State {
                     *entry = *wired;
                 }
             }
-            Input::Config { offset, bytes } => {
+            Input::Config { offset, bytes } | Input::Reconfigured { offset, bytes } => {
                 let at = self.config.iter_mut().skip(usize::from(*offset));
                 for (old, new) in at.zip(bytes) {
                     *old = *new;

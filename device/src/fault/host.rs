@@ -1,13 +1,23 @@
 //! Commands of the host that are ordinary events of a correct device.
 
-use crate::shape::{Attach, Shape};
-use crate::spec::ConfigField;
+use crate::shape::{Attach, Kind, Shape};
+use crate::spec::{ConfigField, net_status};
 use crate::trace::{Host, Input};
 
+/// What `cfg.change` can be given in place of a `field` and its `val`, by kind.
+pub const fn config_words(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Block | Kind::Scsi => &["capacity"],
+        Kind::Net => &["link", "announce"],
+        Kind::Console | Kind::Rng | Kind::PortCard => &[],
+    }
+}
+
 /// What a command of the host means to a correct device: `cfg.change` with a `field` and its new
-/// `val` (or `capacity = N` in short) changes the device configuration, `needs-reset` breaks the
-/// device, `unplug.surprise` pulls the function out of its slot. `None` for every other command, for
-/// arguments that name no field or do not fit it, and for what the device does not have.
+/// `val` (or one of [`config_words`] in short) changes the device configuration, `needs-reset` breaks
+/// the device, `unplug.surprise` pulls the function out of its slot. `None` for every other command,
+/// for arguments that name no field or do not fit it, and for what the device does not have. The size
+/// of a SCSI disk is no configuration: its host hears of it by the command itself.
 pub fn device_input(host: &Host, shape: &Shape) -> Option<Input> {
     if host.command == "unplug.surprise" {
         return (shape.attach == Attach::VfioUser).then_some(Input::Unplugged);
@@ -19,11 +29,30 @@ pub fn device_input(host: &Host, shape: &Shape) -> Option<Input> {
             let number = |key: &str| u64::try_from(host.args.get(key)?.as_integer()?).ok();
             let (field, value) = match host.args.get("field") {
                 Some(field) => (device.config_named(field.as_str()?)?, number("val")?),
+                None if shape.kind == Kind::Net => {
+                    let status = device.config_named("status")?;
+                    (status, net_status_of(host)?.into())
+                }
                 None => (device.config_named("capacity")?, number("capacity")?),
             };
             config_input(field, value)
         }
         _ => None,
+    }
+}
+
+/// The `status` of a network device whose `link` is "up" or "down", or that asks for an announcement.
+fn net_status_of(host: &Host) -> Option<u16> {
+    let announce = host.args.get("announce").and_then(toml::Value::as_bool);
+    let up = match host.args.get("link").map(toml::Value::as_str) {
+        Some(Some("down")) if announce != Some(true) => return Some(0),
+        Some(Some("up")) | None => net_status::LINK_UP,
+        _ => return None,
+    };
+    match (announce, host.args.contains_key("link")) {
+        (Some(true), _) => Some(up | net_status::ANNOUNCE),
+        (_, true) => Some(up),
+        (_, false) => None,
     }
 }
 
@@ -43,7 +72,6 @@ pub(super) fn config_input(field: &ConfigField, value: u64) -> Option<Input> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shape::Kind;
 
     fn command(text: &str) -> Host {
         let args = text.parse::<toml::Table>().unwrap().into_iter().collect();
@@ -90,6 +118,44 @@ mod tests {
         ] {
             assert_eq!(device_input(&command(text), &block()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_link_goes_down_and_up_and_an_announcement_is_asked_for() {
+        let net = Shape::new(Kind::Net);
+        let status = |value: u8| {
+            Some(Input::Config {
+                offset: 6,
+                bytes: vec![value, 0],
+            })
+        };
+        for (args, expected) in [
+            ("link = 'down'", status(0)),
+            ("link = 'up'", status(1)),
+            ("announce = true", status(3)),
+            ("link = 'up'\nannounce = true", status(3)),
+            ("field = 'status'\nval = 2", status(2)),
+            ("link = 'down'\nannounce = true", None),
+            ("link = 'sideways'", None),
+            ("link = 1", None),
+            ("announce = false", None),
+            ("capacity = 1", None),
+            ("", None),
+        ] {
+            assert_eq!(device_input(&command(args), &net), expected, "{args}");
+        }
+    }
+
+    #[test]
+    fn the_size_of_a_scsi_disk_is_no_configuration() {
+        let scsi = Shape::new(Kind::Scsi);
+        assert_eq!(device_input(&command("capacity = 1"), &scsi), None);
+        let seg_max = Some(Input::Config {
+            offset: 4,
+            bytes: vec![9, 0, 0, 0],
+        });
+        let args = "field = 'seg_max'\nval = 9";
+        assert_eq!(device_input(&command(args), &scsi), seg_max);
     }
 
     #[test]

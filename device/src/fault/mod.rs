@@ -35,7 +35,7 @@ mod vector;
 pub use catalogue::{Arg, CATALOGUE, Needs, Verb};
 pub use error::FaultError;
 pub use file::{Fault, FaultFile, check_references};
-pub use host::device_input;
+pub use host::{config_words, device_input};
 pub use injector::{Injector, MAX_FIRINGS, MAX_HEARD, MAX_SHOWN, Outcome};
 pub use predicate::{Facts, Name, Predicate};
 pub use schedule::{Nth, Per, Until};

@@ -228,6 +228,11 @@ impl Endpoint for Function {
                     );
                 }
             }
+            Input::Reconfigured { offset, bytes } => {
+                if let Behind::Virtio(virtio) = &mut self.kind {
+                    virtio.reconfigured(*offset, bytes);
+                }
+            }
             Input::Broken => {
                 if let Behind::Virtio(virtio) = &mut self.kind {
                     virtio.broken(&mut self.pci, &mut self.interrupts, &mut effects);

@@ -12,7 +12,7 @@ use virtio_bindings::virtio_config::{
 };
 
 use crate::spec::{
-    CommonCfg, DeviceType, Field, NO_VECTOR, Rights, Scope, Status, features_ok, isr,
+    CommonCfg, DeviceType, Field, MacAddress, NO_VECTOR, Rights, Scope, Status, features_ok, isr,
 };
 use crate::trace::{Access, Cause, Effect, Effects, Op, Start};
 
@@ -25,8 +25,10 @@ pub struct Virtio {
     offered: u128,
     queue_sizes: Vec<u16>,
     strict: bool,
-    // Device configuration outlives a reset.
+    // Device configuration outlives a reset, but for what the driver changed of it.
     config: Vec<u8>,
+    /// The address of a network device.
+    mac: Vec<u8>,
     generation: u8,
     // Everything that a reset puts back (2.4.1).
     driver: Driver,
@@ -62,6 +64,16 @@ impl Driver {
     }
 }
 
+/// Bytes at the start of the configuration that a command of the driver changes until the next reset
+/// (5.1.6.5.2).
+fn mac_bytes(device: &DeviceType) -> usize {
+    if device.id == DeviceType::NET.id {
+        size_of::<MacAddress>()
+    } else {
+        0
+    }
+}
+
 impl Virtio {
     pub fn new(
         shape: &Shape,
@@ -76,6 +88,7 @@ impl Virtio {
             layout,
             offered,
             strict: shape.strict,
+            mac: config.iter().copied().take(mac_bytes(device)).collect(),
             config,
             generation: 0,
             driver: Driver::new(&queue_sizes),
@@ -112,6 +125,7 @@ impl Virtio {
             queue_sizes,
             strict: _,
             config,
+            mac,
             generation: _,
             driver,
         } = self;
@@ -119,6 +133,8 @@ impl Virtio {
             effects.push(Effect::Stop);
         }
         *driver = Driver::new(queue_sizes);
+        let address = config.iter_mut().zip(mac);
+        address.for_each(|(now, at_first)| *now = *at_first);
         for field in device
             .config
             .iter()
@@ -478,6 +494,13 @@ impl Virtio {
         }
         self.generation = self.generation.wrapping_add(1);
         self.notify_config(pci, interrupts, effects);
+    }
+
+    /// Device configuration changed because the driver commanded it.
+    pub fn reconfigured(&mut self, offset: u16, bytes: &[u8]) {
+        let kept = self.config.iter_mut().skip(usize::from(offset));
+        kept.zip(bytes).for_each(|(old, new)| *old = *new);
+        self.generation = self.generation.wrapping_add(1);
     }
 
     /// The device can't go on (2.1.2).

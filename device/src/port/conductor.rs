@@ -133,6 +133,9 @@ impl Conductor {
             state.configuration = configuration;
             stage.handle.configure(configuration);
         }
+        if let Input::Host(host) = &input {
+            stage.handle.command(host);
+        }
         let effects = self
             .journal
             .record_step(self.dev, Part::Backend, input, outcome);

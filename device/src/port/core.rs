@@ -15,13 +15,18 @@ use crate::endpoint::{Endpoint, Nanos};
 use crate::fault::Injector;
 use crate::function::Function;
 use crate::spec::{CommonCfg, Field};
-use crate::trace::{Access, Effect, Input, Op, PackedSample, Part, QueueSetup, RingSample, What};
+use crate::trace::{
+    Access, Effect, Host, Input, Op, PackedSample, Part, QueueSetup, RingSample, What,
+};
 
 /// Steps that one input may lead to, such as an error of the backend that breaks the device.
 const MAX_FOLLOW_UPS: usize = 4;
 
 /// Takes bytes of the device configuration, from an offset on.
 pub type Configure = Box<dyn Fn(u16, &[u8]) + Send>;
+
+/// Takes a command of the host.
+pub type Command = Box<dyn Fn(&Host) + Send>;
 
 /// The function, its faults, and all that it acts on.
 pub struct Core {
@@ -34,6 +39,8 @@ pub struct Core {
     /// Takes a changed configuration to our own backend, which it keeps alive: what the function
     /// shows, the disk has.
     pub configure: Option<Configure>,
+    /// Takes a command of the host to our own backend.
+    pub command: Option<Command>,
     /// What our own backend tells.
     observed: Observed,
     /// Wakes the thread that waits for deadlines.
@@ -65,6 +72,7 @@ impl Core {
             memory: Memory::default(),
             backend,
             configure: None,
+            command: None,
             observed,
             wake,
             running: Vec::new(),
@@ -77,8 +85,11 @@ impl Core {
 
     /// Takes one input, makes what comes of it happen, and records it. Returns the value read.
     pub fn drive(&mut self, input: Input) -> Option<u64> {
-        if is_reset(&input) || matches!(&input, Input::Access(a) if resets_queue(a)) {
-            // What came before the reset is recorded before it.
+        if is_reset(&input)
+            || matches!(&input, Input::Access(a) if resets_queue(a) || reads_config(a))
+        {
+            // What came before the reset is recorded before it, and the driver is shown what its
+            // commands have changed.
             self.follow_backend();
         }
         let mut value = None;
@@ -94,6 +105,9 @@ impl Core {
                         configure(*offset, bytes);
                     }
                 }
+            }
+            if let (Some(command), Input::Host(host)) = (&self.command, &input) {
+                command(host);
             }
             let part = part_of(&input);
             let effects = self.journal.record_step(self.dev, part, input, outcome);
@@ -300,6 +314,15 @@ fn is_reset(input: &Input) -> bool {
         Input::FunctionReset => true,
         _ => false,
     }
+}
+
+/// Whether the driver looks at the device configuration.
+fn reads_config(access: &Access) -> bool {
+    access.op == Op::Read
+        && matches!(
+            access.field,
+            Some(Field::Device(_) | Field::Common(CommonCfg::ConfigGeneration))
+        )
 }
 
 /// Whether the driver resets a queue.

@@ -112,7 +112,10 @@ impl Observer for Teller {
         // The messages and kicks are the function's own.
         if matches!(
             input,
-            Input::Chain { .. } | Input::Complete { .. } | Input::Broken
+            Input::Chain { .. }
+                | Input::Complete { .. }
+                | Input::Reconfigured { .. }
+                | Input::Broken
         ) {
             self.tell(Told::Heard(input));
         }

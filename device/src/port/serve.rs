@@ -7,7 +7,7 @@ use serde_json::json;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::conductor::Conducted;
-use super::core::{Configure, Core};
+use super::core::{Command, Configure, Core};
 use super::frontend::{Fronted, FrontendError};
 use super::irqs::Irqs;
 use super::journal::Journal;
@@ -201,6 +201,9 @@ pub fn serve_on(
     let injector = Injector::new(function, hello, faults, seed);
     let irqs = Irqs::new(shape.table_size(), shape.msi);
     let mut core = Core::new(dev, journal, injector, irqs, backend, observed, wake);
+    core.command = own
+        .clone()
+        .map(|own| -> Command { Box::new(move |host| own.command(host)) });
     core.configure = own.map(|own| -> Configure {
         Box::new(move |offset, bytes| {
             let mut configuration = own.configuration();

@@ -313,7 +313,9 @@ impl Session {
             memory = self.memory.memory();
             device = self.lasting.device();
         }
+        let before = *device.configuration();
         let len = device.serve(memory.deref(), index, chain);
+        let changed = before.change(device.configuration());
         drop(device);
         let len = len.map_err(unanswerable)?;
         if self.lasting.observer.is_some() {
@@ -323,6 +325,9 @@ impl Session {
             });
             drop(state);
             self.note(found);
+            if let Some((offset, bytes)) = changed {
+                self.observe(Input::Reconfigured { offset, bytes });
+            }
             if self.shows_rings() {
                 self.show_ring(index, ring);
             }

@@ -18,9 +18,10 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::disk::{self, DiskError};
 use super::session::{Lasting, Session};
 use super::wire::{carry_messages, carry_replies, tell_config_change};
-use crate::backend::{Block, Configuration, Device, Entropy, Observer, Silent};
+use crate::backend::{Block, Configuration, Console, Device, Entropy, Net, Observer, Scsi};
 use crate::shape::{Kind, MAX_OWN_QUEUES, Shape};
 use crate::spec::BlkConfig;
+use crate::trace::Host;
 
 /// Where the bytes of an entropy device come from: each run has the same.
 const RANDOM_SEED: u64 = 0x6d69_7366_6972_6521;
@@ -96,6 +97,13 @@ impl Handle {
         }
     }
 
+    /// Passes a command of the host on.
+    pub fn command(&self, host: &Host) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.command(host);
+        }
+    }
+
     /// Takes a new configuration over.
     pub fn configure(&self, configuration: Configuration) {
         if let Some(shared) = self.0.upgrade() {
@@ -114,6 +122,16 @@ impl Handle {
 impl Shared {
     fn configure(&self, configuration: Configuration) {
         self.lasting.device().configure(configuration);
+        self.wake();
+    }
+
+    fn command(&self, host: &Host) {
+        self.lasting.device().command(host);
+        self.wake();
+    }
+
+    /// Lets the worker look at what the device woke.
+    fn wake(&self) {
         let session = self.now().session.upgrade();
         if let Some(session) = session {
             session.wake();
@@ -210,6 +228,11 @@ impl Backend {
         self.shared.announce();
     }
 
+    /// Passes a command of the host on.
+    pub fn command(&self, host: &Host) {
+        self.shared.command(host);
+    }
+
     /// What an observer acts on.
     pub fn handle(&self) -> Handle {
         Handle(Arc::downgrade(&self.shared))
@@ -245,7 +268,7 @@ impl Drop for Backend {
 /// A virtio device of this shape, with what is behind it.
 fn device(shape: &Shape) -> Result<Box<dyn Device>, DiskError> {
     Ok(match shape.kind {
-        Kind::Block => {
+        Kind::Block | Kind::Scsi => {
             let (file, sectors) = disk::open(shape)?;
             let name = shape
                 .file
@@ -253,10 +276,17 @@ fn device(shape: &Shape) -> Result<Box<dyn Device>, DiskError> {
                 .and_then(Path::file_name)
                 .and_then(|name| name.to_str())
                 .unwrap_or("misfire");
-            Box::new(Block::new(shape, sectors, name, Box::new(file)))
+            let file = Box::new(file);
+            if shape.kind == Kind::Scsi {
+                Box::new(Scsi::new(shape, sectors, name, file))
+            } else {
+                Box::new(Block::new(shape, sectors, name, file))
+            }
         }
-        Kind::Rng => Box::new(Entropy::new(shape, RANDOM_SEED)),
-        Kind::Net | Kind::Console | Kind::Scsi | Kind::PortCard => Box::new(Silent::new(shape)),
+        // A port-card has no backend.
+        Kind::Rng | Kind::PortCard => Box::new(Entropy::new(shape, RANDOM_SEED)),
+        Kind::Net => Box::new(Net::new(shape)),
+        Kind::Console => Box::new(Console::new(shape)),
     })
 }
 

@@ -65,6 +65,14 @@ pub enum Input {
         /// New bytes.
         bytes: Vec<u8>,
     },
+    /// Device configuration took this content from `offset` on because the driver commanded it;
+    /// nobody is told.
+    Reconfigured {
+        /// Byte offset.
+        offset: u16,
+        /// New bytes.
+        bytes: Vec<u8>,
+    },
     /// The device met an error that it can't recover from.
     Broken,
     /// The function was pulled out of its slot: until the next function reset nothing is there, and

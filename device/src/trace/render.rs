@@ -160,6 +160,9 @@ impl fmt::Display for Input {
             Self::Config { offset, bytes } => {
                 write!(f, "configuration {offset:#x}+{} changes", bytes.len())
             }
+            Self::Reconfigured { offset, bytes } => {
+                write!(f, "configuration {offset:#x}+{} as commanded", bytes.len())
+            }
             Self::Broken => f.write_str("device error"),
             Self::Unplugged => f.write_str("unplugged"),
             Self::Kick { queue } => write!(f, "kick q{queue}"),

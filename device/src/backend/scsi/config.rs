@@ -8,11 +8,9 @@ use crate::spec::ScsiConfig;
 /// The most segments of data that a driver may put into one command.
 const MAX_SEGMENTS: u32 = 1022;
 /// The most sectors that a driver should move at once: 4 MiB.
-const MAX_SECTORS: u64 = 8192;
+const MAX_SECTORS: u64 = super::disk::MAX_BLOCKS as u64;
 /// The most commands that a driver may have under way on one unit.
 const COMMANDS_PER_LUN: u16 = 128;
-/// Size of an event in bytes (5.6.6.3).
-const EVENT_BYTES: u64 = 16;
 
 /// The bits of the SCSI host's own features.
 pub fn features() -> impl Iterator<Item = u32> {
@@ -29,7 +27,7 @@ pub fn value(field: ScsiConfig, shape: &Shape) -> u64 {
         }
         ScsiConfig::MaxSectors => MAX_SECTORS,
         ScsiConfig::CmdPerLun => shape.queue_size.smallest().min(COMMANDS_PER_LUN).into(),
-        ScsiConfig::EventInfoSize => EVENT_BYTES,
+        ScsiConfig::EventInfoSize => super::event::EVENT_BYTES as u64,
         ScsiConfig::SenseSize | ScsiConfig::CdbSize => field.reset(),
         // One target with one unit.
         ScsiConfig::MaxChannel | ScsiConfig::MaxTarget | ScsiConfig::MaxLun => 0,

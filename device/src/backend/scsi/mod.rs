@@ -1,5 +1,175 @@
-//! The SCSI host (5.6).
+//! The SCSI host (5.6): one target with one disk.
 
+mod address;
+mod command;
 mod config;
+mod control;
+mod disk;
+mod event;
+mod request;
+mod sense;
+
+#[cfg(test)]
+mod tests;
 
 pub use config::{features, value};
+
+use virtio_bindings::virtio_scsi as scsi;
+
+use super::chain::{Chain, NoStatus};
+use super::device::{Device, Look, Memory, Offer};
+use super::storage::Storage;
+use crate::shape::Shape;
+use crate::spec::QueueRole;
+use crate::trace::Host;
+use control::Control;
+use disk::Disk;
+use event::{Event, Events};
+use request::Request;
+use sense::Sense;
+
+/// The queue of events.
+const EVENT_QUEUE: u16 = 1;
+
+/// A host with one disk.
+pub struct Scsi {
+    offer: Offer,
+    disk: Disk,
+    /// Whether the disk is plugged in.
+    present: bool,
+    events: Events,
+    asked: Asked,
+}
+
+/// What the chain that was looked at last asks for.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Request(Request),
+    Control(Control),
+    /// To be filled with an event.
+    Event(Event),
+}
+
+impl Scsi {
+    /// A host whose disk has `sectors` sectors on `storage`. `name` is the disk's serial number, as
+    /// far as 20 bytes go.
+    pub fn new(shape: &Shape, sectors: u64, name: &str, storage: Box<dyn Storage>) -> Self {
+        Self {
+            offer: Offer::new(shape, sectors),
+            disk: Disk::new(storage, sectors, name),
+            present: true,
+            events: Events::default(),
+            asked: Asked::Control(Control::Malformed),
+        }
+    }
+
+    /// The size of the disk in sectors.
+    pub fn sectors(&self) -> u64 {
+        self.disk.sectors
+    }
+
+    /// Tells the driver of something, if it agreed to be told of such things.
+    fn tell(&mut self, event: Event, feature: u32) {
+        if self.offer.has(feature) {
+            self.events.push(event);
+            self.offer.wake(EVENT_QUEUE);
+        }
+    }
+
+    fn resize(&mut self, sectors: u64) {
+        if sectors != self.disk.sectors {
+            self.disk.sectors = sectors;
+            self.disk.attention = Some(Sense::CAPACITY);
+            let event = Event::parameters(Sense::CAPACITY);
+            self.tell(event, scsi::VIRTIO_SCSI_F_CHANGE);
+        }
+    }
+
+    fn plug(&mut self, present: bool) {
+        if present != self.present {
+            self.present = present;
+            self.disk.attention = present.then_some(Sense::LUNS);
+            let event = if present {
+                Event::RESCAN
+            } else {
+                Event::REMOVED
+            };
+            self.tell(event, scsi::VIRTIO_SCSI_F_HOTPLUG);
+        }
+    }
+
+    fn serve_event(&mut self, memory: &Memory, chain: &Chain, event: Event) -> u32 {
+        self.events.told(event);
+        let bytes = event.bytes();
+        let room = usize::try_from(chain.writable_bytes()).unwrap_or(usize::MAX);
+        let told = &bytes[..bytes.len().min(room)];
+        match chain.writer().write(memory, told) {
+            Ok(()) => told.len() as u32,
+            Err(_) => 0,
+        }
+    }
+}
+
+impl Device for Scsi {
+    fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    fn offer_mut(&mut self) -> &mut Offer {
+        &mut self.offer
+    }
+
+    fn look(&mut self, memory: &Memory, queue: u16, chain: &Chain) -> Result<Look, NoStatus> {
+        self.asked = match QueueRole::scsi(queue) {
+            QueueRole::Control => {
+                chain.needs_answer()?;
+                Asked::Control(Control::read(memory, chain))
+            }
+            QueueRole::Event => match self.events.next(chain.writable_bytes()) {
+                Some(event) => Asked::Event(event),
+                None => return Ok(Look::Wait),
+            },
+            _ => Asked::Request(Request::read(memory, chain, &self.offer)?),
+        };
+        Ok(Look::Take)
+    }
+
+    fn words(&self, _queue: u16) -> String {
+        match &self.asked {
+            Asked::Request(request) => request.to_string(),
+            Asked::Control(control) => control.to_string(),
+            Asked::Event(event) => event.to_string(),
+        }
+    }
+
+    fn serve(&mut self, memory: &Memory, _queue: u16, chain: &Chain) -> Result<u32, NoStatus> {
+        match self.asked {
+            Asked::Request(request) => {
+                request.carry_out(memory, chain, &mut self.disk, self.present)
+            }
+            Asked::Control(control) => {
+                control.carry_out(memory, chain, &mut self.disk, self.present)
+            }
+            Asked::Event(event) => Ok(self.serve_event(memory, chain, event)),
+        }
+    }
+
+    fn begin(&mut self) {
+        self.events = Events::default();
+        self.disk.attention = None;
+    }
+
+    fn command(&mut self, host: &Host) {
+        let number = |key: &str| u64::try_from(host.args.get(key)?.as_integer()?).ok();
+        match host.command.as_str() {
+            "cfg.change" => {
+                if let Some(sectors) = number("capacity") {
+                    self.resize(sectors);
+                }
+            }
+            "disk.unplug" => self.plug(false),
+            "disk.plug" => self.plug(true),
+            _ => {}
+        }
+    }
+}

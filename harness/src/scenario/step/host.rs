@@ -1,6 +1,6 @@
 //! Commands of the host.
 
-use misfire_device::fault::FaultFile;
+use misfire_device::fault::{FaultFile, config_words};
 use misfire_device::shape::{Attach, Kind, Shape};
 use misfire_device::spec::DeviceType;
 use misfire_device::trace::Host;
@@ -13,6 +13,8 @@ use super::{Wrong, wrong};
 const COMMANDS: &[&str] = &[
     "cfg.change",
     "needs-reset",
+    "disk.plug",
+    "disk.unplug",
     "unplug",
     "unplug surprise",
     "replug",
@@ -86,8 +88,17 @@ pub(super) fn check(
                 "`needs-reset` is impossible with attach = \"vhost-user\": QEMU owns the status there",
             );
         }
+        "disk.plug" | "disk.unplug" if shape.kind != Kind::Scsi && !own => {
+            return wrong(
+                "host",
+                format!(
+                    "`{name}` is for a SCSI host, and device {device} is a {}",
+                    shape.kind.word()
+                ),
+            );
+        }
         "cfg.change" => return change(host, file, shape.kind),
-        "needs-reset" => {}
+        "needs-reset" | "disk.plug" | "disk.unplug" => {}
         _ if own => {}
         _ => {
             let help = match waited.iter().find(|(_, other)| *other == name) {
@@ -124,54 +135,95 @@ fn place(file: &StepFile, key: &str) -> &'static str {
     }
 }
 
-/// The arguments of `cfg.change`: `capacity`, or `field` and `val`.
+/// The arguments of `cfg.change`: `field` and `val`, or one word in their place.
 fn change(host: &Host, file: &StepFile, kind: Kind) -> Result<(), Wrong> {
-    const KNOWN: [&str; 3] = ["capacity", "field", "val"];
-    if let Some(key) = host.args.keys().find(|k| !KNOWN.contains(&k.as_str())) {
+    let words = config_words(kind);
+    let known: Vec<_> = words.iter().copied().chain(["field", "val"]).collect();
+    if let Some(key) = host.args.keys().find(|k| !known.contains(&k.as_str())) {
         let message = format!("unknown argument `{key}` of `cfg.change`");
-        return Err((place(file, key), message, Some(suggest(key, KNOWN))));
+        let suggestion = suggest(key, known.iter().copied());
+        return Err((place(file, key), message, Some(suggestion)));
     }
     let device = kind.device_type().unwrap_or(&DeviceType::BLOCK);
-    let known = |name: &str| device.config_named(name);
-    let both = host.args.contains_key("capacity")
-        && (host.args.contains_key("field") || host.args.contains_key("val"));
-    let (field, key) = match host.args.get("field") {
-        _ if both => {
-            return wrong(
-                "host",
-                "`cfg.change` takes either `capacity`, or `field` and `val`",
-            );
-        }
-        None if host.args.contains_key("val") => {
-            return wrong(
-                place(file, "val"),
-                "`val` is the value of a `field`: which one is missing",
-            );
-        }
-        None => (known("capacity"), "capacity"),
-        Some(value) => (known(value.as_str().unwrap_or_default()), "val"),
-    };
-    let Some(field) = field else {
-        let name = host.args.get("field");
-        let name = name.and_then(|v| v.as_str()).unwrap_or("capacity");
-        return Err((
-            place(file, "field"),
-            format!("field = \"{name}\": not a field of {}", device.structure),
-            Some(suggest(name, device.config.iter().map(|f| f.name))),
-        ));
-    };
-    let Some(value) = host.args.get(key) else {
-        return wrong(
+    let said: Vec<_> = words
+        .iter()
+        .filter(|word| host.args.contains_key(**word))
+        .collect();
+    let (value, val) = (host.args.get("field"), host.args.contains_key("val"));
+    match (said.first(), value) {
+        (Some(word), Some(_)) => wrong(
             "host",
-            format!("`cfg.change` needs `{key}`, such as \"cfg.change capacity=4096\""),
-        );
+            format!("`cfg.change` takes either `{word}`, or `field` and `val`"),
+        ),
+        (Some(word), None) if val => wrong(
+            "host",
+            format!("`cfg.change` takes either `{word}`, or `field` and `val`"),
+        ),
+        (Some(_), None) if kind == Kind::Net => link(host, file),
+        (Some(word), None) => number(host, file, word, CAPACITY_MOST),
+        (None, None) if val => wrong(
+            place(file, "val"),
+            "`val` is the value of a `field`: which one is missing",
+        ),
+        (None, None) => wrong(
+            "host",
+            match words.first() {
+                Some(&"capacity") => {
+                    "`cfg.change` needs `capacity`, such as \"cfg.change capacity=4096\""
+                }
+                Some(_) => "`cfg.change` needs `link`, such as \"cfg.change link=down\"",
+                None => "`cfg.change` needs `field` and `val`",
+            },
+        ),
+        (None, Some(value)) => {
+            let name = value.as_str().unwrap_or_default();
+            match device.config_named(name) {
+                // 5.1.4.1
+                Some(_) if kind == Kind::Net && name == "mtu" => wrong(
+                    place(file, "field"),
+                    "a device never changes its `mtu`; the fault `cfg.change` can",
+                ),
+                Some(field) => number(host, file, "val", field.most()),
+                None => Err((
+                    place(file, "field"),
+                    format!("field = {value}: not a field of {}", device.structure),
+                    Some(suggest(name, device.config.iter().map(|f| f.name))),
+                )),
+            }
+        }
+    }
+}
+
+/// The most sectors that a disk can be told to have: the field has 64 bits.
+const CAPACITY_MOST: u64 = u64::MAX;
+
+/// The argument `key`: a number.
+fn number(host: &Host, file: &StepFile, key: &str, most: u64) -> Result<(), Wrong> {
+    let Some(value) = host.args.get(key) else {
+        return wrong("host", format!("`cfg.change` needs `{key}`"));
     };
-    let most = field.most();
     match value.as_integer().map(u64::try_from) {
         Some(Ok(number)) if number <= most => Ok(()),
         _ => wrong(
             place(file, key),
             format!("{key} = {value}: expected a number from 0 to {most:#x}"),
+        ),
+    }
+}
+
+/// The arguments of a network device: `link`, `announce`.
+fn link(host: &Host, file: &StepFile) -> Result<(), Wrong> {
+    let link = host.args.get("link").map(toml::Value::as_str);
+    if !matches!(link, None | Some(Some("up" | "down"))) {
+        let message = "link: expected \"up\" or \"down\"";
+        return wrong(place(file, "link"), message);
+    }
+    match host.args.get("announce") {
+        None => Ok(()),
+        Some(toml::Value::Boolean(true)) if link != Some(Some("down")) => Ok(()),
+        Some(_) => wrong(
+            place(file, "announce"),
+            "announce: expected true, and a link that is up",
         ),
     }
 }
