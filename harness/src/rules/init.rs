@@ -13,6 +13,7 @@ pub const RULES: &[Rule] = &[
         sentence: "The first thing that a driver writes to device_status is 0: it resets the device, whoever had it before.",
         source: "virtio 1.3, 3.1.1 step 1; B76",
         breaks: "device_status is first written with another value than 0 while an earlier owner's status is still there; a warning if the status was 0 anyway",
+        proof: "An owner is over when it takes bus mastering away from the function.",
         watch: Watch::with::<First>(),
         ..Rule::BASE
     },
@@ -79,6 +80,7 @@ pub const RULES: &[Rule] = &[
         sentence: "Queues are set up before DRIVER_OK.",
         source: "virtio 1.3, 3.1.1 steps 7 and 8; B74",
         breaks: "queue_enable is written 1 after DRIVER_OK",
+        follows: &["VIO-INIT-001"],
         watch: Watch::Each(late_enable),
         ..Rule::BASE
     },
@@ -87,6 +89,7 @@ pub const RULES: &[Rule] = &[
         sentence: "Status bits are never cleared, except all of them by a reset.",
         source: "virtio 1.3, 2.1.1",
         breaks: "device_status is written with a value, not 0, that lacks a bit the driver set earlier in the epoch",
+        follows: &["VIO-INIT-001"],
         proof: "Bits that the device refused or set itself are not counted; DEVICE_NEEDS_RESET is VIO-NR-005's.",
         watch: Watch::Each(cleared),
         ..Rule::BASE
@@ -117,6 +120,7 @@ struct First {
 
 impl Machine for First {
     fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
+        self.seen &= !now.ends_mastery();
         let Some(status) = now.status().filter(|_| !self.seen) else {
             return;
         };

@@ -1,6 +1,6 @@
 //! What a rule's state machine sees, and what it can say.
 
-use misfire_device::spec::{CommonCfg, Field, Status};
+use misfire_device::spec::{CommonCfg, Field, Status, command};
 use misfire_device::trace::{
     Access, Altered, Cause, ChainSeen, Dirty, Effect, Fired, Input, Message, Op, PackedSample,
     RingSample, Step, TableEntry,
@@ -131,6 +131,15 @@ impl<'a> Now<'a> {
     pub fn resets(&self) -> bool {
         self.status() == Some(Status(0))
             || self.step().is_some_and(|s| s.input == Input::FunctionReset)
+    }
+
+    /// Whether the function may no longer write to memory: whoever drove it has let go of it.
+    pub fn ends_mastery(&self) -> bool {
+        let master = |command: u16| command & command::BUS_MASTER != 0;
+        master(self.s.dev.command)
+            && self
+                .shown()
+                .any(|e| matches!(e, Effect::Control { command, .. } if !master(*command)))
     }
 
     /// Whether the epoch ends here: a reset, or the end of the trace.

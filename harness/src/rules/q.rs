@@ -14,6 +14,7 @@ pub const RULES: &[Rule] = &[
         source: "virtio 1.3, 4.1.4.3.2",
         breaks: "queue_enable is written 1 with an address not written in this epoch, or one is written afterwards",
         proof: "The vector, the other field of this sentence, is VIO-MSIX-006's.",
+        follows: &["VIO-INIT-001"],
         watch: Watch::Each(fields),
         ..Rule::BASE
     },

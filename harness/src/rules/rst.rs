@@ -1,7 +1,6 @@
 //! VIO-RST: reset (virtio 1.3, 2.4, 3.3.1 and 4.1.4.3.2).
 
-use misfire_device::spec::{CommonCfg as C, Field, Scope, Status, command};
-use misfire_device::trace::Effect;
+use misfire_device::spec::{CommonCfg as C, Field, Scope, Status};
 
 use super::machine::{At, Machine, Now, Object, Say, Watch};
 use super::registry::{Level, Rule, Sight};
@@ -187,10 +186,7 @@ impl Machine for LetGo {
         if now.said().is_some_and(Said::is_exit) {
             self.exit = Some(now.seq);
         }
-        let master_off = now.s.dev.command & command::BUS_MASTER != 0
-            && now.shown().any(
-                |e| matches!(e, Effect::Control { command: c, .. } if c & command::BUS_MASTER == 0),
-            );
+        let master_off = now.ends_mastery();
         if master_off && ok {
             say.broken(
                 Object::Status,

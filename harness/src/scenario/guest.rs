@@ -364,6 +364,16 @@ pub const MISTAKES: &[Mistake] = &[
         "takes a shared message for a change of the configuration only if the ISR status says so",
         "VIO-MSIX-010",
     ),
+    mistake(
+        "no-reset-at-start",
+        "does not reset the device before setting it up",
+        "VIO-INIT-001",
+    ),
+    mistake(
+        "accepts-unoffered-feature",
+        "accepts a feature that was not offered",
+        "VIO-FEAT-001",
+    ),
 ];
 
 /// What the reference guest's kernel takes: queues, requests in flight, a time limit in milliseconds.

@@ -169,6 +169,10 @@ mistakes! {
     ReadsIsrWithMsix = "reads-isr-with-msix"
     /// A configuration change on a shared message is told by the ISR status.
     ReliesOnIsrWithMsix = "relies-on-isr-with-msix"
+    /// The device is not reset before it is set up.
+    NoResetAtStart = "no-reset-at-start"
+    /// A feature is accepted that was not offered.
+    AcceptsUnofferedFeature = "accepts-unoffered-feature"
 }
 
 /// The word of a set, and the bit in it.

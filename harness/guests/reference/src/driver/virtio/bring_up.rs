@@ -20,6 +20,8 @@ use alloc::vec::Vec;
 const TRANSPORT_FEATURES: u64 =
     feature::VERSION_1 | feature::ACCESS_PLATFORM | feature::EVENT_IDX | feature::INDIRECT_DESC;
 
+/// RING_RESET, which devices offer on request alone.
+const NOT_OFFERED: u64 = 1 << 40;
 /// A device that asks for a reset while it is started is started so often at most.
 const MOST_STARTS: u32 = 3;
 /// After so many resets without a request finished in between, the device is given up.
@@ -130,7 +132,10 @@ impl Base {
 
     /// Reset to FEATURES_OK.
     fn negotiate(&mut self, features: u64, requires: &[(u64, u64)]) -> Result<(), NtStatus> {
-        self.reset()?;
+        // Where the driver has set nothing yet, it may think that the device is reset.
+        if self.status != 0 || !self.makes(Mistake::NoResetAtStart) {
+            self.reset()?;
+        }
         let transport = self.registers()?;
         if !self.makes(Mistake::DriverWithoutAcknowledge) {
             self.add_status(&transport, status::ACKNOWLEDGE);
@@ -180,7 +185,11 @@ impl Base {
             dbg_print!("VIRTIO: VERSION_1 is not offered");
             return Err(NtStatus::DEVICE_FEATURE_NOT_SUPPORTED);
         }
-        transport.accept(self.features);
+        let slipped_in = match self.makes(Mistake::AcceptsUnofferedFeature) {
+            true => NOT_OFFERED & !transport.offered(),
+            false => 0,
+        };
+        transport.accept(self.features | slipped_in);
         Ok(())
     }
 

@@ -98,6 +98,8 @@ impl<F: Function> Driver for Virtio<F> {
     }
 
     fn prepare_hardware(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {
+        // Whatever was set before was set by another driver.
+        self.base.status = 0;
         self.base.transport = Transport::find(device.function);
         if self.base.transport.is_none() {
             dbg_print!("VIRTIO: no usable capabilities");
