@@ -4,10 +4,11 @@ use std::fmt;
 
 use dyn_clone::DynClone;
 
-use super::bench::{Bench, Scene};
+use super::bench::{Bench, Fate, Scene};
 use super::predicate::Facts;
-use super::trigger::Occasion;
-use crate::trace::{Access, Device, Legality};
+use super::trigger::{Carrier, Occasion};
+use crate::endpoint::Nanos;
+use crate::trace::{Access, Cause, Device, Legality};
 
 /// An armed verb.
 pub trait Act: DynClone + fmt::Debug + Send + Sync {
@@ -34,11 +35,32 @@ pub trait Act: DynClone + fmt::Debug + Send + Sync {
     /// that the device meant.
     fn show(&mut self, _access: &Access, _value: &mut u64, _firing: Firing, _facts: &Facts<'_>) {}
 
+    /// An interrupt is due, whether or not it is the trigger.
+    fn due(&mut self, _interrupt: Due, _fate: &mut Fate, _firing: Firing, _scene: &Scene<'_>) {}
+
     /// The device is reset.
     fn reset(&mut self) {}
+
+    /// The device is reset. `lasting`: the fault has a lifetime of its own (`until`), which is not over.
+    fn forget(&mut self, _lasting: bool) {
+        self.reset();
+    }
 }
 
 dyn_clone::clone_trait_object!(Act);
+
+/// An interrupt that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The event.
+    pub cause: Cause,
+    /// The message; none for the line, and where the transport is not ours.
+    pub entry: Option<u16>,
+    /// What carries it.
+    pub carrier: Carrier,
+    /// The time.
+    pub now: Nanos,
+}
 
 /// Whether the fault fires now, and whether what an earlier firing set up goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What a verb works on when it fires.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::injector::MAX_SHOWN;
 use super::line::Line;
@@ -92,6 +92,10 @@ pub struct Fate {
     pub gap: Nanos,
     /// It comes as another message.
     pub entry: Option<u16>,
+    /// The fault that holds it, to let it come together with others.
+    pub by: Option<usize>,
+    /// What this fault holds comes now.
+    pub together: Option<usize>,
 }
 
 impl Default for Fate {
@@ -102,6 +106,8 @@ impl Default for Fate {
             copies: 1,
             gap: 0,
             entry: None,
+            by: None,
+            together: None,
         }
     }
 }
@@ -132,6 +138,8 @@ pub struct Held {
     pub gap: Nanos,
     /// Its time has come, but the message can't be sent yet.
     pub waits: bool,
+    /// The fault that holds it, to let it come together with others.
+    pub by: Option<usize>,
 }
 
 /// What faults hold from one step to the next.
@@ -145,6 +153,10 @@ pub struct State {
     pub held: Vec<Held>,
     /// MSI-X entries that the VMM can deliver.
     pub wired: Vec<bool>,
+    /// How often the VMM wired each of them.
+    pub wirings: Vec<u32>,
+    /// Messages that wait in the pending bits.
+    pub pended: BTreeSet<(IrqKind, u16)>,
     /// Configuration changes that wait for an interrupt of this event.
     pub merging: VecDeque<(Cause, Input)>,
     /// Device configuration as far as it is known.
@@ -206,6 +218,10 @@ impl State {
                 for entry in entries.take(usize::from(*count)) {
                     *entry = *wired;
                 }
+                let counts = self.wirings.iter_mut().skip(usize::from(*start));
+                for times in counts.take(usize::from(*count)).filter(|_| *wired) {
+                    *times = times.wrapping_add(1);
+                }
             }
             Input::Config { offset, bytes } | Input::Reconfigured { offset, bytes } => {
                 let at = self.config.iter_mut().skip(usize::from(*offset));
@@ -232,6 +248,25 @@ impl State {
     pub fn reset(&mut self) {
         self.held.clear();
         self.line.extra = false;
+        self.line.up_until = None;
+        self.pended.clear();
+    }
+
+    /// A message begins to wait in the pending bits, or is on its way.
+    pub fn waits(&mut self, message: Message, begins: bool) {
+        let key = (message.kind, message.entry);
+        if begins {
+            self.pended.insert(key);
+        } else {
+            self.pended.remove(&key);
+        }
+    }
+
+    /// What a fault holds back comes now.
+    pub fn let_come(&mut self, by: usize, now: Nanos) {
+        for held in self.held.iter_mut().filter(|h| h.by == Some(by)) {
+            held.at = now;
+        }
     }
 
     /// The kind of message that the function sends now, and how many there are.
@@ -284,6 +319,7 @@ impl Bench<'_> {
                 times: times - 1,
                 gap,
                 waits: false,
+                by: None,
             });
             times = 1;
         }
@@ -324,7 +360,7 @@ impl Bench<'_> {
     }
 
     /// The device hears a write of the common configuration that the driver never made.
-    pub fn write_common(&mut self, register: CommonCfg, val: u16, queue: Option<u16>) {
+    pub fn write_common(&mut self, register: CommonCfg, val: impl Into<u64>, queue: Option<u16>) {
         let Some(template) = self.state.template else {
             return;
         };

@@ -7,28 +7,50 @@ use super::args::Args;
 use super::error::FaultError;
 use super::predicate::Pattern;
 use super::trigger::{On, Trigger};
-use super::{config, irq, isr, power, reset, slot, status, vector};
+use super::{config, device, irq, isr, msix, power, reg, reset, slot, status, vector};
 use crate::shape::{Attach, Kind, Shape};
 use crate::spec::{CommonCfg, Field};
 use crate::trace::{Legality, Op};
 
 /// Every verb, by object.
 pub static CATALOGUE: &[&Verb] = &[
+    &reg::OVERRIDE,
+    &reg::IGNORE_WRITE,
+    &reg::DEFAULT,
     &vector::REJECT,
     &vector::LIE,
     &vector::CLEAR,
     &reset::SLOW,
     &reset::HANG,
+    &reset::PARTIAL,
+    &status::OVERRIDE,
     &status::REFUSE,
     &status::NEEDS_RESET,
     &config::CHANGE,
+    &config::FREEZE,
+    &config::CHURN,
     &irq::DROP,
     &irq::DELAY,
     &irq::DUP,
     &irq::MISROUTE,
     &irq::SPURIOUS,
+    &irq::COALESCE,
+    &irq::SIMUL,
+    &irq::EARLY,
+    &isr::OVERRIDE,
+    &isr::ADD,
     &isr::STALE,
     &isr::MSIX,
+    &isr::INTX_DROP,
+    &isr::INTX_STUCK,
+    &isr::INTX_PEER,
+    &msix::LIE,
+    &msix::IGNORE_EDIT,
+    &msix::PEND_LOSE,
+    &msix::STALE_ROUTE,
+    &msix::TABLE_CLEAR,
+    &device::DECOY_FEATURES,
+    &device::ALL_ONES,
     &slot::SURPRISE,
     &slot::ORDERLY,
     &slot::REPLUG,
@@ -100,6 +122,12 @@ pub enum Needs {
     Interrupt,
     /// A reset that begins.
     Reset,
+    /// A reset that is over.
+    ResetEnd,
+    /// The write of a register.
+    Write,
+    /// The write of MSI-X message control.
+    MsixControlWrite,
     /// A write of `device_status` that adds a bit.
     StatusWrite,
 }
@@ -115,6 +143,9 @@ impl Needs {
             }
             Self::Interrupt => "`irq.due[<src>]`",
             Self::Reset => "`reset.begin` or `status.=0`",
+            Self::ResetEnd => "`reset.end`",
+            Self::Write => "a write such as `cc.<field>.wr`, or `status.+<BIT>`",
+            Self::MsixControlWrite => "`pci.msixctl.wr`",
             Self::StatusWrite => "`status.+<BIT>` or `cc.device_status.wr`",
         }
     }
@@ -144,6 +175,14 @@ impl Needs {
                 Self::Interrupt => matches!(trigger.on, On::IrqDue(_)),
                 Self::Reset => {
                     matches!(trigger.on, On::ResetBegin | On::StatusZero { after: false })
+                }
+                Self::ResetEnd => trigger.on == On::ResetEnd,
+                Self::Write => {
+                    matches!(trigger.on, On::StatusAdds { after: false, .. })
+                        || access.is_some_and(|p| p.op == Op::Write)
+                }
+                Self::MsixControlWrite => {
+                    access.is_some_and(|p| p.op == Op::Write && p.field == Field::MsixControl)
                 }
                 Self::StatusWrite => {
                     matches!(trigger.on, On::StatusAdds { after: false, .. })

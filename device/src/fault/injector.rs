@@ -19,11 +19,11 @@ use super::act::Firing;
 use super::bench::{Bench, Fate, Scene, State};
 use super::predicate::Facts;
 use super::schedule::{Counter, Era};
-use super::trigger::{Occasion, On};
+use super::trigger::{Occasion, On, Source};
 use crate::endpoint::{Endpoint, Nanos};
 use crate::shape::Kind;
 use crate::spec::{CommonCfg, Field};
-use crate::trace::{Access, Cause, Device, Effects, Fired, Hello, Input, Op};
+use crate::trace::{Access, Cause, Device, Effects, Fired, Hello, Input, Op, TableEntry};
 use step::Run;
 
 /// The most faults that fire in one step.
@@ -112,6 +112,7 @@ impl<E: Endpoint> Injector<E> {
         }
         let state = State {
             wired: vec![false; usize::from(hello.shape.table_size())],
+            wirings: vec![0; usize::from(hello.shape.table_size())],
             config,
             ..State::default()
         };
@@ -135,6 +136,7 @@ impl<E: Endpoint> Injector<E> {
         held.chain(self.armed.iter().filter_map(|a| a.timer))
             .chain(self.state.later.iter().map(|(at, _)| *at))
             .chain(self.state.line.rises)
+            .chain(self.state.line.up_until)
             .chain(self.state.hold.and_then(|hold| hold.until))
             .min()
     }
@@ -147,6 +149,11 @@ impl<E: Endpoint> Injector<E> {
     /// The device as what it heard and showed tells.
     pub fn world(&self) -> &Device {
         &self.world
+    }
+
+    /// What the MSI-X table holds, read from outside: from then on `granted` has a value.
+    pub fn tell_table(&mut self, entries: &[TableEntry]) {
+        self.world.table = entries.to_vec();
     }
 
     /// Something happens: every fault that waits for it may fire, and then those that wait for these.
@@ -280,6 +287,30 @@ impl<E: Endpoint> Injector<E> {
                     On::At(time) | On::Every(time) => Some(now.saturating_add(time)),
                     _ => None,
                 };
+            }
+        }
+    }
+
+    /// An interrupt was sent: those that wait for one to go unserved count from here.
+    fn awaits_service(&mut self, now: Nanos, cause: Cause, entry: Option<u16>) {
+        for armed in &mut self.armed {
+            if let On::IrqUnserved { source, time } = &armed.fault.trigger.on
+                && source.is(cause, entry)
+            {
+                armed.timer.get_or_insert(now.saturating_add(*time));
+            }
+        }
+    }
+
+    /// The driver has looked at what `served` says: nothing of it is unserved any more.
+    fn is_served(&mut self, served: impl Fn(Cause) -> bool) {
+        for armed in &mut self.armed {
+            if let On::IrqUnserved { source, .. } = &armed.fault.trigger.on {
+                let over = match source {
+                    Source::Event(cause) => served(*cause),
+                    Source::Any | Source::Entry(_) => true,
+                };
+                armed.timer = armed.timer.filter(|_| !over);
             }
         }
     }

@@ -12,6 +12,8 @@ pub struct Line {
     pub shown: bool,
     /// Held up although the device does not want it, until the driver reads the ISR status.
     pub extra: bool,
+    /// Held up until then, whatever the driver does.
+    pub up_until: Option<Nanos>,
     /// Held down although the device wants it, until its next interrupt.
     pub dropped: bool,
     /// Held down until then.
@@ -26,6 +28,7 @@ impl Default for Line {
             meant: false,
             shown: false,
             extra: false,
+            up_until: None,
             dropped: false,
             rises: None,
             cause: Cause::None,
@@ -36,7 +39,7 @@ impl Default for Line {
 impl Line {
     /// No fault holds it up or down.
     pub fn is_free(&self) -> bool {
-        !self.extra && !self.dropped && self.rises.is_none()
+        !self.extra && self.up_until.is_none() && !self.dropped && self.rises.is_none()
     }
 
     /// The device wants another level.
@@ -55,7 +58,8 @@ impl Line {
 
     /// The level to show; `allowed` tells whether the function may assert it at all.
     pub fn level(&self, allowed: bool) -> bool {
-        (self.extra && allowed) || (self.meant && !self.dropped && self.rises.is_none())
+        let held_up = self.extra || self.up_until.is_some();
+        (held_up && allowed) || (self.meant && !self.dropped && self.rises.is_none())
     }
 }
 

@@ -24,9 +24,12 @@ mod testing;
 mod trigger;
 
 mod config;
+mod device;
 mod irq;
 mod isr;
+mod msix;
 mod power;
+mod reg;
 mod reset;
 mod slot;
 mod status;

@@ -270,6 +270,11 @@ impl Counter {
         self.until == Until::Once || matches!(self.life, Life::Going { .. })
     }
 
+    /// Whether a lifetime of its own, beyond that of one firing, is not over.
+    pub fn lasts(&mut self, now: Nanos, epoch: u32) -> bool {
+        self.until != Until::Once && self.until != Until::Reset && self.goes_on(now, epoch)
+    }
+
     /// When the lifetime ends, if it ends at a time.
     pub fn ends_at(&self) -> Option<Nanos> {
         match (self.life, &self.until) {

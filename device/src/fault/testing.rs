@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Fault, FaultError, FaultFile, Injector, Outcome};
 use crate::backend::{Configuration, Signaller};
 use crate::endpoint::{Endpoint, Nanos};
-use crate::function::Function;
+use crate::function::{BarLayout, Function};
 use crate::shape::{Attach, Kind, Shape};
 use crate::spec::{CommonCfg, Field, NO_VECTOR, PciHeader, command, msix_control};
 use crate::trace::{Access, Effect, Effects, Hello, Host, Input, IrqKind, Op, Space};
@@ -101,6 +101,7 @@ impl Rig {
                 }
             }
         }
+        registers.insert(Field::Pba, (Space::Bar2, BarLayout::PBA));
         Self {
             injector: Injector::new(device, hello, faults, 7),
             registers,

@@ -61,6 +61,15 @@ pub enum On {
     IrqDue(Source),
     /// `irq.sent[src]`: an interrupt was sent.
     IrqSent(Source),
+    /// `irq.unserved[src]`: an interrupt was sent, and the driver has not looked at its event for a time.
+    IrqUnserved {
+        /// The event.
+        source: Source,
+        /// For how long.
+        time: Nanos,
+    },
+    /// `avail[q<n>]`: the driver notified the queue of buffers.
+    Avail(Option<u16>),
     /// `chain[q<n>]`: the backend fetched a chain.
     Chain(Option<u16>),
     /// `complete[q<n>]`: a chain is about to be used.
@@ -160,6 +169,17 @@ pub enum Carrier {
     Call,
 }
 
+impl Source {
+    /// Whether an interrupt comes from there.
+    pub(super) fn is(self, cause: Cause, entry: Option<u16>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Event(event) => event == cause,
+            Self::Entry(e) => entry == Some(e),
+        }
+    }
+}
+
 impl Trigger {
     /// Whether the fault waits for this.
     pub(super) fn matches(&self, occasion: &Occasion<'_>, index: usize) -> bool {
@@ -210,18 +230,27 @@ impl Trigger {
                     entry,
                     ..
                 },
-            ) => match source {
-                Source::Any => true,
-                Source::Event(event) => *event == cause,
-                Source::Entry(e) => entry == Some(*e),
-            },
+            ) => source.is(cause, entry),
+            (On::Avail(queue), Occasion::Notified(q)) => queue.is_none_or(|queue| queue == q),
+            (
+                On::Avail(queue),
+                Occasion::Access {
+                    access,
+                    after: false,
+                    ..
+                },
+            ) => {
+                access.op == Op::Write
+                    && access.field == Some(Field::Notify)
+                    && queue.is_none_or(|queue| access.q == Some(queue))
+            }
             (On::Chain(queue), Occasion::Chain(q))
             | (On::Complete(queue), Occasion::Complete { queue: q, .. }) => {
                 queue.is_none_or(|queue| queue == q)
             }
             (On::Host(name), Occasion::Host(command)) => name == command,
             (On::Fault(id), Occasion::Fault(fired)) => id == fired,
-            (On::At(_) | On::Every(_), Occasion::Time(of)) => of == index,
+            (On::At(_) | On::Every(_) | On::IrqUnserved { .. }, Occasion::Time(of)) => of == index,
             _ => false,
         }
     }

@@ -18,7 +18,7 @@ use crate::backend::{Ledger, default_mac};
 use crate::fault::{Fault, Injector, device_input};
 use crate::function::Function;
 use crate::shape::{Attach, Kind, Shape};
-use crate::trace::{Hello, Host, Input, What};
+use crate::trace::{Hello, Host, Input, TableEntry, What};
 
 /// A device can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +95,14 @@ impl Served {
         self.port.drive(Input::Host(host));
         if let Some(input) = input {
             self.port.drive(input);
+        }
+    }
+
+    /// Tells the faults of the device what its MSI-X table holds, which only the VMM knows: from then on
+    /// `granted` has a value in their conditions. Behind QEMU's transport it does nothing.
+    pub fn tell_table(&self, entries: &[TableEntry]) {
+        if let Attached::VfioUser(port) = &self.port {
+            port.tell_table(entries);
         }
     }
 

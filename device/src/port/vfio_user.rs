@@ -17,13 +17,14 @@ use vfio_bindings::bindings::vfio::{
 use vfio_user::{DmaMapFlags, DmaUnmapFlags, IrqInfo, Server, ServerBackend, ServerRegion};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::EventFd;
+use vmm_sys_util::timerfd::TimerFd;
 
 use super::ServeError;
 use super::core::Core;
 use crate::function::Layout;
 use crate::shape::Shape;
 use crate::spec::CONFIG_BYTES;
-use crate::trace::{Input, Op, Space};
+use crate::trace::{Input, Op, Space, TableEntry};
 
 /// How often the rings of a live device are looked at.
 const LOOK: Duration = Duration::from_millis(10);
@@ -99,6 +100,11 @@ impl Port {
     /// Gives the function an input that comes from the host.
     pub fn host(&self, input: Input) {
         lock(&self.core).drive(input);
+    }
+
+    /// Tells the injector what the MSI-X table holds.
+    pub fn tell_table(&self, entries: &[TableEntry]) {
+        lock(&self.core).injector.tell_table(entries);
     }
 
     /// Takes the sockets away and leaves the threads to the end of the process: one of them may be
@@ -291,6 +297,7 @@ struct Events {
 
 const WAKE: u64 = u64::MAX;
 const STOP: u64 = u64::MAX - 1;
+const TIMER: u64 = u64::MAX - 2;
 
 impl Events {
     fn run(self) {
@@ -302,23 +309,29 @@ impl Events {
     fn wait(&self) -> io::Result<()> {
         use std::os::fd::AsRawFd;
         let epoll = Epoll::new()?;
-        let watch = |fd: &EventFd, token| {
+        let watch = |fd: &dyn AsRawFd, token| {
             epoll.ctl(
                 ControlOperation::Add,
                 fd.as_raw_fd(),
                 EpollEvent::new(EventSet::IN, token),
             )
         };
+        // The timeout of epoll is in whole milliseconds, which is too coarse for a deadline.
+        let mut timer = TimerFd::new()?;
         watch(&self.wake, WAKE)?;
         watch(&self.stop, STOP)?;
+        watch(&timer, TIMER)?;
         for (queue, fd) in self.calls.iter().enumerate() {
             watch(fd, queue as u64)?;
         }
         let mut ready = [EpollEvent::default(); 32];
         let mut looked = Instant::now();
         loop {
-            let timeout = self.timeout();
-            let n = match epoll.wait(timeout, &mut ready) {
+            match self.remaining() {
+                Some(wait) => timer.reset(wait, None)?,
+                None => timer.clear()?,
+            }
+            let n = match epoll.wait(-1, &mut ready) {
                 Ok(n) => n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => 0,
                 Err(e) => return Err(e),
@@ -333,7 +346,8 @@ impl Events {
             for event in ready.iter().take(n) {
                 match event.data() {
                     STOP => return Ok(()),
-                    WAKE => {}
+                    // Both are only there to wake; setting the timer again takes its signal back.
+                    WAKE | TIMER => {}
                     // Read under the lock: a reset that came first has taken the call back.
                     queue => {
                         let queue = queue as u16;
@@ -355,17 +369,16 @@ impl Events {
         }
     }
 
-    /// Milliseconds until the next deadline or the next look at the rings, rounded up; -1: none.
-    fn timeout(&self) -> i32 {
+    /// The time until the next deadline or the next look at the rings, at least a nanosecond; none: there
+    /// is neither.
+    fn remaining(&self) -> Option<Duration> {
         let core = lock(&self.core);
         let look = core.watches().then_some(LOOK);
         let deadline = core
             .injector
             .deadline()
-            .map(|at| Duration::from_nanos(at.saturating_sub(core.journal.now())));
-        deadline.into_iter().chain(look).min().map_or(-1, |wait| {
-            i32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
-        })
+            .map(|at| Duration::from_nanos(at.saturating_sub(core.journal.now()).max(1)));
+        deadline.into_iter().chain(look).min()
     }
 }
 

@@ -192,7 +192,7 @@ impl Space {
 }
 
 /// A kind of interrupt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IrqKind {
     /// A message of the MSI-X table.

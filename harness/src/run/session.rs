@@ -379,7 +379,12 @@ impl<'a> Session<'a> {
                 continue;
             }
             match self.guest.machine().record_msix_table(dev, place).await {
-                Ok(_) | Err(MachineError::Qmp(QmpError::NoTable { .. })) => {}
+                Ok(entries) => {
+                    if let Some(served) = self.served.get(usize::from(dev)) {
+                        served.tell_table(&entries);
+                    }
+                }
+                Err(MachineError::Qmp(QmpError::NoTable { .. })) => {}
                 Err(error) => return Err(error.into()),
             }
         }

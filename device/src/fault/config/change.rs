@@ -3,9 +3,10 @@
 use toml::Value;
 
 use crate::fault::act::Act;
+use crate::fault::args::Args;
 use crate::fault::bench::{Bench, Hear};
 use crate::fault::catalogue::{Arg, BOTH, Needs, VIRTIO, Verb};
-use crate::fault::error::nearest;
+use crate::fault::error::{FaultError, nearest};
 use crate::fault::host::config_input;
 use crate::fault::trigger::Occasion;
 use crate::shape::Attach;
@@ -42,6 +43,18 @@ pub static VERB: Verb = Verb {
             words: "in place of `val`: what is added to its value; only for capacity, which is known",
         },
         Arg {
+            name: "from",
+            kind: "number",
+            default: Some(""),
+            words: "with `to`, in place of `val`: the value that it takes if it has that of `to` already; only for capacity",
+        },
+        Arg {
+            name: "to",
+            kind: "number",
+            default: Some(""),
+            words: "with `from`: the value that it takes, so that repeated changes go back and forth",
+        },
+        Arg {
             name: "irq",
             kind: "true, false or \"merge:q<n>\"",
             default: Some("true"),
@@ -67,24 +80,7 @@ args = { field = "capacity", add = 2048, irq = "merge:q0" }
             )
             .help(nearest(name, device.config.iter().map(|f| f.name)))
         })?;
-        let most = field.most();
-        let value = match (
-            args.integer("val", 0..=most)?,
-            args.integer("add", 0..=most)?,
-        ) {
-            (Some(val), None) => To::Value(val),
-            (None, Some(add)) if name == "capacity" => To::Sum(add),
-            (None, Some(_)) => {
-                return Err(args.error(
-                    "add",
-                    format!("the value of `{name}` is not known: expected `val`, or `field = \"capacity\"`"),
-                ));
-            }
-            (Some(_), Some(_)) => {
-                return Err(args.error("add", "expected either `val` or `add`"));
-            }
-            (None, None) => return Err(args.missing("val")),
-        };
+        let value = To::read(args, field)?;
         let told = match args.value("irq") {
             None | Some(Value::Boolean(true)) => Told::Now,
             Some(Value::Boolean(false)) => Told::Never,
@@ -130,6 +126,49 @@ args = { field = "capacity", add = 2048, irq = "merge:q0" }
 enum To {
     Value(u64),
     Sum(u64),
+    Either { from: u64, to: u64 },
+}
+
+impl To {
+    fn read(args: &Args<'_>, field: &ConfigField) -> Result<Self, FaultError> {
+        let number = |name| args.integer(name, 0..=field.most());
+        let known = |name: &str| {
+            if field.name == "capacity" {
+                return Ok(());
+            }
+            Err(args.error(
+                name,
+                format!(
+                    "the value of `{}` is not known: expected `val`, or `field = \"capacity\"`",
+                    field.name
+                ),
+            ))
+        };
+        match (
+            number("val")?,
+            number("add")?,
+            number("from")?,
+            number("to")?,
+        ) {
+            (Some(val), None, None, None) => Ok(Self::Value(val)),
+            (None, Some(add), None, None) => known("add").map(|()| Self::Sum(add)),
+            (None, None, Some(from), Some(to)) => known("from").map(|()| Self::Either { from, to }),
+            (None, None, Some(_), None) => Err(args.missing("to")),
+            (None, None, None, Some(_)) => Err(args.missing("from")),
+            (None, None, None, None) => Err(args.missing("val")),
+            (_, Some(_), _, _) => Err(args.error("add", "expected either `val` or `add`")),
+            _ => Err(args.error("from", "expected either `val`, or `from` and `to`")),
+        }
+    }
+
+    fn value(self, now: u64) -> u64 {
+        match self {
+            Self::Value(value) => value,
+            Self::Sum(add) => now.wrapping_add(add),
+            Self::Either { from, to } if now == to => from,
+            Self::Either { to, .. } => to,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -159,10 +198,7 @@ impl Act for Change {
     }
 
     fn fire(&mut self, occasion: &Occasion<'_>, bench: &mut Bench<'_>) {
-        let value = match self.value {
-            To::Value(value) => value,
-            To::Sum(add) => bench.state.config_value(self.field).wrapping_add(add),
-        };
+        let value = self.value.value(bench.state.config_value(self.field));
         let Some(input) = config_input(self.field, value) else {
             return;
         };
@@ -298,7 +334,7 @@ mod tests {
             ),
             (
                 "val = 1, vall = 2",
-                "`cfg.change` has no argument `vall`: it has field, val, add, irq",
+                "`cfg.change` has no argument `vall`: it has field, val, add, from, to, irq",
             ),
         ] {
             let error = Rig::refused(&format!(
@@ -306,5 +342,23 @@ mod tests {
             ));
             assert_eq!(error.message, message);
         }
+    }
+
+    #[test]
+    fn it_goes_back_and_forth_between_two_values() {
+        let mut rig = Rig::block(&[
+            "on = 'host:now'\nnth = '1..'\ndo = 'cfg.change'\nargs = { from = 0xffffffff, to = 0x100000000 }",
+        ]);
+        let mut change = || {
+            rig.host("now");
+            let low = rig.read(Field::Device(0)) & 0xffff_ffff;
+            low | rig.read(Field::Device(4)) << 32
+        };
+        assert_eq!(
+            [change(), change(), change()],
+            [1 << 32, 0xffff_ffff, 1 << 32]
+        );
+        let error = Rig::refused("on = 'live'\ndo = 'cfg.change'\nargs = { from = 1 }");
+        assert!(error.message.contains("to"), "{}", error.message);
     }
 }

@@ -5,7 +5,8 @@ use smallvec::SmallVec;
 use super::step::Run;
 use super::{Injector, MAX_SHOWN};
 use crate::endpoint::{Endpoint, Nanos};
-use crate::fault::bench::{Fate, Held, MAX_HELD, State};
+use crate::fault::act::{Due, Firing};
+use crate::fault::bench::{Fate, Held, MAX_HELD, Scene, State};
 use crate::fault::trigger::{Carrier, Occasion};
 use crate::spec::{Field, PortCard};
 use crate::trace::{Cause, Effect, Input, Message, Op};
@@ -28,6 +29,16 @@ impl<E: Endpoint> Injector<E> {
             carrier,
         };
         self.occur(run, due, Some(&mut fate));
+        let due = Due {
+            cause,
+            entry,
+            carrier,
+            now: run.now,
+        };
+        self.acts_on(run, due, &mut fate);
+        if let Effect::Message(message) = &effect {
+            self.state.waits(*message, false);
+        }
         if fate.drop {
             return;
         }
@@ -43,11 +54,31 @@ impl<E: Endpoint> Injector<E> {
             times: fate.copies,
             gap: fate.gap,
             waits: false,
+            by: fate.by,
         };
         if fate.delay.is_some() && self.state.held.len() < MAX_HELD {
             self.state.held.push(interrupt);
         } else {
             self.release(run, interrupt);
+        }
+    }
+
+    /// What faults that fired before do to an interrupt, and how the line is treated by them.
+    fn acts_on(&mut self, run: &Run, due: Due, fate: &mut Fate) {
+        let epoch = self.world.epoch;
+        for armed in &mut self.armed {
+            let firing = Firing {
+                now: false,
+                goes_on: armed.counter.goes_on(run.now, epoch),
+            };
+            let scene = Scene {
+                world: &self.world,
+                state: &self.state,
+            };
+            armed.fault.act.due(due, fate, firing, &scene);
+        }
+        if let Some(by) = fate.together {
+            self.state.let_come(by, run.now);
         }
     }
 
@@ -79,6 +110,7 @@ impl<E: Endpoint> Injector<E> {
         };
         run.outcome.shown.push(effect);
         if let Some((cause, entry, carrier)) = sent {
+            self.awaits_service(run.now, cause, entry);
             let occasion = Occasion::Irq {
                 sent: true,
                 cause,
@@ -120,13 +152,21 @@ impl<E: Endpoint> Injector<E> {
         let (mut now, mut later) = (false, None);
         for cause in causes {
             let mut fate = Fate::default();
+            let carrier = Carrier::Line { up };
             let due = Occasion::Irq {
                 sent: false,
                 cause: *cause,
                 entry: None,
-                carrier: Carrier::Line { up },
+                carrier,
             };
             self.occur(run, due, Some(&mut fate));
+            let due = Due {
+                cause: *cause,
+                entry: None,
+                carrier,
+                now: run.now,
+            };
+            self.acts_on(run, due, &mut fate);
             match fate {
                 Fate { drop: true, .. } => {}
                 Fate { delay: Some(t), .. } => {
@@ -150,6 +190,7 @@ impl<E: Endpoint> Injector<E> {
     }
 
     fn line_sent(&mut self, run: &mut Run) {
+        self.awaits_service(run.now, self.state.line.cause, None);
         let occasion = Occasion::Irq {
             sent: true,
             cause: self.state.line.cause,

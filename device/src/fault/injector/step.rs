@@ -8,7 +8,7 @@ use super::interrupts::{already, causes};
 use super::{Injector, MAX_HEARD, MAX_SHOWN, Outcome, facts};
 use crate::endpoint::{Endpoint, Nanos};
 use crate::fault::bench::{Hear, Plan, Scene};
-use crate::fault::trigger::{Carrier, Occasion, writes_status};
+use crate::fault::trigger::{Carrier, Occasion, On, writes_status};
 use crate::shape::Attach;
 use crate::spec::{CommonCfg, Field, PortCard, Status, command};
 use crate::trace::{Access, Cause, Effect, Effects, Input, Mode, Op, Part};
@@ -106,6 +106,7 @@ impl<E: Endpoint> Injector<E> {
                 if resets {
                     self.reset_begins(run, access.resets_function());
                 }
+                self.serves(access);
                 let occasion = self.access_occasion(access, false, access.val);
                 self.occur(run, occasion, None);
                 self.armed.iter_mut().for_each(|a| a.saw(access));
@@ -117,7 +118,11 @@ impl<E: Endpoint> Injector<E> {
                 self.reset_begins(run, true);
                 self.forget_hang();
             }
-            Input::Chain { queue, .. } => self.occur(run, Occasion::Chain(*queue), None),
+            Input::Chain { queue, .. } => {
+                let queue = *queue;
+                self.is_served(|cause| cause == Cause::Queue(queue));
+                self.occur(run, Occasion::Chain(queue), None);
+            }
             Input::Complete { queue, len, .. } => {
                 let (queue, len) = (*queue, *len);
                 self.occur(run, Occasion::Complete { queue, len }, None);
@@ -144,14 +149,39 @@ impl<E: Endpoint> Injector<E> {
         }
     }
 
+    /// What an access shows the driver to have looked at.
+    fn serves(&mut self, access: &Access) {
+        match (access.op, access.field) {
+            (Op::Write, Some(Field::Notify)) => {
+                self.is_served(|cause| access.q.map(Cause::Queue) == Some(cause));
+            }
+            (
+                Op::Read,
+                Some(
+                    Field::Device(_)
+                    | Field::Common(CommonCfg::ConfigGeneration | CommonCfg::DeviceStatus),
+                ),
+            ) => self.is_served(|cause| cause == Cause::Config),
+            (Op::Read, Some(Field::PortEvents(port))) => {
+                self.is_served(|cause| cause == Cause::Port(port));
+            }
+            _ => {}
+        }
+    }
+
     fn reset_begins(&mut self, run: &mut Run, function: bool) {
         if function {
             self.state.hold = None;
         }
         self.state.reset();
         self.state.reset_since = Some(run.now);
+        let epoch = self.world.epoch;
         for armed in &mut self.armed {
-            armed.fault.act.reset();
+            let lasting = armed.counter.lasts(run.now, epoch);
+            armed.fault.act.forget(lasting);
+            if let On::IrqUnserved { .. } = armed.fault.trigger.on {
+                armed.timer = None;
+            }
         }
         if function {
             self.occur(run, Occasion::FunctionReset, None);
@@ -313,6 +343,10 @@ impl<E: Endpoint> Injector<E> {
                     run.outcome.shown.push(Effect::Value(value));
                 }
                 Effect::Pended(_) | Effect::Unmapped { .. } if manner.muted => {}
+                Effect::Pended(message) => {
+                    self.state.waits(message, true);
+                    run.outcome.shown.push(effect);
+                }
                 Effect::Message(_) | Effect::Call { .. } | Effect::ConfigChanged
                     if manner.muted => {}
                 Effect::Message(message)
@@ -421,9 +455,9 @@ impl<E: Endpoint> Injector<E> {
         }
         if *input == Input::Time {
             run.reset_ended |= self.release_hold(run.now);
-            if self.state.line.rises.is_some_and(|at| at <= run.now) {
-                self.state.line.rises = None;
-            }
+            let line = &mut self.state.line;
+            line.rises.take_if(|at| *at <= run.now);
+            line.up_until.take_if(|at| *at <= run.now);
         }
         if std::mem::take(&mut run.reset_ended) {
             self.occur(run, Occasion::ResetEnd, None);

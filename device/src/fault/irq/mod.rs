@@ -3,12 +3,16 @@
 mod delay;
 mod drop;
 mod dup;
+mod early;
+mod gather;
 mod misroute;
 mod spurious;
 
 pub(super) use delay::VERB as DELAY;
 pub(super) use drop::VERB as DROP;
 pub(super) use dup::VERB as DUP;
+pub(super) use early::VERB as EARLY;
+pub(super) use gather::{COALESCE, SIMUL};
 pub(super) use misroute::VERB as MISROUTE;
 pub(super) use spurious::VERB as SPURIOUS;
 

@@ -64,7 +64,7 @@ impl Trigger {
             {
                 cannot("a port-card has no device_status".to_owned())
             }
-            On::IrqDue(source) | On::IrqSent(source) => match *source {
+            On::IrqDue(source) | On::IrqSent(source) | On::IrqUnserved { source, .. } => match *source {
                 Source::Event(Cause::Queue(q)) => queue(q),
                 Source::Event(Cause::Config) if shape.kind == Kind::PortCard => {
                     cannot("a port-card has no configuration event".to_owned())
@@ -86,7 +86,7 @@ impl Trigger {
                 }
                 _ => Ok(()),
             },
-            On::Chain(q) | On::Complete(q) => queue(q.unwrap_or(0)),
+            On::Chain(q) | On::Complete(q) | On::Avail(q) => queue(q.unwrap_or(0)),
             _ => Ok(()),
         }
     }
@@ -104,7 +104,12 @@ impl On {
     pub(super) fn may_wait(&self) -> bool {
         !matches!(
             self,
-            Self::Access { .. } | Self::IrqDue(_) | Self::IrqSent(_) | Self::At(_) | Self::Every(_)
+            Self::Access { .. }
+                | Self::IrqDue(_)
+                | Self::IrqSent(_)
+                | Self::IrqUnserved { .. }
+                | Self::At(_)
+                | Self::Every(_)
         )
     }
 
@@ -120,7 +125,8 @@ impl On {
             | Self::BusMasterOff
             | Self::Sleeps
             | Self::Wakes
-            | Self::Unplugged => true,
+            | Self::Unplugged
+            | Self::IrqUnserved { .. } => true,
             _ => false,
         }
     }
@@ -139,6 +145,7 @@ impl On {
                 Self::Access { .. }
                     | Self::IrqDue(_)
                     | Self::IrqSent(_)
+                    | Self::Avail(_)
                     | Self::Chain(_)
                     | Self::Complete(_)
             ),

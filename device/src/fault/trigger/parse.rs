@@ -1,6 +1,7 @@
 //! From the text of `on` to a trigger.
 
 use super::{On, Source, Trigger};
+use crate::endpoint::Nanos;
 use crate::fault::error::{FaultError, nearest};
 use crate::fault::predicate::Pattern;
 use crate::fault::schedule::duration;
@@ -9,10 +10,13 @@ use crate::trace::Cause;
 
 const FORMS: &str = "expected a register access such as `cc.queue_msix_vector.wr`, `isr.rd`, `dev.0.rd` or `ntf`; \
     `status.+<BIT>`, `status.=0`, `reset.begin`, `reset.end`, `live`, `flr`, `bme.0`, `d3`, `d0`, `unplug`; \
-    `irq.due[<src>]`, `irq.sent[<src>]`, `chain[<q>]`, `complete[<q>]`; \
+    `irq.due[<src>]`, `irq.sent[<src>]`, `irq.unserved[<src>]`, `avail[<q>]`, `chain[<q>]`, `complete[<q>]`; \
     `at=<time>`, `every=<time>`, `host:<name>` or `fault:<id>`";
 
-const WORDS: [&str; 14] = [
+/// How long an event may go unserved when nothing is said.
+const USUAL_WAIT: Nanos = 2_000_000_000;
+
+const WORDS: [&str; 16] = [
     "status.=0",
     "reset.begin",
     "reset.end",
@@ -24,6 +28,8 @@ const WORDS: [&str; 14] = [
     "unplug",
     "irq.due[any]",
     "irq.sent[any]",
+    "irq.unserved[any]",
+    "avail[any]",
     "chain[any]",
     "complete[any]",
     "ntf",
@@ -109,10 +115,23 @@ impl On {
                     Self::Host(word(name).ok_or_else(unknown)?)
                 } else if let Some(id) = body.strip_prefix("fault:") {
                     Self::Fault(word(id).ok_or_else(unknown)?)
+                } else if let Some((source, wait)) = body
+                    .strip_prefix("irq.unserved[")
+                    .and_then(|rest| rest.split_once("]="))
+                {
+                    Self::IrqUnserved {
+                        source: Source::parse(source)?,
+                        time: time(wait)?,
+                    }
                 } else if let Some((object, source)) = bracketed(body) {
                     match object {
                         "irq.due" => Self::IrqDue(Source::parse(source)?),
                         "irq.sent" => Self::IrqSent(Source::parse(source)?),
+                        "irq.unserved" => Self::IrqUnserved {
+                            source: Source::parse(source)?,
+                            time: USUAL_WAIT,
+                        },
+                        "avail" => Self::Avail(queue(source)?),
                         "chain" => Self::Chain(queue(source)?),
                         "complete" => Self::Complete(queue(source)?),
                         _ => return Err(unknown()),
