@@ -60,7 +60,7 @@ pub const RULES: &[Rule] = &[
         level: Level::Derived,
         sentence: "Reading again because config_generation changed has an end.",
         source: "B59, P13; see ROB-005",
-        breaks: "more than a thousand reads in a row because of a changed generation",
+        breaks: "more than a hundred reads in a row because of a changed generation",
         watch: Watch::with::<Churn>(),
         ..Rule::BASE
     },
@@ -139,6 +139,11 @@ struct Torn {
     again: Option<u64>,
 }
 
+/// Whether the driver gives up, or begins anew: then it believes nothing of what it read.
+fn gives_up(now: &Now<'_>) -> bool {
+    now.resets() || now.sets(Status::FAILED)
+}
+
 impl Machine for Torn {
     fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
         if let Some(generation) = now.read(C::ConfigGeneration) {
@@ -151,6 +156,8 @@ impl Machine for Torn {
             if self.again.take().is_some() {
                 say.held(Object::Config);
             }
+        } else if gives_up(now) {
+            *self = Self::default();
         } else if now.status().is_some() || matches!(now.at, At::End) {
             (self.before, self.read) = (None, false);
             if let Some(seen) = self.again.take() {
@@ -203,7 +210,8 @@ impl Machine for Change {
         }
         let message = now.messages().any(|m| m.cause == Cause::Config);
         let line = now.s.mode() != Mode::Msix && now.isr().is_some_and(|v| v & isr::CONFIG != 0);
-        if now.s.dev.status.has(Status::DRIVER_OK) && (message || line) {
+        let live = now.s.dev.status.has(Status::DRIVER_OK) || now.sets(Status::DRIVER_OK);
+        if live && (message || line) {
             self.owed.raise(Object::Config, now.seq);
         }
         for (object, since) in self.owed.missed(now) {
@@ -250,7 +258,7 @@ struct Churn {
 
 impl Machine for Churn {
     fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
-        const MOST: u32 = 1000;
+        const MOST: u32 = 100;
         let Some(generation) = now.read(C::ConfigGeneration) else {
             return;
         };
@@ -278,6 +286,8 @@ impl Machine for Churn {
 struct Nothing {
     fault: bool,
     sent: Option<u64>,
+    /// The same, until the guest is seen to live: its console lags.
+    lives: Option<u64>,
 }
 
 impl Machine for Nothing {
@@ -286,15 +296,19 @@ impl Machine for Nothing {
             self.fault = fired.fault == "irq.spurious" && fired.object == "cfg";
         } else if now.step().is_some() && std::mem::take(&mut self.fault) {
             self.sent.get_or_insert(now.seq);
+            self.lives.get_or_insert(now.seq);
+        } else if let (Some(sent), true) = (self.lives, now.said().is_some_and(Said::is_crash)) {
+            (self.sent, self.lives) = (None, None);
+            say.broken(
+                Object::Config,
+                &[sent, now.seq],
+                "the guest crashes after a configuration change interrupt with nothing changed",
+            );
         } else if let Some(sent) = self.sent {
-            if now.said().is_some_and(Said::is_crash) {
-                self.sent = None;
-                say.broken(
-                    Object::Config,
-                    &[sent, now.seq],
-                    "the guest crashes after a configuration change interrupt with nothing changed",
-                );
-            } else if now.resets() {
+            if now.success() {
+                self.lives = None;
+            }
+            if now.resets() {
                 self.sent = None;
                 say.broken(
                     Object::Config,

@@ -30,6 +30,9 @@ pub struct Epoch {
     pub status_read: Option<(u64, Status)>,
     /// Device features were read.
     pub features_read: Option<u64>,
+    /// The features that the driver was shown, and those that it wrote.
+    pub features_shown: u128,
+    pub features_written: u128,
     /// The config event's vector.
     pub config: Mapping,
     /// Queues that the driver did anything to.

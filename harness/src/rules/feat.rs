@@ -108,8 +108,15 @@ fn list(kind: Kind, set: u128) -> String {
 
 /// What was offered and what was accepted, when FEATURES_OK is set.
 fn agreed(now: &Now<'_>) -> Option<(u128, u128)> {
-    now.sets(Status::FEATURES_OK)
-        .then_some((now.s.dev.offered, now.s.dev.accepted))
+    now.sets(Status::FEATURES_OK).then(|| {
+        let accepted = now.s.dev.accepted | now.s.epoch.features_written;
+        (offered(now), accepted)
+    })
+}
+
+/// What the device offers, with what a fault makes it seem to offer.
+fn offered(now: &Now<'_>) -> u128 {
+    now.s.dev.offered | now.s.epoch.features_shown
 }
 
 fn subset(now: &Now<'_>, say: &mut Say<'_>) {
@@ -188,7 +195,7 @@ struct GivesUp {
 
 impl Machine for GivesUp {
     fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
-        let decoys = now.s.dev.offered & undefined_bits(now.s.dev.shape.kind);
+        let decoys = offered(now) & undefined_bits(now.s.dev.shape.kind);
         let epoch = &now.s.epoch;
         if decoys == 0 || self.over {
             return;

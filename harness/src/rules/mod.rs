@@ -31,10 +31,12 @@ mod rob;
 mod rst;
 mod spl;
 mod state;
+mod survive;
 mod track;
 mod unobserved;
 mod win_msi;
 mod win_pnp;
+mod win_use;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -45,7 +45,7 @@ pub const RULES: &[Rule] = &[
         level: Level::Derived,
         sentence: "DEVICE_NEEDS_RESET at an awkward moment (during start or recovery) is survived.",
         source: "virtio 1.3, 2.1.1; B31",
-        breaks: "the bit is set while the device is not live, and the guest crashes or leaves the device half-way; a warning",
+        breaks: "the bit is set while the device is not live, and the guest crashes or leaves the device half-way; or the first recovery is refused, and the driver gives the device up for good; a warning",
         watch: Watch::with::<Awkward>(),
         ..Rule::BASE
     },
@@ -207,10 +207,45 @@ impl Machine for Everything {
 #[derive(Default)]
 struct Awkward {
     since: Option<u64>,
+    /// A recovery goes on.
+    recovers: bool,
+    /// It was refused.
+    refused: Option<u64>,
+}
+
+impl Awkward {
+    /// A recovery that the device refuses once.
+    fn recovery(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
+        let s = now.s;
+        if now.resets() {
+            self.recovers |= s.dev.status.has(Status::NEEDS_RESET | Status::DRIVER_OK);
+        } else if now.sets(Status::DRIVER_OK) {
+            self.recovers = false;
+            if self.refused.take().is_some() {
+                say.held(Object::Status);
+            }
+        }
+        let status = now.read(C::DeviceStatus).map(|v| Status(v as u8));
+        let asked = s.epoch.features_ok.is_some() && s.epoch.driver_ok.is_none();
+        if self.recovers && asked && status.is_some_and(|s| !s.has(Status::FEATURES_OK)) {
+            self.refused.get_or_insert(now.seq);
+        }
+        if let Some(refused) = self.refused
+            && now.said().is_some_and(Said::is_start_failure)
+        {
+            self.refused = None;
+            say.warn(
+                Object::Status,
+                &[refused, now.seq],
+                "the device refuses a recovery once, and the driver gives it up for good",
+            );
+        }
+    }
 }
 
 impl Machine for Awkward {
     fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
+        self.recovery(now, say);
         let s = now.s;
         if breaks_down(now) && s.epoch.written != 0 && !s.live() {
             self.since.get_or_insert(now.seq);

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::machine::Watch;
 use super::{
     acc, cfg, feat, init, isr, logged, msix, msix_use, nr, ntf, pkd, q, qrst, rob, rst, spl,
-    unobserved, win_msi, win_pnp,
+    survive, unobserved, win_msi, win_pnp, win_use,
 };
 
 /// How binding a rule is.
@@ -230,6 +230,21 @@ pub static FAMILIES: &[Family] = &[
         name: "WIN-DUMP",
         title: "crash dumps",
         rules: unobserved::DUMP,
+    },
+    Family {
+        name: "WIN-MSI",
+        title: "messages while the device works",
+        rules: win_use::RULES,
+    },
+    Family {
+        name: "WIN-SYS",
+        title: "the system as a whole",
+        rules: win_use::SYSTEM,
+    },
+    Family {
+        name: "ROB",
+        title: "robustness when registers, the line or the link misbehave",
+        rules: survive::RULES,
     },
     Family {
         name: "ROB",

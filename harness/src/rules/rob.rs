@@ -119,7 +119,9 @@ impl Machine for Odd {
                     | "irq.delay"
                     | "irq.misroute"
                     | "irq.coalesce"
+                    | "irq.simul"
                     | "irq.early"
+                    | "msix.stale_route"
             )
         {
             let legal = fired.class != Legality::Illegal;
@@ -152,6 +154,20 @@ impl Machine for Odd {
     }
 }
 
+/// Faults with which an interrupt does not come.
+const DROPS: &[&str] = &["irq.drop", "intx.drop", "irq.early", "msix.pend_lose"];
+/// Faults with which one may not come where it should.
+const ASTRAY: &[&str] = &[
+    "irq.misroute",
+    "vector.clear",
+    "isr.override",
+    "msix.stale_route",
+    "msix.ignore_edit",
+    "msix_table.clear",
+    "reg.override",
+    "reset.partial",
+];
+
 /// Waits for a driver to get going after an interrupt was lost.
 #[derive(Default)]
 struct Lost {
@@ -163,12 +179,12 @@ struct Lost {
 
 impl Machine for Lost {
     fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
-        if matches!(now.at, At::Fault(fired) if fired.fault == "irq.drop") {
+        let is_one = |faults: &[&str]| matches!(now.at, At::Fault(fired) if faults.contains(&fired.fault.as_str()));
+        if is_one(DROPS) {
             self.dropped.get_or_insert(now.seq);
             return;
         }
-        if matches!(now.at, At::Fault(fired) if matches!(fired.fault.as_str(), "irq.misroute" | "vector.clear"))
-        {
+        if is_one(ASTRAY) {
             self.astray.get_or_insert(now.seq);
             return;
         }

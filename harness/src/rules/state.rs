@@ -33,6 +33,8 @@ pub struct State {
     pub lost: Option<u64>,
     /// Word of the feature bits that the driver writes.
     pub driver_feature_select: u32,
+    /// Word of the feature bits that the driver reads.
+    pub device_feature_select: u32,
 }
 
 /// A fault that no device may show.
@@ -64,6 +66,7 @@ impl State {
             missed: None,
             lost: None,
             driver_feature_select: 0,
+            device_feature_select: 0,
         }
     }
 
@@ -262,6 +265,12 @@ impl State {
             C::DeviceStatus if value as u8 == 0 => return self.new_epoch(seq),
             C::DeviceStatus => return self.status_written(seq, value as u8),
             C::DriverFeatureSelect => self.driver_feature_select = value as u32,
+            C::DeviceFeatureSelect => self.device_feature_select = value as u32,
+            C::DriverFeature if self.driver_feature_select < 4 => {
+                let shift = 32 * self.driver_feature_select;
+                let written = &mut self.epoch.features_written;
+                *written = *written & !(0xffff_ffff << shift) | u128::from(value as u32) << shift;
+            }
             C::ConfigMsixVector => self.epoch.config.write(seq, value as u16),
             _ => {}
         }
@@ -305,6 +314,7 @@ impl State {
 
     fn common_read(&mut self, seq: u64, register: CommonCfg, value: u64, q: Option<u16>) {
         use CommonCfg as C;
+        let select = self.device_feature_select;
         let epoch = &mut self.epoch;
         match register {
             C::DeviceStatus => {
@@ -315,7 +325,12 @@ impl State {
                     epoch.reread.get_or_insert((seq, status));
                 }
             }
-            C::DeviceFeature => epoch.features_read = Some(seq),
+            C::DeviceFeature => {
+                epoch.features_read = Some(seq);
+                if select < 4 {
+                    epoch.features_shown |= u128::from(value as u32) << (32 * select);
+                }
+            }
             C::ConfigMsixVector => epoch.config.read = Some((seq, value as u16)),
             _ => {}
         }

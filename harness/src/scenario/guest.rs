@@ -374,6 +374,76 @@ pub const MISTAKES: &[Mistake] = &[
         "accepts a feature that was not offered",
         "VIO-FEAT-001",
     ),
+    mistake(
+        "queue-size-unchecked",
+        "uses a queue as large as the device says, whatever that is",
+        "ROB-004",
+    ),
+    mistake(
+        "unbounded-config-retry",
+        "reads a configuration that keeps changing again for ever",
+        "ROB-005",
+    ),
+    mistake(
+        "reset-wait-unbounded",
+        "waits for the end of a reset without a limit",
+        "ROB-006",
+    ),
+    mistake(
+        "isr-reserved-bits-fatal",
+        "takes reserved bits of the ISR status for impossible",
+        "ROB-008",
+    ),
+    mistake(
+        "claims-isr-zero",
+        "claims an interrupt of the line although the ISR status is 0",
+        "VIO-ISR-004",
+    ),
+    mistake(
+        "message-without-queue",
+        "takes every message for that of a queue that is there",
+        "WIN-MSI-014",
+    ),
+    mistake(
+        "no-watchdog",
+        "waits for a late request without a limit",
+        "ROB-014",
+    ),
+    mistake(
+        "spurious-gives-up",
+        "gives the device up after twenty interrupts that led to nothing",
+        "ROB-013",
+    ),
+    mistake(
+        "config-interrupt-fatal",
+        "takes a configuration interrupt with nothing changed for impossible",
+        "VIO-CFG-007",
+    ),
+    mistake(
+        "recovery-forgets-queues",
+        "sets up only the first queue after DEVICE_NEEDS_RESET",
+        "VIO-NR-003",
+    ),
+    mistake(
+        "clears-needs-reset",
+        "clears DEVICE_NEEDS_RESET by a status write before the reset",
+        "VIO-NR-005",
+    ),
+    mistake(
+        "one-recovery",
+        "gives up when a recovery fails once",
+        "VIO-NR-004",
+    ),
+    mistake(
+        "early-message-ignored",
+        "ignores what comes between DRIVER_OK and the connection of its interrupts",
+        "WIN-MSI-007",
+    ),
+    mistake(
+        "skips-vector-write",
+        "does not write a vector that the register holds already",
+        "LOG-001",
+    ),
 ];
 
 /// What the reference guest's kernel takes: queues, requests in flight, a time limit in milliseconds.

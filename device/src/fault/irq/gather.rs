@@ -49,7 +49,7 @@ nth = 4
 do = "irq.coalesce"
 args = { srcs = ["q0", "cfg"], t = "50ms" }
 "#,
-    build: |args, shape| Gather::new(args, shape, true),
+    build: |args, shape| Gather::read(args, shape, true),
 };
 
 /// Several interrupts come at the same time.
@@ -69,7 +69,7 @@ nth = "1.."
 do = "irq.simul"
 args = { srcs = ["q0", "q1"], t = "5ms" }
 "#,
-    build: |args, shape| Gather::new(args, shape, false),
+    build: |args, shape| Gather::read(args, shape, false),
 };
 
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ struct Gather {
 }
 
 impl Gather {
-    fn new(args: &Args<'_>, shape: &Shape, one: bool) -> Result<Box<dyn Act>, FaultError> {
+    fn read(args: &Args<'_>, shape: &Shape, one: bool) -> Result<Box<dyn Act>, FaultError> {
         let list = match args.value("srcs") {
             None => return Err(args.missing("srcs")),
             Some(Value::Array(list)) => list.as_slice(),

@@ -65,7 +65,7 @@ impl Shown {
             return None;
         };
         let (register, most) = match self.place.field {
-            Field::Common(r @ CommonCfg::QueueSize) => (r, world.shape.queue_size),
+            Field::Common(r @ CommonCfg::QueueSize) => (r, world.shape.queue_size.smallest()),
             Field::Common(r @ CommonCfg::NumQueues) => (r, world.shape.queues),
             _ => return None,
         };

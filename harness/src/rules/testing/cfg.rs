@@ -53,6 +53,9 @@ pub const CASES: &[Case] = &[
         capacity(torn())
     }),
     ("VIO-CFG-002", "a torn read is believed", FAIL, torn),
+    ("VIO-CFG-002", "a driver that gives up", UNSEEN, || {
+        torn().status(0x8b)
+    }),
     ("VIO-CFG-002", "nothing changes", UNSEEN, || {
         capacity(trace().hello().up())
     }),
@@ -127,6 +130,12 @@ pub const CASES: &[Case] = &[
         "a driver that resets the device",
         FAIL,
         || spurious().reset(),
+    ),
+    (
+        "VIO-CFG-007",
+        "a guest that crashes, and whose console lags",
+        FAIL,
+        || spurious().request(0).log("MISFIRE: crash 0xD1 X"),
     ),
     ("VIO-CFG-007", "a guest that crashes", FAIL, || {
         spurious().log("MISFIRE: crash 0xD1 X")

@@ -15,6 +15,7 @@ mod qrst;
 mod rob;
 mod rst;
 mod spl;
+mod survive;
 mod trace;
 mod win_msi;
 mod win_pnp;
@@ -62,6 +63,7 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
         nr::CASES,
         rob::CASES,
         rob::INTERRUPTS,
+        survive::CASES,
         win_msi::CASES,
         win_pnp::CASES,
     ]

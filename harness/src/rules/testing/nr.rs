@@ -12,6 +12,17 @@ fn noticed() -> Trace {
     broken().rd(C::DeviceStatus)
 }
 
+const FAILED: &str = "MISFIRE: dev 0 failed status=0xC0000001 STATUS_UNSUCCESSFUL problem=43";
+
+/// A recovery whose features the device does not take.
+fn refused() -> Trace {
+    noticed()
+        .found()
+        .accept(offered())
+        .status(FEATURES)
+        .rd_as(C::DeviceStatus, FEATURES & !Status::FEATURES_OK)
+}
+
 pub const CASES: &[Case] = &[
     ("VIO-NR-001", "a driver that recovers", HELD, || {
         noticed().up()
@@ -80,6 +91,18 @@ pub const CASES: &[Case] = &[
     ("VIO-NR-004", "a driver that leaves it there", WARN, || {
         trace().hello().negotiated().input(Input::Broken)
     }),
+    (
+        "VIO-NR-004",
+        "a driver that tries a refused recovery again",
+        HELD,
+        || refused().up().log("MISFIRE: done ok load read dev=0"),
+    ),
+    (
+        "VIO-NR-004",
+        "a driver that gives up when its recovery is refused",
+        WARN,
+        || refused().reset().log(FAILED),
+    ),
     ("VIO-NR-005", "a reset", HELD, || noticed().reset()),
     ("VIO-NR-005", "a status without the bit", FAIL, || {
         noticed().status(LIVE)

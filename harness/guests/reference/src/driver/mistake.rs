@@ -173,6 +173,34 @@ mistakes! {
     NoResetAtStart = "no-reset-at-start"
     /// A feature is accepted that was not offered.
     AcceptsUnofferedFeature = "accepts-unoffered-feature"
+    /// A queue is used as large as the device says, whatever that is.
+    QueueSizeUnchecked = "queue-size-unchecked"
+    /// A configuration that keeps changing is read again for ever.
+    UnboundedConfigRetry = "unbounded-config-retry"
+    /// The end of a reset is waited for without a limit.
+    ResetWaitUnbounded = "reset-wait-unbounded"
+    /// Reserved bits of the ISR status are taken for impossible.
+    IsrReservedBitsFatal = "isr-reserved-bits-fatal"
+    /// An interrupt of the line is claimed although the ISR status is 0.
+    ClaimsIsrZero = "claims-isr-zero"
+    /// Every message is taken for that of a queue that is there.
+    MessageWithoutQueue = "message-without-queue"
+    /// A request that is late is waited for without a limit.
+    NoWatchdog = "no-watchdog"
+    /// The device is given up after twenty interrupts that led to nothing.
+    SpuriousGivesUp = "spurious-gives-up"
+    /// A configuration interrupt with nothing changed is taken for impossible.
+    ConfigInterruptFatal = "config-interrupt-fatal"
+    /// After DEVICE_NEEDS_RESET only the first queue is set up again.
+    RecoveryForgetsQueues = "recovery-forgets-queues"
+    /// DEVICE_NEEDS_RESET is cleared by a write of the status before the reset.
+    ClearsNeedsReset = "clears-needs-reset"
+    /// A recovery that fails is not tried again.
+    OneRecovery = "one-recovery"
+    /// DRIVER_OK is set before the interrupts are connected, and what comes until the driver looks is ignored.
+    EarlyMessageIgnored = "early-message-ignored"
+    /// A vector is not written if the register holds it already.
+    SkipsVectorWrite = "skips-vector-write"
 }
 
 /// The word of a set, and the bit in it.

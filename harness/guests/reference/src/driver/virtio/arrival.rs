@@ -9,6 +9,9 @@ use super::vectors::Plan;
 use crate::driver::mistake::Mistake;
 use crate::nt::dispatch;
 
+/// After so many interrupts for nothing the driver with that mistake gives up.
+const MOST_FRUITLESS: u32 = 20;
+
 impl<F: Function> Virtio<F> {
     /// The DPC of a message, or of the line.
     pub(super) fn on_message(&mut self, message: u32) {
@@ -18,7 +21,13 @@ impl<F: Function> Virtio<F> {
         match self.base.plan {
             Plan::PerQueue if message == 0 => self.on_config_change(),
             Plan::Polled => self.on_config_change(),
-            Plan::PerQueue => self.base.take_used((message - 1) as usize),
+            Plan::PerQueue => {
+                let place = (message - 1) as usize;
+                if self.base.makes(Mistake::MessageWithoutQueue) {
+                    assert!(place < self.base.used(), "a queue for each message");
+                }
+                self.base.take_used(place);
+            }
             Plan::Shared => {
                 let but = usize::from(self.base.makes(Mistake::LastQueueUnservedWhenShared));
                 (0..self.base.used() - but).for_each(|place| self.base.take_used(place));
@@ -68,7 +77,11 @@ impl<F: Function> Virtio<F> {
         if self.base.makes(Mistake::ResetsOnConfigChange) {
             self.base.needs_reset = true;
         }
+        let before = self.base.generation;
         let change = self.function.config_changed(&mut self.base);
+        if self.base.makes(Mistake::ConfigInterruptFatal) {
+            assert!(before != self.base.generation, "something changed");
+        }
         self.base.changes += 1;
         self.base.change = Some(change);
     }
@@ -81,7 +94,12 @@ impl Base {
             return;
         };
         match queue.harvest() {
-            Ok(0) => {}
+            Ok(0) => {
+                self.fruitless += 1;
+                if self.makes(Mistake::SpuriousGivesUp) && self.fruitless > MOST_FRUITLESS {
+                    self.give_up();
+                }
+            }
             Ok(_) => dispatch::progress(),
             Err(_) => self.ring_error = true,
         }

@@ -46,6 +46,8 @@ pub struct Base {
     /// Resets without a load since the device was started.
     pub in_vain: u32,
     pub lost: u32,
+    /// Interrupts of queues that led to nothing.
+    pub fruitless: u32,
     /// The load that runs.
     pub load: Option<Tally>,
 }
@@ -86,6 +88,7 @@ impl Base {
             resets: 0,
             in_vain: 0,
             lost: 0,
+            fruitless: 0,
             load: None,
         }
     }

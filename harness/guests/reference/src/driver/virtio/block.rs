@@ -103,13 +103,18 @@ impl Function for Block {
             1
         };
         let (most, depth) = (base.settings.queues, base.settings.depth);
-        let used = most.min(device_queues).min(transport.queues());
+        let there = transport.queues();
+        if there == u16::MAX {
+            dbg_print!("VIRTIO: the device has as many queues as nobody has");
+            return Err(missing);
+        }
+        let used = most.min(device_queues).min(there);
         let wanted = (0..used).map(|index| Wanted { index, depth });
         Ok(wanted.collect())
     }
 
     fn config_changed(&mut self, base: &mut Base) -> String {
-        let capacity = base.config(capacity).unwrap_or_default();
+        let capacity = base.config(capacity).unwrap_or(self.capacity);
         if capacity != self.capacity {
             dbg_print!("VIRTIO: capacity {capacity} sectors");
         }

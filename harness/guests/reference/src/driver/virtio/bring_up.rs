@@ -28,6 +28,8 @@ const MOST_STARTS: u32 = 3;
 const MOST_RESETS: u32 = 8;
 /// Longer than any run, in microseconds.
 const FOR_EVER_US: u64 = 1 << 40;
+/// So often a reset that can't be completed is tried in a row.
+const MOST_ATTEMPTS: u32 = 3;
 
 impl<F: Function> Virtio<F> {
     /// Reset to FEATURES_OK, and what the features allow to be read.
@@ -73,15 +75,31 @@ impl<F: Function> Virtio<F> {
             device.set_failed(NtStatus::IO_DEVICE_ERROR);
             return;
         }
-        let again = self
-            .negotiate()
-            .inspect_err(|_| self.base.give_up())
-            .and_then(|()| self.base.configure(device));
+        let most = if self.base.makes(Mistake::OneRecovery) {
+            1
+        } else {
+            MOST_ATTEMPTS
+        };
+        let mut again = self.begin_again(device);
+        for _ in 1..most {
+            if again.is_ok() || device.line_is_wanted() {
+                break;
+            }
+            again = self.begin_again(device);
+        }
         match again {
             Ok(()) => self.go_live(),
             Err(_) if device.line_is_wanted() => {}
             Err(status) => device.set_failed(status),
         }
+    }
+
+    fn begin_again(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {
+        self.negotiate().inspect_err(|_| self.base.give_up())?;
+        if self.base.makes(Mistake::RecoveryForgetsQueues) {
+            self.base.wanted.truncate(1);
+        }
+        self.base.configure(device)
     }
 }
 
@@ -112,6 +130,7 @@ impl Base {
             return Ok(());
         }
         let limit = self.settings.timeout_ms;
+        while self.makes(Mistake::ResetWaitUnbounded) && transport.status() != 0 {}
         let mut status = 0;
         let mut over = || {
             status = transport.status();
@@ -268,7 +287,12 @@ impl Base {
             let Wanted { index, depth } = self.wanted[place];
             transport.select(index);
             let offered = transport.queue_size();
-            let size = Queue::size_for(offered);
+            let unchecked = self.makes(Mistake::QueueSizeUnchecked);
+            let size = if unchecked {
+                offered
+            } else {
+                Queue::size_for(offered)
+            };
             let known = self.queues.iter().position(|queue| queue.index == index);
             let found = match known {
                 Some(found) => found,
@@ -282,8 +306,12 @@ impl Base {
             self.queues.swap(place, found);
             let queue = &mut self.queues[place];
             queue.mistakes = mistakes;
-            queue.begin(size, features, transport.notify_window());
-            if queue.depth() == 0 {
+            let Some(window) = transport.notify_window() else {
+                dbg_print!("VIRTIO: queue {index} is notified outside the window");
+                return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
+            };
+            queue.begin(size, features, Some(window));
+            if queue.depth() == 0 && !unchecked {
                 dbg_print!("VIRTIO: queue {index} has size {offered}");
                 return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
             }

@@ -19,6 +19,8 @@ struct State {
     needless: Option<Mmio>,
     /// Bits read and not yet taken by the DPC.
     latched: u8,
+    /// The driver is ready to be interrupted.
+    ready: bool,
 }
 
 impl Isr {
@@ -29,6 +31,7 @@ impl Isr {
                 register: None,
                 needless: None,
                 latched: 0,
+                ready: false,
             }),
             mistakes,
         }
@@ -41,6 +44,7 @@ impl Isr {
                 register,
                 needless: None,
                 latched: 0,
+                ready: state.ready,
             }
         });
     }
@@ -48,6 +52,11 @@ impl Isr {
     /// With MSI-X: reads the register for each message all the same.
     pub fn look_at(&self, register: Mmio) {
         self.state.with(|state| state.needless = Some(register));
+    }
+
+    /// Whether the driver is ready to be interrupted.
+    pub fn set_ready(&self, ready: bool) {
+        self.state.with(|state| state.ready = ready);
     }
 
     /// The bits that have been read since the last call.
@@ -59,6 +68,9 @@ impl Isr {
 impl InterruptService for Isr {
     fn isr(&self, message: u32) -> Claim {
         self.state.with(|state| {
+            if self.mistakes.has(Mistake::EarlyMessageIgnored) && !state.ready {
+                return Claim::Mine;
+            }
             let Some(register) = state.register else {
                 if let Some(needless) = state.needless {
                     let _: u8 = needless.read(0);
@@ -74,7 +86,14 @@ impl InterruptService for Isr {
             }
             let status: u8 = register.read(0);
             if status == 0 {
-                return Claim::NotMine;
+                return if self.mistakes.has(Mistake::ClaimsIsrZero) {
+                    Claim::Mine
+                } else {
+                    Claim::NotMine
+                };
+            }
+            if self.mistakes.has(Mistake::IsrReservedBitsFatal) {
+                assert!(status & !(isr::QUEUE | isr::CONFIG) == 0, "known bits");
             }
             if self.mistakes.has(Mistake::IsrEqualityTest) && status != isr::QUEUE {
                 return Claim::Mine;

@@ -26,6 +26,7 @@ mod watch;
 use super::args::Args;
 use super::mistake::Mistake;
 use super::{Outcome, Running, Settings, Style, Workload};
+use crate::driver::mistake::Mistake;
 use crate::hal::{pci, time};
 use crate::nt::dispatch;
 use crate::nt::interrupt::Config;
@@ -123,7 +124,11 @@ impl<F: Function> Driver for Virtio<F> {
             // Out of D3: what was negotiated before is void.
             self.negotiate().inspect_err(|_| self.base.give_up())?;
         }
-        self.base.configure(device)
+        self.base.configure(device)?;
+        if self.base.makes(Mistake::EarlyMessageIgnored) {
+            self.go_live();
+        }
+        Ok(())
     }
 
     fn interrupts_enabled(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {
@@ -149,6 +154,7 @@ impl<F: Function> Driver for Virtio<F> {
         self.base.quiesce();
         self.base.in_vain = 0;
         self.base.isr.read_from(None);
+        self.base.isr.set_ready(false);
     }
 
     fn surprise_removal(&mut self, _device: &mut WdfDevice) {
@@ -167,6 +173,11 @@ impl<F: Function> Driver for Virtio<F> {
         let needs_reset = core::mem::take(&mut self.base.needs_reset);
         if needs_reset {
             dbg_print!("VIRTIO: needs reset");
+            if let Some(transport) = self.base.transport
+                && self.base.makes(Mistake::ClearsNeedsReset)
+            {
+                transport.set_status(self.base.status & !status::NEEDS_RESET);
+            }
         }
         if self.base.live && (needs_reset || broken) {
             self.recover(device);
@@ -210,6 +221,7 @@ impl<F: Function> Workload for Virtio<F> {
         if !self.base.live || rejects {
             return Err("stopped");
         }
+        self.base.isr.set_ready(true);
         self.base.load = Some(base::Tally {
             resets: self.base.in_vain,
             ..base::Tally::default()

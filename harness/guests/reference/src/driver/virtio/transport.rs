@@ -78,9 +78,12 @@ impl Transport {
         self.common.write(common::DEVICE_STATUS, value);
     }
 
-    /// `FAILED`, beside what the device shows.
+    /// `FAILED`, beside what the device shows; not where nobody answers.
     pub fn set_failed(&self) {
-        self.set_status(self.status() | status::FAILED);
+        let shown = self.status();
+        if shown != status::NOBODY {
+            self.set_status(shown | status::FAILED);
+        }
     }
 
     /// The features that the device offers.
@@ -111,14 +114,19 @@ impl Transport {
     }
 
     /// Reads something of the device configuration between two equal generations (2.5.1). The
-    /// second value is that generation. `None` when there is no configuration.
+    /// second value is that generation. `None` when there is no configuration, or no end to its changes.
     pub fn config<T>(&self, mistakes: Mistakes, read: impl Fn(Mmio) -> T) -> Option<(T, u8)> {
         let device = self.device?;
         if mistakes.has(Mistake::GenerationNotRead) {
             return Some((read(device), 0));
         }
+        let most = if mistakes.has(Mistake::UnboundedConfigRetry) {
+            usize::MAX
+        } else {
+            MOST_READS
+        };
         let mut before = self.generation();
-        for _ in 1..MOST_READS {
+        for _ in 0..most {
             let value = read(device);
             let after = self.generation();
             if before == after || mistakes.has(Mistake::GenerationNotCompared) {
@@ -126,7 +134,7 @@ impl Transport {
             }
             before = after;
         }
-        Some((read(device), before))
+        None
     }
 
     /// The device configuration, if there is one.

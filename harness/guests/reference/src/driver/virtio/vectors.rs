@@ -126,22 +126,23 @@ impl Mapper<'_> {
     }
 
     fn map(&self, event: Event, vector: u16) -> bool {
+        if let Event::Queue(n) = event {
+            self.transport.select(n);
+        }
+        if self.mistakes.has(Mistake::SkipsVectorWrite) && self.read(event) == vector {
+            dbg_print!("VIRTIO: {event} vector is {vector}");
+            return true;
+        }
         match event {
             Event::Config => self.transport.set_config_vector(vector),
-            Event::Queue(n) => {
-                self.transport.select(n);
-                self.transport.set_queue_vector(vector);
-            }
+            Event::Queue(_) => self.transport.set_queue_vector(vector),
         }
         let unchecked = event == Event::Config && self.mistakes.has(Mistake::ConfigVectorUnchecked);
         if unchecked || self.mistakes.has(Mistake::NoReadBack) {
             dbg_print!("VIRTIO: {event} vector written {vector}");
             return true;
         }
-        let read = match event {
-            Event::Config => self.transport.config_vector(),
-            Event::Queue(_) => self.transport.queue_vector(),
-        };
+        let read = self.read(event);
         dbg_print!(
             "VIRTIO: {event} vector written {vector} read back {}",
             Vector(read)
@@ -150,6 +151,14 @@ impl Mapper<'_> {
             return read != NO_VECTOR;
         }
         read == vector
+    }
+
+    /// The vector that the device says it has for the event; a queue is selected.
+    fn read(&self, event: Event) -> u16 {
+        match event {
+            Event::Config => self.transport.config_vector(),
+            Event::Queue(_) => self.transport.queue_vector(),
+        }
     }
 
     /// Says which vector each event has.

@@ -5,6 +5,7 @@ use super::base::Base;
 use super::function::Function;
 use super::queue::{Slot, State};
 use crate::dbg_print;
+use crate::driver::mistake::Mistake;
 use crate::hal::time;
 use crate::nt::dispatch;
 use crate::nt::pnp::WdfDevice;
@@ -16,7 +17,7 @@ impl<F: Function> Virtio<F> {
     /// Requests that are late: perhaps only the interrupt was lost, so the ring is looked at; if
     /// the request is not there, the device is reset and the request issued again, once.
     pub(super) fn watch(&mut self, device: &mut WdfDevice) {
-        if !self.base.live || dispatch::is_pending() {
+        if !self.base.live || dispatch::is_pending() || self.base.makes(Mistake::NoWatchdog) {
             return;
         }
         let now = time::now();
