@@ -1,6 +1,7 @@
 //! WIN-MSI: messages while the device works; and WIN-SYS: the system as a whole.
 
-use misfire_device::trace::{Cause, IrqKind, Mode};
+use misfire_device::spec::Status;
+use misfire_device::trace::{Cause, Effect, IrqKind, Mode};
 
 use super::machine::{At, Machine, Now, Object, Say, Watch};
 use super::registry::{Level, Rule, Sight};
@@ -21,8 +22,8 @@ pub const RULES: &[Rule] = &[
         id: "WIN-MSI-007",
         sentence: "A driver's interrupts are connected before its device may send any; what is raised in between is not lost.",
         source: "wdf/enabling-and-disabling-interrupts; B34, B61, B68",
-        breaks: "a message comes before the driver's first notification, and the guest crashes, or the configuration change that it tells of is never looked at",
-        proof: "From the first vector of an epoch to its first notification. A configuration change counts as looked at when the configuration or device_status is read.",
+        breaks: "something is raised between the first vector and DRIVER_OK, that write included, and the guest crashes, or the configuration change that it tells of is never looked at",
+        proof: "A configuration change counts as looked at when the configuration or device_status is read after its message was sent.",
         virtio: true,
         sight: Sight::Registers,
         watch: Watch::with::<Early>(),
@@ -67,10 +68,10 @@ pub const SYSTEM: &[Rule] = &[Rule {
 /// Watches messages that come before the driver is at work.
 #[derive(Default)]
 struct Early {
-    /// The first vector of the epoch.
+    /// The driver has written a vector in this epoch.
     mapped: bool,
-    /// The driver has notified a queue in this epoch.
-    works: bool,
+    /// A change of the configuration was raised early, and its message waits.
+    waits: bool,
     owed: Owed,
     /// A message that tells of nothing.
     idle: Option<u64>,
@@ -82,13 +83,24 @@ impl Machine for Early {
             say.held(Object::Config);
         }
         self.mapped |= now.maps().is_some();
-        let window = self.mapped && !self.works && now.s.mode() == Mode::Msix;
-        for message in now.messages().filter(|m| window && m.kind == IrqKind::Msix) {
-            match message.cause {
-                Cause::Config => self.owed.raise(Object::Config, now.seq),
-                _ => {
+        let early = !now.s.dev.status.has(Status::DRIVER_OK);
+        let window = self.mapped && early && now.s.mode() == Mode::Msix;
+        for effect in now.shown() {
+            match effect {
+                Effect::Pended(m) if window && m.cause == Cause::Config => self.waits = true,
+                Effect::Message(m)
+                    if m.kind == IrqKind::Msix
+                        && m.cause == Cause::Config
+                        && (window || std::mem::take(&mut self.waits)) =>
+                {
+                    self.owed.raise(Object::Config, now.seq);
+                }
+                Effect::Message(m)
+                    if window && m.kind == IrqKind::Msix && m.cause != Cause::Config =>
+                {
                     self.idle.get_or_insert(now.seq);
                 }
+                _ => {}
             }
         }
         for (object, since) in self.owed.missed(now) {
@@ -111,9 +123,8 @@ impl Machine for Early {
                 say.held(Object::Device);
             }
         }
-        self.works |= now.notifies().is_some();
         if now.resets() {
-            (self.mapped, self.works) = (false, false);
+            (self.mapped, self.waits) = (false, false);
         }
     }
 }

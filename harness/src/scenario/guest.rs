@@ -439,11 +439,6 @@ pub const MISTAKES: &[Mistake] = &[
         "ignores what comes between DRIVER_OK and the connection of its interrupts",
         "WIN-MSI-007",
     ),
-    mistake(
-        "skips-vector-write",
-        "does not write a vector that the register holds already",
-        "LOG-001",
-    ),
 ];
 
 /// What the reference guest's kernel takes: queues, requests in flight, a time limit in milliseconds.

@@ -17,6 +17,9 @@ static VECTOR: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(\bVect(?:or)?(?:=|\(| ))(0x[0-9a-fA-F]+|[0-9]+)\b").ok());
 static ADDRESS: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"\b0x([0-9a-fA-F]{9,16})\b").ok());
+/// Where in its source the guest gave up, which every change of the guest moves.
+static PLACE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"^(ASSERT: panicked at [^:]+):\d+:\d+:$").ok());
 static COUNTERS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"=\d+").ok());
 
 impl Names {
@@ -35,7 +38,8 @@ impl Names {
         if line.starts_with("CNT:") || line.starts_with("MISFIRE: done ok idle ") {
             return replace(&COUNTERS, line, |_| "=*".into());
         }
-        let line = replace(&VECTOR, line, |found| match number(&found[2]) {
+        let line = replace(&PLACE, line, |found| format!("{}:", &found[1]));
+        let line = replace(&VECTOR, &line, |found| match number(&found[2]) {
             Some(v) => format!("{}{}", &found[1], named("vec", &mut self.vectors, v)),
             None => found[0].to_owned(),
         });

@@ -104,6 +104,18 @@ impl Trace {
 }
 
 #[test]
+fn where_in_its_source_the_guest_gave_up_is_not_told() {
+    let text = Trace::new()
+        .log("MISFIRE: guest reference 1")
+        .log("ASSERT: panicked at guest/src/driver/virtio/arrival.rs:77:13:")
+        .text();
+    assert!(
+        text.contains("panicked at guest/src/driver/virtio/arrival.rs:\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_run_reads_as_sections_that_keep_their_own_order() {
     let table = [0x63, 0x73, 0x63].map(|data| TableEntry {
         addr: 0xfee0_0000,

@@ -199,8 +199,6 @@ mistakes! {
     OneRecovery = "one-recovery"
     /// DRIVER_OK is set before the interrupts are connected, and what comes until the driver looks is ignored.
     EarlyMessageIgnored = "early-message-ignored"
-    /// A vector is not written if the register holds it already.
-    SkipsVectorWrite = "skips-vector-write"
 }
 
 /// The word of a set, and the bit in it.

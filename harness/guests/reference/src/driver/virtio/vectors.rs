@@ -129,10 +129,6 @@ impl Mapper<'_> {
         if let Event::Queue(n) = event {
             self.transport.select(n);
         }
-        if self.mistakes.has(Mistake::SkipsVectorWrite) && self.read(event) == vector {
-            dbg_print!("VIRTIO: {event} vector is {vector}");
-            return true;
-        }
         match event {
             Event::Config => self.transport.set_config_vector(vector),
             Event::Queue(_) => self.transport.set_queue_vector(vector),
