@@ -394,6 +394,12 @@ fn flags(now: &Now<'_>, say: &mut Say<'_>) {
     }
 }
 
+/// Whether a fault touched one entry of the MSI-X table.
+fn is_entry(object: &str) -> bool {
+    let number = object.strip_prefix('e').map(str::parse::<u16>);
+    matches!(number, Some(Ok(_)))
+}
+
 #[derive(Default)]
 struct Spurious {
     fired: Option<(u64, Option<Object>)>,
@@ -406,7 +412,8 @@ impl Machine for Spurious {
         {
             let object = match Object::of_fault(&fired.object) {
                 queue @ Object::Queue(_) => Some(queue),
-                Object::Device => Some(Object::Device),
+                // A message of its own need not be a queue's.
+                Object::Device if !is_entry(&fired.object) => Some(Object::Device),
                 _ => None,
             };
             if let Some(object) = object {

@@ -60,6 +60,8 @@ pub const SYSTEM: &[Rule] = &[Rule {
         "VIO-RST-005",
         "WIN-MSI-007",
         "WIN-MSI-014",
+        "WIN-PNP-001",
+        "WIN-STOR-001",
     ],
     watch: Watch::with::<Lives>(),
     ..BASE

@@ -26,7 +26,6 @@ mod watch;
 use super::args::Args;
 use super::mistake::Mistake;
 use super::{Outcome, Running, Settings, Style, Workload};
-use crate::driver::mistake::Mistake;
 use crate::hal::{pci, time};
 use crate::nt::dispatch;
 use crate::nt::interrupt::Config;
