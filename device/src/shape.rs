@@ -16,6 +16,8 @@ pub use presented::{
 pub const MAX_QUEUES: u16 = 256;
 /// The most queues that our own backend serves.
 pub const MAX_OWN_QUEUES: u16 = 64;
+/// Elements of the queue of QEMU's own vhost-user entropy device.
+const QEMU_RNG_SIZE: u16 = 4;
 /// The smallest MTU (5.1.4.1).
 const MIN_MTU: u16 = 68;
 /// The largest queue (2.7).
@@ -448,8 +450,9 @@ impl Shape {
         }
         if let Err(expected) = self.kind.check_queues(self.queues) {
             let message = format!(
-                "queues = {}: a {} has {expected}",
+                "queues = {}: {} {} has {expected}",
                 self.queues,
+                if self.kind == Kind::Rng { "an" } else { "a" },
                 self.kind.word()
             );
             return fail("queues", message);
@@ -484,16 +487,16 @@ impl Shape {
             );
         }
         if self.attach == Attach::VhostUser {
-            if self.kind != Kind::Block {
-                let why = if self.kind.is_virtio() {
-                    "is for block devices"
-                } else {
-                    "is for virtio devices"
-                };
-                let message = format!(
-                    "attach = \"vhost-user\" {why}; a {} needs \"vfio-user\"",
-                    self.kind.word()
-                );
+            let why = match self.kind {
+                Kind::Block | Kind::Rng | Kind::Scsi => None,
+                Kind::Net => Some("QEMU keeps the control queue of a network device to itself"),
+                Kind::Console => {
+                    Some("QEMU has no vhost-user console with a vector for each queue")
+                }
+                Kind::PortCard => Some("a port-card is not virtio"),
+            };
+            if let Some(why) = why {
+                let message = format!("attach = \"vhost-user\": {why}; use \"vfio-user\"");
                 return fail("attach", message);
             }
             if self.msi != 0 {
@@ -502,6 +505,12 @@ impl Shape {
                     "msi: QEMU's virtio-pci has no MSI capability; use attach = \"vfio-user\""
                         .into(),
                 );
+            }
+            if self.kind == Kind::Rng && self.queue_size.smallest() < QEMU_RNG_SIZE {
+                let message = format!(
+                    "queue-size: QEMU's own entropy device has {QEMU_RNG_SIZE} elements; leave it out"
+                );
+                return fail("queue-size", message);
             }
             if self.backend.is_some() {
                 return fail(
@@ -606,6 +615,79 @@ impl Shape {
             1
         } else {
             (self.queues - 2) / 2
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(text: &str) -> Result<Shape, String> {
+        let shape: Shape = toml::from_str(text).map_err(|e| e.message().to_owned())?;
+        shape
+            .check()
+            .map_err(|e| format!("{}: {}", e.key, e.message))?;
+        Ok(shape)
+    }
+
+    #[test]
+    fn each_kind_has_as_few_queues_as_it_can_and_a_vector_for_each() {
+        for kind in Kind::ALL.iter().filter(|kind| kind.is_virtio()) {
+            let shape = Shape::new(*kind);
+            assert_eq!(shape.check(), Ok(()));
+            assert_eq!(shape.table_size(), kind.default_queues() + 1);
+            let written = toml::to_string(&shape).unwrap();
+            assert_eq!(toml::from_str::<Shape>(&written).unwrap(), shape);
+        }
+        let net = checked("kind = 'net'").unwrap();
+        assert_eq!((net.queues, net.pairs()), (3, 1));
+        assert_eq!(checked("kind = 'net'\nqueues = 7").unwrap().pairs(), 3);
+        let console = checked("kind = 'console'\nqueues = 8").unwrap();
+        assert_eq!(console.console_ports(), 3);
+    }
+
+    #[test]
+    fn what_a_kind_can_not_have_is_refused_with_what_it_can() {
+        for (text, words) in [
+            (
+                "kind = 'net'\nqueues = 4",
+                "queues: queues = 4: a network device has 2, or an odd",
+            ),
+            ("kind = 'net'\nqueues = 1", "2, or an odd"),
+            ("kind = 'console'\nqueues = 3", "2, or an even"),
+            ("kind = 'rng'\nqueues = 2", "an entropy device has 1"),
+            ("kind = 'scsi'\nqueues = 2", "3 or more"),
+            ("kind = 'scsi'\nqueues = 65", "expected 1 to 64"),
+            ("kind = 'block'\nqueues = 0", "expected 1 to 64"),
+            ("kind = 'block'\nqueues = 65535", "expected 256 at most"),
+            ("kind = 'net'\nmtu = 67", "68 to 65535"),
+            (
+                "kind = 'net'\nmac = '01:00:00:00:00:00'",
+                "address of a station",
+            ),
+            (
+                "kind = 'scsi'\nwithout = ['MQ']",
+                "`MQ` is not a feature of a SCSI host",
+            ),
+            ("kind = 'net'\nattach = 'vhost-user'", "control queue"),
+            (
+                "kind = 'console'\nattach = 'vhost-user'",
+                "vector for each queue",
+            ),
+            (
+                "kind = 'rng'\nattach = 'vhost-user'\nqueue-size = 2",
+                "4 elements",
+            ),
+        ] {
+            let error = checked(text).unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+        for text in [
+            "kind = 'rng'\nattach = 'vhost-user'",
+            "kind = 'scsi'\nattach = 'vhost-user'",
+        ] {
+            assert!(checked(text).is_ok(), "{text}");
         }
     }
 }

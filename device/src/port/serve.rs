@@ -243,15 +243,34 @@ fn vhost_user_attachment(dev: u8, shape: &Shape, socket: &Path) -> Attachment {
     let chardev = format!("misfire-dev{dev}");
     // A comma inside a value is written twice.
     let path = socket.display().to_string().replace(',', ",,");
-    Attachment {
-        chardevs: vec![format!("socket,id={chardev},path={path}")],
-        device: json!({
+    let queue_size = shape.queue_size.largest();
+    let vectors = shape.table_size();
+    let device = match shape.kind {
+        // Its queue has as many elements as QEMU says.
+        Kind::Rng => json!({
+            "driver": "vhost-user-rng-pci",
+            "chardev": chardev,
+            "vectors": vectors,
+        }),
+        Kind::Scsi => json!({
+            "driver": "vhost-user-scsi-pci-non-transitional",
+            "chardev": chardev,
+            "num_queues": shape.queues.saturating_sub(2),
+            "virtqueue_size": queue_size,
+            "vectors": vectors,
+        }),
+        // The others are refused.
+        Kind::Block | Kind::Net | Kind::Console | Kind::PortCard => json!({
             "driver": "vhost-user-blk-pci-non-transitional",
             "chardev": chardev,
             "num-queues": shape.queues,
-            "queue-size": shape.queue_size.largest(),
-            "vectors": shape.table_size(),
+            "queue-size": queue_size,
+            "vectors": vectors,
         }),
+    };
+    Attachment {
+        chardevs: vec![format!("socket,id={chardev},path={path}")],
+        device,
     }
 }
 

@@ -242,6 +242,19 @@ impl Queue<'_> {
         self.publish();
     }
 
+    /// Makes a buffer available for the device to read.
+    pub fn offer_data(&mut self, data: &[u8]) {
+        self.memory.write_slice(data, self.at(DATA)).unwrap();
+        self.describe(0, self.base + DATA, data.len() as u32, 0, 0);
+        self.publish();
+    }
+
+    /// Makes a buffer available for the device to write.
+    pub fn offer_room(&mut self, bytes: u32) {
+        self.describe(0, self.base + DATA, bytes, 2, 0);
+        self.publish();
+    }
+
     /// Makes a chain available whose only descriptor follows itself.
     pub fn offer_endless_chain(&mut self) {
         self.describe(0, self.base + HEADER, 16, 1, 0);

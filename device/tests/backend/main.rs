@@ -2,6 +2,7 @@
 
 mod attached;
 mod driver;
+mod held;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, mpsc};

@@ -10,7 +10,7 @@ use crate::fault::error::{FaultError, nearest};
 use crate::fault::host::config_input;
 use crate::fault::trigger::Occasion;
 use crate::shape::Attach;
-use crate::spec::{ConfigField, DeviceType};
+use crate::spec::{ConfigField, DeviceType, NetConfig};
 use crate::trace::{Cause, Device, Legality};
 
 /// The device configuration changes.
@@ -19,7 +19,10 @@ pub static VERB: Verb = Verb {
     summary: "A field of the device configuration takes another value, with its interrupt, without one, or together with the next interrupt of a queue.",
     classes: &[
         (Legality::Legal, "irq = true or \"merge:q<n>\""),
-        (Legality::Illegal, "irq = false: nobody is told"),
+        (
+            Legality::Illegal,
+            "irq = false: nobody is told; or field = \"mtu\", which stays as it is (5.1.4.1)",
+        ),
     ],
     sentence: "When the configuration changes, the device sends a configuration change notification.",
     section: "4.1.5.4, 4.1.4.5.1",
@@ -189,6 +192,7 @@ impl Act for Change {
     fn class(&self, _world: &Device) -> Legality {
         match self.told {
             Told::Never => Legality::Illegal,
+            _ if self.field == &NetConfig::Mtu.field() => Legality::Illegal,
             _ => Legality::Legal,
         }
     }
