@@ -28,6 +28,7 @@ pub const WITH: &[&str] = &[
     "IN_ORDER",
     "NOTIFICATION_DATA",
     "NOTIF_CONFIG_DATA",
+    "RING_PACKED",
     "RING_RESET",
 ];
 

@@ -10,7 +10,7 @@ use misfire_device::function::BarLayout;
 use misfire_device::port::{Journal, Served, serve};
 use misfire_device::shape::{Kind, Shape};
 use misfire_device::spec::{CommonCfg, Status};
-use misfire_device::trace::{Effect, Event, Input, What};
+use misfire_device::trace::{AlteredPart, DirtyPart, Effect, Event, Input, What};
 use vfio_user::Client;
 
 const CONFIG_REGION: u32 = 7;
@@ -33,6 +33,11 @@ struct Machine {
 
 impl Machine {
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// A device that offers these features on request.
+    fn with(features: &[&str]) -> Self {
         let dir = vmm_sys_util::tempdir::TempDir::new().unwrap();
         let (sender, events) = mpsc::channel();
         let seen = Arc::<Mutex<Vec<Event>>>::default();
@@ -41,7 +46,8 @@ impl Machine {
             kept.lock().unwrap().push(event.clone());
             let _ = sender.send(event.clone());
         }));
-        let shape = Shape::new(Kind::Block);
+        let mut shape = Shape::new(Kind::Block);
+        shape.with = features.iter().map(|name| (*name).to_owned()).collect();
         let served = serve(0, &shape, Vec::new(), 0, dir.as_path(), journal).unwrap();
         let memory = vmm_sys_util::tempfile::TempFile::new().unwrap().into_file();
         memory.set_len(MEMORY_BYTES).unwrap();
@@ -83,7 +89,12 @@ impl Machine {
     }
 
     /// Resets the device and brings it to DRIVER_OK with a queue of 16 at these places.
-    fn bring_up(&mut self, [desc, driver, device]: [u64; 3]) -> Status {
+    fn bring_up(&mut self, places: [u64; 3]) -> Status {
+        self.bring_up_with(places, 0)
+    }
+
+    /// The same, with more features of bits 32 to 63 than VERSION_1.
+    fn bring_up_with(&mut self, places: [u64; 3], features: u64) -> Status {
         self.wr(CommonCfg::DeviceStatus, 0);
         assert_eq!(
             self.status(),
@@ -94,10 +105,16 @@ impl Machine {
         self.memory.write_all_at(&[0; 0x3000], DESC).unwrap();
         self.wr(CommonCfg::DeviceStatus, 3);
         self.wr(CommonCfg::DriverFeatureSelect, 1);
-        self.wr(CommonCfg::DriverFeature, 1);
+        self.wr(CommonCfg::DriverFeature, 1 | features);
         self.wr(CommonCfg::DeviceStatus, 0xb);
+        self.set_up(places, 16);
+        self.wr(CommonCfg::DeviceStatus, 0xf);
+        self.status()
+    }
+
+    fn set_up(&mut self, [desc, driver, device]: [u64; 3], size: u64) {
         self.wr(CommonCfg::QueueSelect, 0);
-        self.wr(CommonCfg::QueueSize, 16);
+        self.wr(CommonCfg::QueueSize, size);
         for (lo, hi, at) in [
             (CommonCfg::QueueDescLo, CommonCfg::QueueDescHi, desc),
             (CommonCfg::QueueDriverLo, CommonCfg::QueueDriverHi, driver),
@@ -107,8 +124,6 @@ impl Machine {
             self.wr(hi, at >> 32);
         }
         self.wr(CommonCfg::QueueEnable, 1);
-        self.wr(CommonCfg::DeviceStatus, 0xf);
-        self.status()
     }
 
     /// Reads sector 0 through the queue, and waits for the interrupt that the device asks for.
@@ -132,6 +147,34 @@ impl Machine {
         self.memory
             .write_all_at(&1u16.to_le_bytes(), DRIVER + 2)
             .unwrap();
+        self.await_a_sector();
+    }
+
+    /// The same through a packed ring, where the next descriptor is `at`.
+    fn read_a_sector_packed(&mut self, at: u64, size: u64) {
+        let rows = [(0x4000u64, 16u32, 1u16), (0x5000, 512, 3), (0x6000, 1, 2)];
+        self.memory.write_all_at(&[0; 16], 0x4000).unwrap();
+        self.memory.write_all_at(&[0xff], 0x6000).unwrap();
+        // The first one last, since it makes the list available.
+        for (n, (address, len, flags)) in rows.into_iter().enumerate().rev() {
+            let place = at + n as u64;
+            let mark = if (place / size).is_multiple_of(2) {
+                0x80
+            } else {
+                0x8000
+            };
+            let mut bytes = address.to_le_bytes().to_vec();
+            bytes.extend(len.to_le_bytes());
+            bytes.extend(7u16.to_le_bytes());
+            bytes.extend((flags | mark as u16).to_le_bytes());
+            self.memory
+                .write_all_at(&bytes, DESC + 16 * (place % size))
+                .unwrap();
+        }
+        self.await_a_sector();
+    }
+
+    fn await_a_sector(&mut self) {
         self.client
             .region_write(0, BarLayout::NOTIFY, &0u16.to_le_bytes())
             .unwrap();
@@ -205,4 +248,104 @@ fn memory_that_goes_while_queues_run_is_followed() {
     machine.client.dma_map(0, 0, MEMORY_BYTES, fd).unwrap();
     assert!(machine.bring_up([DESC, DRIVER, DEVICE]).is_live());
     machine.read_a_sector();
+}
+
+const RING_PACKED: u64 = 1 << 2;
+const RING_RESET: u64 = 1 << 8;
+
+#[test]
+fn a_packed_ring_goes_round_many_times_and_begins_anew_after_a_reset() {
+    let mut machine = Machine::with(&["RING_PACKED"]);
+    for _ in 0..2 {
+        let status = machine.bring_up_with([DESC, DRIVER, DEVICE], RING_PACKED);
+        assert!(status.is_live(), "{status}");
+        for turn in 0..20 {
+            machine.read_a_sector_packed(3 * turn, 16);
+        }
+    }
+    let events = machine.seen.lock().unwrap();
+    let flawed = events.iter().find(|e| match &e.what {
+        What::Chain(chain) => !chain.flaws.is_empty() || chain.slots != 3 || chain.head != 7,
+        What::Altered(_) | What::Dirty(_) | What::Ring(_) => true,
+        _ => false,
+    });
+    assert_eq!(flawed, None);
+    let lists = events.iter().filter(|e| matches!(e.what, What::Chain(_)));
+    assert_eq!(lists.count(), 40);
+}
+
+#[test]
+fn a_queue_that_was_reset_works_again_with_another_size_of_either_kind() {
+    for (features, packed) in [(RING_RESET, false), (RING_RESET | RING_PACKED, true)] {
+        let mut machine = Machine::with(&["RING_PACKED", "RING_RESET"]);
+        let places = [DESC, DRIVER, DEVICE];
+        assert!(machine.bring_up_with(places, features).is_live());
+        for size in [16, 8, if packed { 5 } else { 4 }] {
+            if packed {
+                machine.read_a_sector_packed(0, size);
+                machine.read_a_sector_packed(3, size);
+            } else {
+                machine.read_a_sector();
+            }
+            machine.wr(CommonCfg::QueueReset, 1);
+            assert_eq!(machine.rd(CommonCfg::QueueReset), 0);
+            assert_eq!(machine.rd(CommonCfg::QueueEnable), 0);
+            machine.memory.write_all_at(&[0; 0x3000], DESC).unwrap();
+            machine.set_up(
+                places,
+                if size == 16 {
+                    8
+                } else if packed {
+                    5
+                } else {
+                    4
+                },
+            );
+        }
+        assert!(machine.status().is_live());
+        let events = machine.seen.lock().unwrap();
+        let wrong = events
+            .iter()
+            .find(|e| matches!(e.what, What::Altered(_) | What::Dirty(_)));
+        assert_eq!(wrong, None);
+    }
+}
+
+#[test]
+fn memory_that_is_taken_back_before_the_reset_of_its_queue_is_over_is_told() {
+    for early in [true, false] {
+        let mut machine = Machine::with(&["RING_RESET"]);
+        let places = [DESC, DRIVER, DEVICE];
+        assert!(machine.bring_up_with(places, RING_RESET).is_live());
+        machine.read_a_sector();
+        machine.wr(CommonCfg::QueueReset, 1);
+        if !early {
+            assert_eq!(machine.rd(CommonCfg::QueueReset), 0);
+        }
+        machine.memory.write_all_at(&[0xaa; 16], DESC).unwrap();
+        assert_eq!(machine.rd(CommonCfg::QueueReset), 0);
+        let events = machine.seen.lock().unwrap();
+        let told = events
+            .iter()
+            .any(|e| matches!(&e.what, What::Altered(a) if a.part == AlteredPart::Released));
+        assert_eq!(told, early);
+    }
+}
+
+#[test]
+fn what_a_driver_changes_behind_the_devices_back_is_told_even_when_it_is_idle() {
+    let mut machine = Machine::new();
+    assert!(machine.bring_up([DESC, DRIVER, DEVICE]).is_live());
+    machine.read_a_sector();
+    machine
+        .memory
+        .write_all_at(&[0x55], DEVICE + 4 + 8 * 9)
+        .unwrap();
+    loop {
+        let event = machine.events.recv_timeout(LIMIT).expect("a look");
+        if let What::Dirty(dirty) = &event.what {
+            assert_eq!((dirty.part, dirty.element), (DirtyPart::Element, 9));
+            break;
+        }
+    }
 }

@@ -42,32 +42,53 @@ impl Chain {
         M: Deref,
         M::Target: GuestMemory,
     {
-        self.clear(chain.head_index());
+        self.begin(chain.head_index());
         let mut ended = false;
         for descriptor in chain {
-            let segment = Segment {
-                address: descriptor.addr().0,
-                length: descriptor.len(),
-            };
-            let kept = self.readable.segments.len() + self.writable.segments.len();
-            self.overlong |= kept >= usize::from(limit);
-            let side = if descriptor.is_write_only() {
-                if let Some(last) = segment.length.checked_sub(1) {
-                    self.last_writable = segment.address.checked_add(u64::from(last));
-                }
-                &mut self.writable
-            } else {
-                self.disordered |= !self.writable.segments.is_empty();
-                &mut self.readable
-            };
-            if kept < usize::from(limit) {
-                side.segments.push(segment);
-            }
-            side.bytes += u64::from(segment.length);
+            let (address, length) = (descriptor.addr().0, descriptor.len());
+            self.push(address, length, descriptor.is_write_only(), limit);
             // The crate's iterator stops alike at the end and at a descriptor it can't follow.
             ended = !descriptor.has_next();
         }
         if ended { Ok(()) } else { Err(NoStatus) }
+    }
+
+    /// Adds a buffer; at most `limit` of them are kept.
+    pub fn push(&mut self, address: u64, length: u32, writable: bool, limit: u16) {
+        let segment = Segment { address, length };
+        let kept = self.readable.segments.len() + self.writable.segments.len();
+        self.overlong |= kept >= usize::from(limit);
+        let side = if writable {
+            if let Some(last) = segment.length.checked_sub(1) {
+                self.last_writable = segment.address.checked_add(u64::from(last));
+            }
+            &mut self.writable
+        } else {
+            self.disordered |= !self.writable.segments.is_empty();
+            &mut self.readable
+        };
+        if kept < usize::from(limit) {
+            side.segments.push(segment);
+        }
+        side.bytes += u64::from(segment.length);
+    }
+
+    /// Gives it another name: the last descriptor of a packed list has the id of the buffer (2.8.6).
+    pub fn name(&mut self, id: u16) {
+        self.head = id;
+    }
+
+    /// Checks its length, when all of it is there.
+    ///
+    /// # Errors
+    /// It is longer than 2^32 bytes (2.7.5.2).
+    pub fn end(&self) -> Result<(), NoStatus> {
+        let bytes = self.readable.bytes + self.writable.bytes;
+        if bytes <= 1 << 32 {
+            Ok(())
+        } else {
+            Err(NoStatus)
+        }
     }
 
     /// Checks that there is a byte that could take a status.
@@ -86,7 +107,8 @@ impl Chain {
         }
     }
 
-    fn clear(&mut self, head: u16) {
+    /// Empties it, for the chain of this name.
+    pub fn begin(&mut self, head: u16) {
         let Self {
             head: h,
             readable,
@@ -101,7 +123,7 @@ impl Chain {
         (*disordered, *overlong, *last_writable) = (false, false, None);
     }
 
-    /// The index of its first descriptor.
+    /// The index of its first descriptor; in a packed ring the id of the buffer.
     pub fn head(&self) -> u16 {
         self.head
     }

@@ -26,8 +26,9 @@ pub fn device_features(shape: &Shape) -> u64 {
         vring::VIRTIO_RING_F_EVENT_IDX,
         common::VIRTIO_F_VERSION_1,
     ];
-    let in_order = common::VIRTIO_F_IN_ORDER;
-    let asked = shape.asks_for(in_order as u8).then_some(in_order);
+    let asked = [common::VIRTIO_F_IN_ORDER, common::VIRTIO_F_RING_PACKED]
+        .into_iter()
+        .filter(|bit| shape.asks_for(*bit as u8));
     let own = match shape.kind {
         Kind::Block => all(&mut block::features(shape)),
         Kind::Net => all(&mut net::features(shape)),

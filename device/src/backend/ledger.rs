@@ -134,6 +134,15 @@ impl Ledger {
         found
     }
 
+    /// What the driver wrote to the device area of a queue since the last look. Chains are left to
+    /// [`look`](Self::look): when a change of one is found tells whether it was teardown, and that must
+    /// not depend on how fast the machine is.
+    pub fn look_at_device_area<M: GuestMemory>(&mut self, memory: &M, q: u16) -> Vec<What> {
+        let dev = self.dev;
+        let watched = self.queues.get_mut(&q);
+        watched.map_or_else(Vec::new, |watched| watched.dirty(memory, dev))
+    }
+
     /// The device wrote to its area of a queue; what the driver had written there is gone, or was
     /// told by [`look`](Self::look). To be called with the ledger locked since before the write.
     pub fn wrote<M: GuestMemory>(&mut self, memory: &M, q: u16) {

@@ -13,6 +13,7 @@ mod entropy;
 mod lane;
 mod ledger;
 mod net;
+mod packed;
 mod ring;
 mod scsi;
 mod signaller;
@@ -28,6 +29,8 @@ mod kinds;
 #[cfg(test)]
 mod one;
 #[cfg(test)]
+mod packed_driver;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
@@ -42,6 +45,7 @@ pub use device::{Device, Look, Memory, Offer};
 pub use entropy::Entropy;
 pub use ledger::Ledger;
 pub use net::{Net, default_mac};
+pub use packed::Packed;
 pub use ring::{BrokenRing, is_drained, needs_interrupt, peek, settle};
 pub use scsi::Scsi;
 pub use signaller::Signaller;

@@ -14,10 +14,8 @@ use crate::backend::RingFeatures;
 use crate::endpoint::{Endpoint, Nanos};
 use crate::fault::Injector;
 use crate::function::Function;
-use crate::spec::{CommonCfg, Field};
-use crate::trace::{
-    Access, Effect, Host, Input, Op, PackedSample, Part, QueueSetup, RingSample, What,
-};
+use crate::spec::{CommonCfg, Field, Scope};
+use crate::trace::{Access, Altered, AlteredPart, Effect, Host, Input, Op, Part, QueueSetup, What};
 
 /// Steps that one input may lead to, such as an error of the backend that breaks the device.
 const MAX_FOLLOW_UPS: usize = 4;
@@ -51,6 +49,8 @@ pub struct Core {
     /// What the last sample of each ring showed, and how it stood when nobody asked.
     shown: BTreeMap<u16, What>,
     still: BTreeMap<u16, What>,
+    /// Queues that were reset, with a digest of their memory, until the driver reads that it is over.
+    released: BTreeMap<u16, (QueueSetup, u64)>,
     waited_for: Option<Nanos>,
 }
 
@@ -79,6 +79,7 @@ impl Core {
             packed: false,
             shown: BTreeMap::new(),
             still: BTreeMap::new(),
+            released: BTreeMap::new(),
             waited_for: None,
         }
     }
@@ -97,6 +98,7 @@ impl Core {
         for _ in 0..MAX_FOLLOW_UPS {
             let Some(input) = next.take() else { break };
             self.sample(&input);
+            self.watch_released(&input);
             let outcome = self.injector.step(self.journal.now(), &input);
             if let Some(configure) = &self.configure {
                 let heard = outcome.heard.as_deref();
@@ -108,6 +110,14 @@ impl Core {
             }
             if let (Some(command), Input::Host(host)) = (&self.command, &input) {
                 command(host);
+            }
+            if let Input::Access(access) = &input
+                && access.op == Op::Read
+                && access.field == Some(Field::Common(CommonCfg::QueueReset))
+                && outcome.shown.contains(&Effect::Value(0))
+                && let Some(q) = access.q
+            {
+                self.released.remove(&q);
             }
             let part = part_of(&input);
             let effects = self.journal.record_step(self.dev, part, input, outcome);
@@ -149,6 +159,7 @@ impl Core {
                 self.running.clear();
                 self.shown.clear();
                 self.still.clear();
+                self.released.clear();
                 if let Some(backend) = &mut self.backend
                     && let Err(error) = backend.stop()
                 {
@@ -165,6 +176,7 @@ impl Core {
                 }
             }
             Effect::StopQueue { queue } => {
+                let setup = self.running.iter().find(|q| q.index == queue).copied();
                 self.running.retain(|q| q.index != queue);
                 if let Some(backend) = &mut self.backend
                     && let Err(error) = backend.stop_queue(queue)
@@ -172,6 +184,10 @@ impl Core {
                     tell(self.dev, &error);
                 }
                 self.observed.end_queue(queue);
+                if let Some(setup) = setup.filter(|_| self.journal.listens()) {
+                    let digest = self.memory.digest(&setup, self.packed);
+                    self.released.insert(queue, (setup, digest));
+                }
             }
             Effect::Kick { queue } => {
                 if let Some(backend) = &self.backend {
@@ -214,18 +230,48 @@ impl Core {
         }
         let mut found = Vec::new();
         for queue in self.running.iter().filter(|q| wanted(q)) {
-            found.extend(self.memory.sample(self.dev, queue, self.packed));
+            if let Some(sample) = self.memory.sample(self.dev, queue, self.packed) {
+                self.shown.insert(queue.index, sample.clone());
+                found.push(sample);
+            }
             let memory = self.memory.guest();
             self.observed
                 .with_ledger(&mut |ledger| found.extend(ledger.look(memory, queue.index)));
         }
-        for what in &found {
-            if let What::Ring(RingSample { q, .. }) | What::Packed(PackedSample { q, .. }) = what {
-                self.shown.insert(*q, what.clone());
-            }
-        }
+        self.record_found(found);
+    }
+
+    fn record_found(&self, found: Vec<What>) {
         if !found.is_empty() {
             self.journal.record_all(found);
+        }
+    }
+
+    /// Records once if the driver wrote to the memory of a queue whose reset it has not seen to be
+    /// over.
+    fn watch_released(&mut self, input: &Input) {
+        let Input::Access(Access {
+            field: Some(Field::Common(register)),
+            q: Some(q),
+            ..
+        }) = input
+        else {
+            return;
+        };
+        if register.scope() != Scope::queue {
+            return;
+        }
+        let Some((setup, digest)) = self.released.get(q) else {
+            return;
+        };
+        if self.memory.digest(setup, self.packed) != *digest {
+            self.released.remove(q);
+            self.journal.record(What::Altered(Altered {
+                dev: self.dev,
+                q: *q,
+                head: 0,
+                part: AlteredPart::Released,
+            }));
         }
     }
 
@@ -235,22 +281,24 @@ impl Core {
     }
 
     /// Records what no other sample has shown: a ring that has changed since the last one, and has
-    /// not since this was asked last. A ring at work is left alone: its next notification shows it.
+    /// not since this was asked last (a ring at work is left alone: its next notification shows it),
+    /// and what the driver wrote to device areas.
     pub fn look_at_rings(&mut self) {
-        let mut news = Vec::new();
+        let mut found = Vec::new();
         for queue in &self.running {
-            let Some(now) = self.memory.sample(self.dev, queue, self.packed) else {
-                continue;
-            };
-            let known = self.shown.get(&queue.index) == Some(&now);
-            let before = self.still.insert(queue.index, now.clone());
-            if !known && before.as_ref() == Some(&now) {
-                news.push(queue.index);
+            if let Some(now) = self.memory.sample(self.dev, queue, self.packed) {
+                let known = self.shown.get(&queue.index) == Some(&now);
+                let before = self.still.insert(queue.index, now.clone());
+                if !known && before.as_ref() == Some(&now) {
+                    self.shown.insert(queue.index, now.clone());
+                    found.push(now);
+                }
             }
+            let (memory, q) = (self.memory.guest(), queue.index);
+            self.observed
+                .with_ledger(&mut |ledger| found.extend(ledger.look_at_device_area(memory, q)));
         }
-        if !news.is_empty() {
-            self.record_rings(|q| news.contains(&q.index));
-        }
+        self.record_found(found);
     }
 
     /// The guest's memory changed: a running backend has to follow.

@@ -9,7 +9,10 @@ use vhost::vhost_user::{Frontend, VhostUserFrontend};
 use vhost::{VhostBackend, VringConfigData};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use virtio_bindings::virtio_config::VIRTIO_F_RING_PACKED;
+
 use super::memory::Memory;
+use crate::backend::RingFeatures;
 use crate::trace::{QueueSetup, Start};
 
 /// `VHOST_USER_F_PROTOCOL_FEATURES`: a bit of the transport, not of the device.
@@ -48,6 +51,8 @@ pub struct Fronted {
     offered: u64,
     rings: Vec<Ring>,
     running: Vec<u16>,
+    /// The rings that run are packed.
+    packed: bool,
     memory_sent: Option<u64>,
 }
 
@@ -101,6 +106,7 @@ impl Fronted {
                 offered: features,
                 rings,
                 running: Vec::new(),
+                packed: false,
                 memory_sent: None,
             },
             offer,
@@ -125,8 +131,9 @@ impl Fronted {
     /// When a ring is not aligned or not in memory, of which the backend hears nothing, and when the
     /// backend refuses a message, which ends the connection.
     pub fn start(&mut self, start: &Start, memory: &Memory) -> Result<(), FrontendError> {
+        self.packed = RingFeatures::of(start.features).packed;
         for queue in &start.queues {
-            check(queue, memory)?;
+            check(queue, self.packed, memory)?;
         }
         let frontend = match self.frontend.take() {
             Some(frontend) => frontend,
@@ -215,7 +222,7 @@ impl Fronted {
         queue: &QueueSetup,
         memory: &Memory,
     ) -> Result<(), FrontendError> {
-        check(queue, memory)?;
+        check(queue, self.packed, memory)?;
         let Some(frontend) = &mut self.frontend else {
             return Ok(());
         };
@@ -223,8 +230,9 @@ impl Fronted {
             let _ = ring.kick.read();
             let _ = ring.call.read();
         }
-        let enable = self.transport_features & PROTOCOL_FEATURES != 0;
-        let started = send_queue(frontend, queue, enable, &self.rings);
+        let packed = u64::from(self.packed) << VIRTIO_F_RING_PACKED;
+        let features = self.transport_features | packed;
+        let started = send_queue(frontend, queue, features, &self.rings);
         self.running.push(queue.index);
         self.keep_or_hang_up(started)
     }
@@ -297,14 +305,22 @@ fn greet(
     Ok((frontend, features, config))
 }
 
-/// Whether the areas of a queue are aligned (2.7, 2.7.1) and in memory.
-fn check(queue: &QueueSetup, memory: &Memory) -> Result<(), FrontendError> {
+/// Whether the areas of a queue are aligned (2.7, 2.8.11) and in memory.
+fn check(queue: &QueueSetup, packed: bool, memory: &Memory) -> Result<(), FrontendError> {
     let size = u64::from(queue.size);
-    let areas = [
-        (queue.desc, 16 * size, 16),
-        (queue.driver, 6 + 2 * size, 2),
-        (queue.device, 6 + 8 * size, 4),
-    ];
+    let areas = if packed {
+        [
+            (queue.desc, 16 * size, 16),
+            (queue.driver, 4, 4),
+            (queue.device, 4, 4),
+        ]
+    } else {
+        [
+            (queue.desc, 16 * size, 16),
+            (queue.driver, 6 + 2 * size, 2),
+            (queue.device, 6 + 8 * size, 4),
+        ]
+    };
     for (address, bytes, align) in areas {
         if !address.is_multiple_of(align) || !memory.holds(address, bytes) {
             let text = format!(
@@ -331,7 +347,7 @@ fn send_start(
     doing("SET_FEATURES", frontend.set_features(features))?;
     send_memory(frontend, memory_sent, memory)?;
     for queue in &start.queues {
-        send_queue(frontend, queue, features & PROTOCOL_FEATURES != 0, rings)?;
+        send_queue(frontend, queue, features, rings)?;
     }
     Ok(())
 }
@@ -340,7 +356,7 @@ fn send_start(
 fn send_queue(
     frontend: &mut Frontend,
     queue: &QueueSetup,
-    enable: bool,
+    features: u64,
     rings: &[Ring],
 ) -> Result<(), FrontendError> {
     let index = usize::from(queue.index);
@@ -348,7 +364,10 @@ fn send_queue(
         return Ok(());
     };
     doing("SET_VRING_NUM", frontend.set_vring_num(index, queue.size))?;
-    doing("SET_VRING_BASE", frontend.set_vring_base(index, 0))?;
+    let packed = RingFeatures::of(features).packed;
+    // A packed ring begins with a wrap counter of 1 (2.8.1).
+    let base = if packed { 1 << 15 } else { 0 };
+    doing("SET_VRING_BASE", frontend.set_vring_base(index, base))?;
     let addresses = VringConfigData {
         queue_max_size: queue.size,
         queue_size: queue.size,
@@ -361,7 +380,7 @@ fn send_queue(
     doing("SET_VRING_ADDR", frontend.set_vring_addr(index, &addresses))?;
     doing("SET_VRING_CALL", frontend.set_vring_call(index, &ring.call))?;
     doing("SET_VRING_KICK", frontend.set_vring_kick(index, &ring.kick))?;
-    if enable {
+    if features & PROTOCOL_FEATURES != 0 {
         doing("SET_VRING_ENABLE", frontend.set_vring_enable(index, true))?;
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::hash::{DefaultHasher, Hasher};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
@@ -157,6 +158,24 @@ impl Memory {
     /// Reads the state of a ring; `None` when a part of it is not in memory.
     pub fn sample(&self, dev: u8, queue: &QueueSetup, packed: bool) -> Option<What> {
         sample_ring(&self.guest, dev, queue, packed)
+    }
+
+    /// A digest of what the driver wrote into a queue's areas; what is not in memory does not count.
+    pub fn digest(&self, queue: &QueueSetup, packed: bool) -> u64 {
+        let size = usize::from(queue.size);
+        let driver = if packed { 4 } else { 6 + 2 * size };
+        let mut hasher = DefaultHasher::new();
+        for (address, length) in [(queue.desc, 16 * size), (queue.driver, driver)] {
+            let mut bytes = vec![0; length];
+            if self
+                .guest
+                .read_slice(&mut bytes, GuestAddress(address))
+                .is_ok()
+            {
+                hasher.write(&bytes);
+            }
+        }
+        hasher.finish()
     }
 
     /// All of it.

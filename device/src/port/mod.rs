@@ -9,6 +9,7 @@ mod irqs;
 mod journal;
 mod memory;
 mod observed;
+mod running;
 mod serve;
 mod session;
 mod vfio_user;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
+use virtio_bindings::virtio_config::{VIRTIO_F_IN_ORDER, VIRTIO_F_RING_PACKED};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::conductor::Conducted;
@@ -187,8 +188,13 @@ pub fn serve_on(
         Some(path) => {
             let (fronted, offer) =
                 Fronted::connect(path, shape.queues, shape.kind.config_bytes() as u32)?;
-            let given =
-                (u128::from(offer.features) | shape.transport_features()) & !shape.withheld();
+            // The crate can't tell a backend of somebody else where a packed ring begins.
+            let unserved = match shape.backend {
+                Some(_) => 1 << VIRTIO_F_RING_PACKED,
+                None => 0,
+            };
+            let offered = u128::from(offer.features) & !unserved;
+            let given = (offered | shape.transport_features()) & !shape.withheld();
             let features = given | decoys(&shape);
             (Some(fronted), features, offer.config)
         }
@@ -245,7 +251,7 @@ fn vhost_user_attachment(dev: u8, shape: &Shape, socket: &Path) -> Attachment {
     let path = socket.display().to_string().replace(',', ",,");
     let queue_size = shape.queue_size.largest();
     let vectors = shape.table_size();
-    let device = match shape.kind {
+    let mut device = match shape.kind {
         // Its queue has as many elements as QEMU says.
         Kind::Rng => json!({
             "driver": "vhost-user-rng-pci",
@@ -268,6 +274,14 @@ fn vhost_user_attachment(dev: u8, shape: &Shape, socket: &Path) -> Attachment {
             "vectors": vectors,
         }),
     };
+    for (bit, property) in [
+        (VIRTIO_F_RING_PACKED, "packed"),
+        (VIRTIO_F_IN_ORDER, "in_order"),
+    ] {
+        if shape.asks_for(bit as u8) {
+            device[property] = true.into();
+        }
+    }
     Attachment {
         chardevs: vec![format!("socket,id={chardev},path={path}")],
         device,

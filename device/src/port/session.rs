@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use vhost_user_backend::{VhostUserBackend, VringT};
-use virtio_queue::{Queue, QueueT};
 use vm_memory::{GuestAddressSpace, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{
@@ -18,13 +17,10 @@ use vmm_sys_util::event::{
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::memory::sample_ring;
+use super::running::Running;
 use super::vring::{SharedMemory, Vring};
-use crate::backend::{
-    BrokenRing, Chain, Device, Ledger, Look, Observer, RingFeatures, is_drained, needs_interrupt,
-    peek, settle,
-};
+use crate::backend::{BrokenRing, Chain, Device, Ledger, Look, Observer, RingFeatures};
 use crate::shape::{MAX_OWN_QUEUES, Shape};
-use crate::spec::NO_VECTOR;
 use crate::trace::{Input, QueueSetup, What};
 
 /// One worker of `vhost-user-backend` can't tell more queues apart.
@@ -153,13 +149,13 @@ impl Session {
         let Some(observer) = &self.lasting.observer else {
             return;
         };
-        let setup = setup(index, ring.get_ref().get_queue());
+        let setup = ring.setup(index);
         let packed = self.ring_features().packed;
         observer.ring(&|dev| sample_ring(&self.memory.memory(), dev, &setup, packed));
     }
 
     /// The features of rings that were agreed on.
-    fn ring_features(&self) -> RingFeatures {
+    pub fn ring_features(&self) -> RingFeatures {
         RingFeatures::of(self.features.load(Ordering::Acquire))
     }
 
@@ -173,16 +169,15 @@ impl Session {
     }
 
     /// What there is to tell of the next chain of a ring, before anything is done to it.
-    fn look_at_next(&self, index: u16, queue: &Queue) -> Vec<What> {
+    fn look_at_next(&self, setup: QueueSetup, ring: &Running<'_>) -> Vec<What> {
         let memory = self.memory.memory();
+        let index = setup.index;
         self.watch(|ledger, found| {
             if !ledger.watches(index) {
-                ledger.watch(memory.deref(), setup(index, queue), self.ring_features());
+                ledger.watch(memory.deref(), setup, self.ring_features());
             }
-            let next = queue.next_avail();
-            let available = queue.avail_idx(memory.deref(), Ordering::Acquire);
-            if available.is_ok_and(|idx| (1..=queue.size()).contains(&idx.0.wrapping_sub(next))) {
-                let chain = ledger.fetched(memory.deref(), index, next);
+            if ring.has_next(memory.deref()) {
+                let chain = ledger.fetched(memory.deref(), index, ring.position());
                 found.extend(chain.map(|chain| What::Chain(Box::new(chain))));
             }
         })
@@ -268,11 +263,12 @@ impl Session {
     /// hears of it: a stop in between leaves the chain to the next start.
     fn turn(&self, index: u16, ring: &Vring, chain: &mut Chain) -> Result<Turn, BrokenRing> {
         let stops = ring.stops();
+        let setup = ring.setup(index);
         let Some(mut state) = ring.running() else {
             return Ok(Turn::Stopped);
         };
         let mut memory = self.memory.memory();
-        let found = self.look_at_next(index, state.get_queue());
+        let found = self.look_at_next(setup, &state);
         if !found.is_empty() {
             drop(state);
             self.note(found);
@@ -282,11 +278,10 @@ impl Session {
             state = again;
             memory = self.memory.memory();
         }
-        let position = state.get_queue().next_avail();
-        if !peek(state.get_queue_mut(), memory.deref(), chain)? {
-            let (more, found) = self.write_ring(index, || {
-                state.get_queue_mut().enable_notification(memory.deref())
-            });
+        let position = state.position();
+        if !state.peek(memory.deref(), chain)? {
+            let (more, found) =
+                self.write_ring(index, || state.enable_notification(memory.deref()));
             drop(state);
             self.note(found);
             return Ok(if more? { Turn::More } else { Turn::Rest });
@@ -343,13 +338,12 @@ impl Session {
             memory = self.memory.memory();
         }
         let (interrupt, found) = self.write_ring(index, || {
-            let queue = state.get_queue_mut();
-            settle(queue, memory.deref(), head, len)?;
-            let interrupt = needs_interrupt(queue, memory.deref())?;
-            if interrupt && is_drained(queue, memory.deref())? {
+            state.settle(memory.deref(), head, len)?;
+            let interrupt = state.needs_interrupt(memory.deref())?;
+            if interrupt && state.is_drained(memory.deref())? {
                 // Asked for before the interrupt: what the driver does on it is then always
                 // notified, and the same run makes the same notifications.
-                queue.enable_notification(memory.deref())?;
+                state.enable_notification(memory.deref())?;
             }
             Ok::<_, BrokenRing>(interrupt)
         });
@@ -372,17 +366,6 @@ impl Session {
     }
 }
 
-fn setup(index: u16, queue: &Queue) -> QueueSetup {
-    QueueSetup {
-        index,
-        size: queue.size(),
-        desc: queue.desc_table(),
-        driver: queue.avail_ring(),
-        device: queue.used_ring(),
-        vector: NO_VECTOR,
-    }
-}
-
 impl VhostUserBackend for Session {
     type Bitmap = ();
     type Vring = Vring;
@@ -401,6 +384,7 @@ impl VhostUserBackend for Session {
 
     fn acked_features(&self, features: u64) {
         self.features.store(features, Ordering::Release);
+        self.rings().iter().for_each(|ring| ring.agree(features));
         self.lasting.device().accept(features);
     }
 

@@ -343,7 +343,14 @@ fn connection(shared: &Arc<Shared>, frontend: UnixStream) -> io::Result<()> {
     }
     thread::scope(|scope| {
         let replies = (backend.try_clone()?, frontend.try_clone()?);
-        scope.spawn(move || carry_replies(replies.0, replies.1));
+        let told = Arc::clone(&session);
+        scope.spawn(move || {
+            carry_replies(replies.0, replies.1, |reply| {
+                if told.ring_features().packed {
+                    reply.complete_packed_base();
+                }
+            });
+        });
         carry_messages(frontend, backend, |message| {
             if message.request() == Some(FrontendReq::SET_BACKEND_REQ_FD)
                 && let Some(channel) = message.files().first()

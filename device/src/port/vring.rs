@@ -3,13 +3,18 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{FromRawFd, IntoRawFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vhost_user_backend::{VringMutex, VringState, VringStateGuard, VringStateMutGuard, VringT};
 use virtio_queue::{Error as QueueError, Queue, QueueT};
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
 use vmm_sys_util::event::EventNotifier;
+
+use super::running::Running;
+use crate::backend::{Packed, RingFeatures};
+use crate::spec::NO_VECTOR;
+use crate::trace::QueueSetup;
 
 /// Guest memory that a frontend may replace at any time.
 pub type SharedMemory = GuestMemoryAtomic<GuestMemoryMmap>;
@@ -33,15 +38,51 @@ struct Seat {
     kicked: AtomicBool,
     /// The ring was stopped before it was empty.
     left: AtomicBool,
+    /// What the frontend said of the ring: the features agreed on, its size, and where it begins.
+    features: AtomicU64,
+    size: AtomicU16,
+    base: AtomicU16,
+    /// The ring, if it is packed: since its start.
+    packed: Mutex<Option<Packed>>,
     error: Mutex<Option<EventNotifier>>,
 }
 
 impl Vring {
     /// The ring's state, if it may be worked on.
-    pub fn running(&self) -> Option<MutexGuard<'_, VringState<SharedMemory>>> {
+    pub fn running(&self) -> Option<Running<'_>> {
         let state = self.state.get_mut();
         let runs = state.get_queue().ready() && state.is_enabled();
-        (runs && !self.seat.broken.load(Ordering::Relaxed)).then_some(state)
+        let packed = self.packed();
+        (runs && !self.seat.broken.load(Ordering::Relaxed)).then_some(Running { state, packed })
+    }
+
+    fn packed(&self) -> MutexGuard<'_, Option<Packed>> {
+        self.seat
+            .packed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// These features were agreed on; they count from the next start.
+    pub fn agree(&self, features: u64) {
+        self.seat.features.store(features, Ordering::Relaxed);
+    }
+
+    /// The ring as the frontend set it up, for queue `index`.
+    pub fn setup(&self, index: u16) -> QueueSetup {
+        let state = self.state.get_ref();
+        let queue = state.get_queue();
+        QueueSetup {
+            index,
+            size: match self.seat.size.load(Ordering::Relaxed) {
+                0 => queue.size(),
+                size => size,
+            },
+            desc: queue.desc_table(),
+            driver: queue.avail_ring(),
+            device: queue.used_ring(),
+            vector: NO_VECTOR,
+        }
     }
 
     /// Counts the times that the ring was stopped.
@@ -50,7 +91,7 @@ impl Vring {
     }
 
     /// The ring's state, if it has not been stopped since `stops` was read.
-    pub fn still_running(&self, stops: u64) -> Option<MutexGuard<'_, VringState<SharedMemory>>> {
+    pub fn still_running(&self, stops: u64) -> Option<Running<'_>> {
         self.running().filter(|_| self.stops() == stops)
     }
 
@@ -125,8 +166,13 @@ impl VringT<SharedMemory> for Vring {
     }
 
     fn set_queue_ready(&self, ready: bool) {
+        let setup = self.setup(0);
         let mut state = self.state.get_mut();
         if ready {
+            let features = RingFeatures::of(self.seat.features.load(Ordering::Relaxed));
+            let event_idx = state.get_queue().event_idx_enabled();
+            let base = self.seat.base.load(Ordering::Relaxed);
+            *self.packed() = features.packed.then(|| Packed::new(setup, event_idx, base));
             // A queue of its own for each start: the count of used elements since the last
             // interrupt must not come from an earlier one.
             if let Ok(queue) = Queue::try_from(state.get_queue().state()) {
@@ -199,10 +245,12 @@ impl VringT<SharedMemory> for Vring {
     }
 
     fn queue_next_avail(&self) -> u16 {
-        self.state.queue_next_avail()
+        let packed = self.packed().as_ref().map(Packed::base);
+        packed.unwrap_or_else(|| self.state.queue_next_avail())
     }
 
     fn set_queue_next_avail(&self, base: u16) {
+        self.seat.base.store(base, Ordering::Relaxed);
         self.state.set_queue_next_avail(base);
     }
 
@@ -215,7 +263,11 @@ impl VringT<SharedMemory> for Vring {
     }
 
     fn set_queue_size(&self, size: u16) {
-        self.state.set_queue_size(size);
+        self.seat.size.store(size, Ordering::Relaxed);
+        // A packed ring can have any size, of which the crate knows nothing.
+        if size.is_power_of_two() {
+            self.state.set_queue_size(size);
+        }
     }
 
     fn set_queue_event_idx(&self, enabled: bool) {

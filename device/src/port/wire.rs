@@ -45,6 +45,19 @@ impl Message {
         u64::from_le_bytes(value)
     }
 
+    /// Makes the base of a packed ring whole, if this is the answer to GET_VRING_BASE: the lower half
+    /// says where the next list is looked for, the upper one where the next used descriptor goes. The
+    /// crates answer with the lower half; a ring whose lists are used in order has both in one place.
+    pub fn complete_packed_base(&mut self) {
+        const BASE: usize = HEADER_BYTES + 4;
+        if self.request() == Some(FrontendReq::GET_VRING_BASE)
+            && let Some([a, b, upper @ ..]) = self.bytes.get_mut(BASE..BASE + 4)
+        {
+            let lower = [*a, *b];
+            upper.copy_from_slice(&lower);
+        }
+    }
+
     /// The descriptors that came with it.
     pub fn files(&self) -> &[OwnedFd] {
         &self.files
@@ -157,10 +170,19 @@ pub fn carry_messages(
     close(&frontend, &backend);
 }
 
-/// Passes the backend's replies on to the frontend until one of them is gone. No reply of a
-/// backend without inflight, postcopy and shared objects carries a descriptor.
-pub fn carry_replies(mut backend: UnixStream, mut frontend: UnixStream) {
-    let _ = io::copy(&mut backend, &mut frontend);
+/// Passes the backend's replies on to the frontend until one of them is gone; `change` may change
+/// each before.
+pub fn carry_replies(
+    mut backend: UnixStream,
+    mut frontend: UnixStream,
+    mut change: impl FnMut(&mut Message),
+) {
+    while let Ok(Some(mut message)) = Message::receive(&mut backend) {
+        change(&mut message);
+        if message.send(&mut frontend).is_err() {
+            break;
+        }
+    }
     close(&frontend, &backend);
 }
 

@@ -63,7 +63,7 @@ pub const RULES: &[Rule] = &[
         sentence: "What makes a chain available stays as it is until the device has used the chain.",
         source: "virtio 1.3, 2.7.13 and 3.3.1",
         breaks: "a descriptor of a chain, or its entry in the available ring, is changed while the device holds the chain",
-        proof: "The device keeps a digest of each chain that it has fetched, and compares when it completes the chain, at notifications, and every 10 ms. What changed first before a reset is VIO-RST-003's.",
+        proof: "The device keeps a digest of each chain that it has fetched, and compares when it completes the chain and at notifications. What changed first before a reset is VIO-RST-003's.",
         follows: &["VIO-RST-003"],
         watch: Watch::with::<Changed>(),
         sight: Sight::Anything,

@@ -1,0 +1,300 @@
+//! The device's side of a packed ring (2.8).
+//!
+//! Lists are used in the order in which they were made available, so one place in the ring is both
+//! where the next list is looked for and where the next used descriptor goes.
+
+use std::sync::atomic::{Ordering, fence};
+
+use virtio_bindings::virtio_ring::{
+    VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE, VRING_PACKED_DESC_F_AVAIL,
+    VRING_PACKED_DESC_F_USED, VRING_PACKED_EVENT_FLAG_DESC, VRING_PACKED_EVENT_FLAG_DISABLE,
+    VRING_PACKED_EVENT_FLAG_ENABLE,
+};
+use vm_memory::{Bytes, GuestAddress, GuestMemory};
+
+use super::chain::{Chain, NoStatus};
+use super::ring::BrokenRing;
+use crate::trace::QueueSetup;
+
+const NEXT: u16 = VRING_DESC_F_NEXT as u16;
+const WRITE: u16 = VRING_DESC_F_WRITE as u16;
+const INDIRECT: u16 = VRING_DESC_F_INDIRECT as u16;
+const AVAIL: u16 = 1 << VRING_PACKED_DESC_F_AVAIL;
+const USED: u16 = 1 << VRING_PACKED_DESC_F_USED;
+const ENABLE: u16 = VRING_PACKED_EVENT_FLAG_ENABLE as u16;
+const DISABLE: u16 = VRING_PACKED_EVENT_FLAG_DISABLE as u16;
+const DESC: u16 = VRING_PACKED_EVENT_FLAG_DESC as u16;
+/// Bits of `flags` in an event suppression structure that are not reserved (2.8.14).
+const EVENT_FLAGS: u16 = 3;
+const DESCRIPTOR_BYTES: u64 = 16;
+const WRAP: u16 = 1 << 15;
+
+/// A packed ring as the device drives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packed {
+    setup: QueueSetup,
+    event_idx: bool,
+    /// The next descriptor, and the wrap counter there.
+    next: u16,
+    wrap: bool,
+    /// Descriptors of the list that was looked at last.
+    slots: u16,
+    /// Where the used descriptors ended when the driver's wish was looked at last.
+    asked: u16,
+}
+
+/// A descriptor of the ring or of a table.
+struct Descriptor {
+    address: u64,
+    length: u32,
+    id: u16,
+    flags: u16,
+}
+
+impl Packed {
+    /// The ring of a queue that begins at `base`: an offset in bits 0 to 14 and the wrap counter in
+    /// bit 15. A queue that begins for the first time has a base of 0x8000 (2.8.1).
+    pub fn new(setup: QueueSetup, event_idx: bool, base: u16) -> Self {
+        let next = (base & !WRAP).checked_rem(setup.size).unwrap_or(0);
+        let wrap = base & WRAP != 0;
+        Self {
+            setup,
+            event_idx,
+            next,
+            wrap,
+            slots: 0,
+            asked: place(next, wrap),
+        }
+    }
+
+    /// Where it stands, in the form of a base.
+    pub fn base(&self) -> u16 {
+        place(self.next, self.wrap)
+    }
+
+    /// The queue.
+    pub fn setup(&self) -> &QueueSetup {
+        &self.setup
+    }
+
+    /// As [`peek`](super::peek) does with a split ring.
+    ///
+    /// # Errors
+    /// The ring is broken.
+    pub fn peek<M: GuestMemory>(
+        &mut self,
+        memory: &M,
+        chain: &mut Chain,
+    ) -> Result<bool, BrokenRing> {
+        if self.is_drained(memory)? {
+            return Ok(false);
+        }
+        // The flags were read before the rest (2.8.21.1.1).
+        fence(Ordering::Acquire);
+        let size = self.setup.size;
+        chain.begin(0);
+        let mut at = self.next;
+        for slots in 1..=size {
+            let descriptor = self.read(memory, self.setup.desc, at)?;
+            chain.name(descriptor.id);
+            let head = descriptor.id;
+            let unanswerable = |source| BrokenRing::Chain { head, source };
+            let goes_on = descriptor.flags & NEXT != 0;
+            if descriptor.flags & INDIRECT != 0 {
+                if goes_on || slots > 1 {
+                    return Err(unanswerable(NoStatus));
+                }
+                self.table(memory, &descriptor, chain)
+                    .map_err(unanswerable)?;
+            } else {
+                push(&descriptor, chain, size);
+            }
+            if !goes_on {
+                self.slots = slots;
+                chain.end().map_err(unanswerable)?;
+                return Ok(true);
+            }
+            at = if at + 1 < size { at + 1 } else { 0 };
+        }
+        let head = chain.head();
+        Err(BrokenRing::Chain {
+            head,
+            source: NoStatus,
+        })
+    }
+
+    /// Reads an indirect table (2.8.7).
+    fn table<M: GuestMemory>(
+        &self,
+        memory: &M,
+        table: &Descriptor,
+        chain: &mut Chain,
+    ) -> Result<(), NoStatus> {
+        let entries = table.length / DESCRIPTOR_BYTES as u32;
+        let whole = table.length.is_multiple_of(DESCRIPTOR_BYTES as u32);
+        if !whole || !(1..=u32::from(self.setup.size)).contains(&entries) {
+            return Err(NoStatus);
+        }
+        for at in 0..entries as u16 {
+            let descriptor = self.read(memory, table.address, at).map_err(|_| NoStatus)?;
+            push(&descriptor, chain, self.setup.size);
+        }
+        Ok(())
+    }
+
+    fn read<M: GuestMemory>(
+        &self,
+        memory: &M,
+        base: u64,
+        at: u16,
+    ) -> Result<Descriptor, BrokenRing> {
+        let mut bytes = [0; DESCRIPTOR_BYTES as usize];
+        base.checked_add(DESCRIPTOR_BYTES * u64::from(at))
+            .and_then(|address| {
+                let read = memory.read_slice(&mut bytes, GuestAddress(address));
+                read.ok()
+            })
+            .ok_or(BrokenRing::Unmapped)?;
+        let [
+            a0,
+            a1,
+            a2,
+            a3,
+            a4,
+            a5,
+            a6,
+            a7,
+            l0,
+            l1,
+            l2,
+            l3,
+            i0,
+            i1,
+            f0,
+            f1,
+        ] = bytes;
+        Ok(Descriptor {
+            address: u64::from_le_bytes([a0, a1, a2, a3, a4, a5, a6, a7]),
+            length: u32::from_le_bytes([l0, l1, l2, l3]),
+            id: u16::from_le_bytes([i0, i1]),
+            flags: u16::from_le_bytes([f0, f1]),
+        })
+    }
+
+    /// As [`is_drained`](super::is_drained).
+    ///
+    /// # Errors
+    /// The descriptor ring is not in the guest's memory.
+    pub fn is_drained<M: GuestMemory>(&self, memory: &M) -> Result<bool, BrokenRing> {
+        let flags = self.flags(memory, self.next)?;
+        let available = if self.wrap { AVAIL } else { USED };
+        Ok(flags & (AVAIL | USED) != available)
+    }
+
+    fn flags<M: GuestMemory>(&self, memory: &M, at: u16) -> Result<u16, BrokenRing> {
+        let address = self.address(at).ok_or(BrokenRing::Unmapped)?;
+        let flags = memory.load(GuestAddress(address + 14), Ordering::Acquire);
+        flags.map(u16::from_le).map_err(|_| BrokenRing::Unmapped)
+    }
+
+    /// Where descriptor `at` is, if it fits into the address space.
+    fn address(&self, at: u16) -> Option<u64> {
+        let address = self
+            .setup
+            .desc
+            .checked_add(DESCRIPTOR_BYTES * u64::from(at));
+        address.filter(|a| a.checked_add(DESCRIPTOR_BYTES).is_some())
+    }
+
+    /// As [`settle`](super::settle): makes the list that [`peek`](Self::peek) read used.
+    ///
+    /// # Errors
+    /// A part of the ring is not in the guest's memory.
+    pub fn settle<M: GuestMemory>(
+        &mut self,
+        memory: &M,
+        id: u16,
+        len: u32,
+    ) -> Result<(), BrokenRing> {
+        let (at, wrap) = (self.next, self.wrap);
+        let end = u32::from(at) + u32::from(self.slots);
+        let size = u32::from(self.setup.size);
+        (self.next, self.wrap) = if end >= size {
+            ((end - size) as u16, !wrap)
+        } else {
+            (end as u16, wrap)
+        };
+        self.enable_notification(memory)?;
+        let mut flags = if wrap { AVAIL | USED } else { 0 };
+        if len > 0 {
+            flags |= WRITE;
+        }
+        let address = self.address(at).ok_or(BrokenRing::Unmapped)?;
+        let write = || {
+            memory.write_slice(&len.to_le_bytes(), GuestAddress(address + 8))?;
+            memory.write_slice(&id.to_le_bytes(), GuestAddress(address + 12))?;
+            memory.store(flags.to_le(), GuestAddress(address + 14), Ordering::Release)
+        };
+        write().map_err(|_| BrokenRing::Unmapped)
+    }
+
+    /// Asks the driver to notify the device of the next list (2.8.10). Returns whether there is one
+    /// already.
+    ///
+    /// # Errors
+    /// A part of the ring is not in the guest's memory.
+    pub fn enable_notification<M: GuestMemory>(&self, memory: &M) -> Result<bool, BrokenRing> {
+        let area = self.setup.device;
+        let write = || {
+            let flags = if self.event_idx {
+                memory.write_slice(&self.base().to_le_bytes(), GuestAddress(area))?;
+                DESC
+            } else {
+                ENABLE
+            };
+            let flags_at = GuestAddress(area.saturating_add(2));
+            memory.store(flags.to_le(), flags_at, Ordering::Release)
+        };
+        write().map_err(|_| BrokenRing::Unmapped)?;
+        fence(Ordering::SeqCst);
+        self.is_drained(memory).map(|drained| !drained)
+    }
+
+    /// Whether the driver wants an interrupt for what was used since it was asked last (2.8.10).
+    ///
+    /// # Errors
+    /// The driver's event suppression structure is not in the guest's memory.
+    pub fn needs_interrupt<M: GuestMemory>(&mut self, memory: &M) -> Result<bool, BrokenRing> {
+        fence(Ordering::SeqCst);
+        let mut bytes = [0; 4];
+        memory
+            .read_slice(&mut bytes, GuestAddress(self.setup.driver))
+            .map_err(|_| BrokenRing::Unmapped)?;
+        let [d0, d1, f0, f1] = bytes;
+        let event = u16::from_le_bytes([d0, d1]);
+        let now = self.base();
+        let since = std::mem::replace(&mut self.asked, now);
+        Ok(match u16::from_le_bytes([f0, f1]) & EVENT_FLAGS {
+            DISABLE => false,
+            DESC if self.event_idx => self.distance(since, event) < self.distance(since, now),
+            _ => true,
+        })
+    }
+
+    /// Descriptors from one place to another, in the direction of the ring; both have a wrap counter.
+    fn distance(&self, from: u16, to: u16) -> u32 {
+        let size = u32::from(self.setup.size).max(1);
+        let line =
+            |place: u16| u32::from(place & !WRAP) % size + if place & WRAP != 0 { 0 } else { size };
+        (line(to) + 2 * size - line(from)) % (2 * size)
+    }
+}
+
+fn place(at: u16, wrap: bool) -> u16 {
+    at | if wrap { WRAP } else { 0 }
+}
+
+fn push(descriptor: &Descriptor, chain: &mut Chain, limit: u16) {
+    let writable = descriptor.flags & WRITE != 0;
+    chain.push(descriptor.address, descriptor.length, writable, limit);
+}
