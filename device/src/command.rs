@@ -263,6 +263,8 @@ fn write_arguments(out: &mut impl Write, devices: &[&Attachment]) -> io::Result<
         let chardevs = device.chardevs.iter().cloned();
         arguments.extend(chardevs.map(|chardev| ("-chardev", chardev)));
         arguments.push(("-device", device.device.to_string()));
+        let siblings = device.siblings.iter();
+        arguments.extend(siblings.map(|sibling| ("-device", sibling.to_string())));
     }
     let lines: Vec<_> = arguments
         .iter()
@@ -305,6 +307,7 @@ mod tests {
         let attachment = Attachment {
             chardevs: vec!["socket,id=c,path=/run/dev0".into()],
             device: json!({"driver": "d'x"}),
+            siblings: Vec::new(),
         };
         let mut out = Vec::new();
         write_arguments(&mut out, &[&attachment]).unwrap();

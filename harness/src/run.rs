@@ -441,6 +441,7 @@ fn stand_in(n: usize, shape: &Shape) -> Attachment {
         Attach::VfioUser => Attachment {
             chardevs: Vec::new(),
             device: json!({"driver": "vfio-user-pci", "socket": {"type": "unix", "path": path}}),
+            siblings: Attachment::siblings_of(shape),
         },
         Attach::VhostUser => Attachment {
             chardevs: vec![format!("socket,id=vhost{n},path={path}")],
@@ -450,6 +451,7 @@ fn stand_in(n: usize, shape: &Shape) -> Attachment {
                 "vectors": shape.table_size(),
                 "num-queues": shape.queues,
             }),
+            siblings: Attachment::siblings_of(shape),
         },
     }
 }

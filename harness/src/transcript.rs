@@ -87,6 +87,8 @@ fn device(out: &mut String, hello: &Hello, events: &[Event], names: &mut Names) 
                 interrupts.extend(step.shown.iter().filter_map(interrupt));
                 match &step.input {
                     Input::Access(access) if left_out(access) => {}
+                    // How long the line is seen up after the last event differs.
+                    _ if step.read(Field::Port(PortCard::IntStatus)) == Some(0) => {}
                     Input::Access(access) => {
                         let line = names.access(step, access, hello);
                         if in_any_order(access) {

@@ -160,6 +160,7 @@ async fn a_device_that_qemu_does_not_know_is_an_error_in_its_words() {
     let unknown = Attachment {
         chardevs: Vec::new(),
         device: serde_json::json!({"driver": "no-such-device"}),
+        siblings: Vec::new(),
     };
     let mut guest = boot_with(&qemu, "", vec![unknown], journal().0);
     let error = guest.ready(LIMIT).await.unwrap_err();

@@ -103,7 +103,7 @@ refusals! {
     a_disk_file_that_is_not_there_is_refused: with("file = \"nowhere.img\"", "");
     ports_of_a_disk_are_refused: with("ports = 4", "");
     keys_of_a_disk_are_refused_for_a_port_card: "title = \"t\"\n[device]\nkind = \"port-card\"\nqueues = 2\ncapacity = 2048\nfile = \"x\"\n";
-    msi_beside_msix_is_refused_for_a_disk: with("msi = 4", "");
+    more_siblings_than_there_are_slots_are_refused: with("siblings = { n = 9, msix = 1 }", "");
     a_known_deviation_names_driver_and_revision: with("", "[expect.known.viostor]\noutcome = \"refused\"");
 }
 

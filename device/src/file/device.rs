@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::document::Document;
 use super::problem::Problem;
 use crate::fault::{Fault, FaultFile, check_references};
-use crate::shape::{Shape, ShapeError};
+use crate::shape::{MAX_SIBLINGS, Shape, ShapeError};
 
 /// The most devices of one file: the machine has slots for so many.
 pub const MAX_DEVICES: usize = 8;
@@ -84,6 +84,11 @@ pub fn devices(
         );
         problems.push(document.problem(&["device".into()], message));
     }
+    let siblings = shapes.iter().filter_map(|shape| shape.siblings);
+    if siblings.map(|all| u32::from(all.n)).sum::<u32>() > u32::from(MAX_SIBLINGS) {
+        let message = format!("siblings: {MAX_SIBLINGS} at most, of all devices together");
+        problems.push(document.problem(&["device".into()], message));
+    }
     for (index, shape) in shapes.iter().enumerate() {
         let foreign: Vec<_> = shape
             .kind
@@ -137,17 +142,6 @@ pub fn devices(
 /// Checks what a device needs of the machine it is served on, and what its driver would never use.
 fn attended(shape: &Shape) -> Result<(), ShapeError> {
     let fail = |key, message| Err(ShapeError { key, message });
-    if shape.kind.is_virtio() && shape.msi != 0 && shape.table_size() != 0 {
-        return fail(
-            "msi",
-            format!(
-                "msi = {}: this {} has msix = {} as well, and would never use it; say msix = 0",
-                shape.msi,
-                shape.kind.word(),
-                shape.table_size()
-            ),
-        );
-    }
     let Some(path) = &shape.file else {
         return Ok(());
     };

@@ -24,6 +24,8 @@ pub struct Capabilities {
     pub virtio: Option<(u64, u64)>,
     /// The virtio configuration access window.
     pub window: Option<u64>,
+    /// The vendor data capability.
+    pub vendor: Option<u64>,
 }
 
 /// The MSI capability: where it lies, and what it has.
@@ -124,7 +126,7 @@ impl Capabilities {
         }
         if shape.has_structures() {
             let first = list.next;
-            caps.window = Some(structures(&mut list, shape, layout));
+            structures(&mut list, shape, layout, &mut caps);
             caps.virtio = Some((first, list.next));
         }
         debug_assert_eq!(list.next - FIRST, shape.capability_bytes());
@@ -132,8 +134,8 @@ impl Capabilities {
     }
 }
 
-/// The virtio capabilities (4.1.4). Returns where the configuration access window is.
-fn structures(list: &mut Builder<'_>, shape: &Shape, layout: &Layout) -> u64 {
+/// The virtio capabilities (4.1.4).
+fn structures(list: &mut Builder<'_>, shape: &Shape, layout: &Layout, caps: &mut Capabilities) {
     let odd = |oddity| shape.caps.has(oddity);
     let more = if odd(Oddity::Long) { 8 } else { 0 };
     let plain = VirtioCapField::CapExtra.offset() + more;
@@ -190,6 +192,7 @@ fn structures(list: &mut Builder<'_>, shape: &Shape, layout: &Layout) -> u64 {
             VirtioCap::Vendor as u64,
         );
         image.put(at + VENDOR_DATA_ID, 2, vendor.into());
+        caps.vendor = Some(at);
         image.writable(at + VENDOR_DATA_ID + 4, 4, u64::MAX);
     }
     let nothing = Region {
@@ -206,7 +209,7 @@ fn structures(list: &mut Builder<'_>, shape: &Shape, layout: &Layout) -> u64 {
         list.image
             .writable(window + field.offset(), field.width(), bits);
     }
-    window
+    caps.window = Some(window);
 }
 
 fn power(list: &mut Builder<'_>) -> u64 {

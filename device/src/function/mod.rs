@@ -294,6 +294,8 @@ pub fn in_config_space(field: Field) -> bool {
             | Field::PowerControl
             | Field::DeviceControl
             | Field::VirtioCapability
+            | Field::VendorDataId
+            | Field::VendorData
             | Field::Window
             | Field::Capability
     )

@@ -5,8 +5,9 @@ use super::capabilities::Capabilities;
 use super::window::Target;
 use crate::shape::{Interface, Shape, Subsystem};
 use crate::spec::{
-    CONFIG_BYTES, ExpressCap, Field, MsiCap, MsixCap, PciHeader, PowerCap, VIRTIO_MODERN_DEVICE,
-    VIRTIO_VENDOR, VirtioCapField, command, msi_control, msix_control, pci_status,
+    CONFIG_BYTES, ExpressCap, Field, MsiCap, MsixCap, PciHeader, PowerCap, VENDOR_DATA_BYTES,
+    VENDOR_DATA_ID, VIRTIO_MODERN_DEVICE, VIRTIO_VENDOR, VirtioCapField, command, msi_control,
+    msix_control, pci_status,
 };
 
 /// Vendor and device id of a port-card: those that QEMU leaves to test devices.
@@ -342,6 +343,18 @@ impl Pci {
             .is_some_and(|at| touches(at, VirtioCapField::SIZE))
         {
             Some(Field::Window)
+        } else if caps
+            .vendor
+            .is_some_and(|at| touches(at + VENDOR_DATA_ID, 2))
+        {
+            Some(Field::VendorDataId)
+        } else if caps.vendor.is_some_and(|at| {
+            touches(
+                at + VENDOR_DATA_ID + 2,
+                VENDOR_DATA_BYTES - VENDOR_DATA_ID - 2,
+            )
+        }) {
+            Some(Field::VendorData)
         } else if caps.virtio.is_some_and(|(at, end)| touches(at, end - at)) {
             Some(Field::VirtioCapability)
         } else {

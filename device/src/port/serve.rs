@@ -18,7 +18,7 @@ use super::vhost_user::{Backend, BackendError};
 use crate::backend::{Ledger, default_mac};
 use crate::fault::{Fault, Injector, device_input};
 use crate::function::Function;
-use crate::shape::{Attach, Kind, Shape};
+use crate::shape::{Attach, Kind, Shape, Siblings};
 use crate::trace::{Hello, Host, Input, TableEntry, What};
 
 /// A device can't be served.
@@ -58,6 +58,8 @@ pub struct Attachment {
     pub chardevs: Vec<String>,
     /// The object of `-device`; `addr`, `bus` and `id` are the user's to add.
     pub device: serde_json::Value,
+    /// Objects of further `-device`: passive functions on the same bus.
+    pub siblings: Vec<serde_json::Value>,
 }
 
 /// A device that is being served, by threads of this process, until it is dropped.
@@ -232,6 +234,7 @@ pub fn serve_on(
         attachment: Attachment {
             chardevs: Vec::new(),
             device,
+            siblings: Attachment::siblings_of(shape),
         },
         port: Attached::VfioUser(port),
     })
@@ -285,6 +288,18 @@ fn vhost_user_attachment(dev: u8, shape: &Shape, socket: &Path) -> Attachment {
     Attachment {
         chardevs: vec![format!("socket,id={chardev},path={path}")],
         device,
+        siblings: Attachment::siblings_of(shape),
+    }
+}
+
+impl Attachment {
+    /// The passive functions of a shape: QEMU's smallest device with a message table of any size.
+    pub fn siblings_of(shape: &Shape) -> Vec<serde_json::Value> {
+        let Some(Siblings { n, msix }) = shape.siblings else {
+            return Vec::new();
+        };
+        let one = json!({"driver": "virtio-rng-pci-non-transitional", "vectors": msix});
+        vec![one; n.into()]
     }
 }
 

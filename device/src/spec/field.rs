@@ -39,6 +39,10 @@ pub enum Field {
     DeviceControl,
     /// `pci.vcap`: a virtio vendor capability, other than the configuration access window.
     VirtioCapability,
+    /// `pci.vendor_id_of_data`: the vendor id in a vendor data capability (4.1.4.8).
+    VendorDataId,
+    /// `pci.vendor_data`: the data in a vendor data capability.
+    VendorData,
     /// `pci.window`: the virtio configuration access window (4.1.4.9).
     Window,
     /// `pci.capability`: any other byte of a capability.
@@ -72,6 +76,8 @@ impl Field {
             Self::PowerControl,
             Self::DeviceControl,
             Self::VirtioCapability,
+            Self::VendorDataId,
+            Self::VendorData,
             Self::Window,
             Self::Capability,
             Self::Pba,
@@ -114,6 +120,8 @@ impl fmt::Display for Field {
             Self::PowerControl => f.write_str("pci.pm"),
             Self::DeviceControl => f.write_str("pci.devctl"),
             Self::VirtioCapability => f.write_str("pci.vcap"),
+            Self::VendorDataId => f.write_str("pci.vendor_id_of_data"),
+            Self::VendorData => f.write_str("pci.vendor_data"),
             Self::Window => f.write_str("pci.window"),
             Self::Capability => f.write_str("pci.capability"),
             Self::MsixEntry(entry) => write!(f, "msix.{entry}"),
@@ -139,6 +147,8 @@ impl FromStr for Field {
             "pci.pm" => Self::PowerControl,
             "pci.devctl" => Self::DeviceControl,
             "pci.vcap" => Self::VirtioCapability,
+            "pci.vendor_id_of_data" => Self::VendorDataId,
+            "pci.vendor_data" => Self::VendorData,
             "pci.window" => Self::Window,
             "pci.capability" => Self::Capability,
             _ => {

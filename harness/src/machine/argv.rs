@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 
-use super::spec::{Boot, EXIT_PORT, FIRST_SLOT, Inherited, MachineSpec, START_ADDRESS};
+use super::spec::{
+    Boot, EXIT_PORT, FIRST_SIBLING_SLOT, FIRST_SLOT, Inherited, MachineSpec, START_ADDRESS,
+};
 
 /// What a q35 has and the reference guest does not use: each costs time at start.
 const SPARED: &str =
@@ -83,6 +85,13 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
         }
         args.option("-device", placed(spec, dev, &attachment.device).to_string());
     }
+    let siblings = spec.devices.iter().flat_map(|device| &device.siblings);
+    for (n, sibling) in siblings.enumerate() {
+        let mut sibling = sibling.clone();
+        sibling["bus"] = "pcie.0".into();
+        sibling["addr"] = format!("{:#x}", FIRST_SIBLING_SLOT + n).into();
+        args.option("-device", sibling.to_string());
+    }
     args.0
 }
 
@@ -152,10 +161,12 @@ mod tests {
                 Attachment {
                     chardevs: vec![],
                     device: json!({"driver": "vfio-user-pci", "socket": {"type": "unix", "path": "run/dev0"}}),
+                    siblings: vec![json!({"driver": "virtio-rng-pci", "vectors": 64})],
                 },
                 Attachment {
                     chardevs: vec!["socket,id=vhost1,path=run/dev1".into()],
                     device: json!({"driver": "vhost-user-blk-pci", "chardev": "vhost1", "vectors": 3}),
+                    siblings: vec![],
                 },
             ],
         }

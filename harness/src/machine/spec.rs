@@ -9,6 +9,8 @@ use misfire_device::port::Attachment;
 pub const MAX_DEVICES: usize = 15;
 /// The slot on bus 0 of device 0; device N is N slots further.
 pub const FIRST_SLOT: usize = 0x10;
+/// The slot of the first passive function beside the devices.
+pub const FIRST_SIBLING_SLOT: usize = 0x08;
 /// I/O port at which the guest ends the machine; a value V written there gives exit status 2V + 1.
 pub const EXIT_PORT: u16 = 0xf4;
 

@@ -67,6 +67,14 @@ pub const RULES: &[Rule] = &[
         ..Rule::BASE
     },
     Rule {
+        id: "VIO-ACC-008",
+        sentence: "The vendor data capability is looked into, or written, only after its vendor_id was checked.",
+        source: "virtio 1.3, 4.1.4.8.2; that it serves diagnosis only is a SHOULD, which nothing shows",
+        breaks: "its data are accessed, and vendor_id was not read before",
+        watch: Watch::with::<VendorData>(),
+        ..Rule::BASE
+    },
+    Rule {
         id: "VIO-ACC-009",
         level: Level::Derived,
         sentence: "Accesses stay inside the structures that the capabilities describe.",
@@ -164,6 +172,33 @@ fn capability(now: &Now<'_>, say: &mut Say<'_>) {
                 access.off
             ),
         );
+    }
+}
+
+/// Whether the driver knows whose data the vendor data are.
+#[derive(Default)]
+struct VendorData {
+    checked: bool,
+}
+
+impl Machine for VendorData {
+    fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
+        let Some((access, _)) = now.access() else {
+            return;
+        };
+        match access.field {
+            Some(Field::VendorDataId) => self.checked |= access.op == Op::Read,
+            Some(Field::VendorData) if self.checked => say.held(Object::Device),
+            Some(Field::VendorData) => say.broken(
+                Object::Device,
+                &[],
+                format!(
+                    "vendor data are {} without a look at vendor_id",
+                    verb(access)
+                ),
+            ),
+            _ => {}
+        }
     }
 }
 

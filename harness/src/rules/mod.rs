@@ -9,6 +9,7 @@
 //! next reset), of the trace, or for the guest to say that something failed.
 
 mod acc;
+mod cap;
 mod catalogue;
 mod cfg;
 mod epoch;
@@ -23,6 +24,7 @@ mod msix_use;
 mod nr;
 mod ntf;
 mod ntf_data;
+mod pci;
 mod pkd;
 mod q;
 mod qrst;
@@ -36,6 +38,7 @@ mod track;
 mod unobserved;
 mod win_msi;
 mod win_pnp;
+mod win_shape;
 mod win_use;
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub const RULES: &[Rule] = &[
         sentence: "A table of any size works; only where it has a single vector may the driver use the line instead.",
         source: "virtio 1.3, 4.1.5.1.2.2; B06, B07, B10, B41, B47",
         breaks: "all vectors of the table were granted, none was refused, and the driver does not start, or runs on the line although the table has more than one",
-        proof: "Not judged when a fault stood in the way, or when the system granted less than the table has (WIN-MSI-001).",
+        proof: "Not judged when the driver gave up before FEATURES_OK, when a fault stood in the way, or when the system granted less than the table has (WIN-MSI-001).",
         watch: Watch::with::<AnySize>(),
         ..Rule::BASE
     },
@@ -175,7 +175,7 @@ impl Machine for AnySize {
         self.starts.see(now);
         let s = now.s;
         self.ran |= s.past.mode == Some(Mode::Msix);
-        if now.sets(Status::DRIVER) {
+        if now.sets(Status::FEATURES_OK) {
             self.tried.get_or_insert(now.seq);
         }
         if now.sets(Status::FAILED) || now.said().is_some_and(Said::is_start_failure) {

@@ -62,6 +62,7 @@ pub const RULES: &[Rule] = &[
         source: "virtio 1.3, 2.7.10.1; B55, B77",
         breaks: "at a reset, or when the guest tells that a request never ended, a queue has buffers that came after the last notification, and the device had asked for one",
         proof: "From the samples of the ring at the last notification and the last before the reset: rings are looked at every 10 ms too. Split rings only.",
+        follows: &["VIO-NTF-004", "VIO-Q-005"],
         watch: Watch::with::<Forgotten>(),
         ..Rule::BASE
     },

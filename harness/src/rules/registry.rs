@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::machine::Watch;
 use super::{
-    acc, cfg, feat, init, isr, logged, msix, msix_use, nr, ntf, pkd, q, qrst, rob, rst, spl,
-    survive, unobserved, win_msi, win_pnp, win_use,
+    acc, cap, cfg, feat, init, isr, logged, msix, msix_use, nr, ntf, pci, pkd, q, qrst, rob, rst,
+    spl, survive, unobserved, win_msi, win_pnp, win_shape, win_use,
 };
 
 /// How binding a rule is.
@@ -142,9 +142,24 @@ pub static FAMILIES: &[Family] = &[
         rules: acc::RULES,
     },
     Family {
-        name: "VIO-ACC",
-        title: "accesses that can't be judged",
-        rules: unobserved::ACC,
+        name: "VIO-CAP",
+        title: "capabilities and the structures they describe",
+        rules: cap::RULES,
+    },
+    Family {
+        name: "VIO-PCI",
+        title: "the PCI function",
+        rules: pci::RULES,
+    },
+    Family {
+        name: "VIO-ADM",
+        title: "administration virtqueues: what can't be judged",
+        rules: unobserved::ADM,
+    },
+    Family {
+        name: "VIO-SUS",
+        title: "suspend: what can't be judged",
+        rules: unobserved::SUS,
     },
     Family {
         name: "VIO-Q",
@@ -225,6 +240,11 @@ pub static FAMILIES: &[Family] = &[
         name: "WIN-STOR",
         title: "what storage owes to its requests",
         rules: win_pnp::STOR,
+    },
+    Family {
+        name: "WIN-MSI",
+        title: "message capabilities as Windows uses them",
+        rules: win_shape::RULES,
     },
     Family {
         name: "WIN-DUMP",

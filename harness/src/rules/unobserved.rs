@@ -3,17 +3,60 @@
 
 use super::registry::Rule;
 
-/// Of VIO-ACC.
-pub const ACC: &[Rule] = &[Rule {
-    id: "VIO-ACC-008",
-    sentence: "The vendor data capability is used only after its vendor_id was checked, and for nothing but diagnosis.",
-    source: "virtio 1.3, 4.1.4.8.2",
-    breaks: "its data are accessed without a read of vendor_id",
-    unobservable: Some(
-        "it is about the vendor data capability (virtio 1.3, 4.1.4.8), which the device does not have",
-    ),
-    ..Rule::BASE
-}];
+const NO_ADMINISTRATION: Option<&str> =
+    Some("the device has no administration virtqueue and does not offer ADMIN_VQ");
+
+/// Of VIO-ADM.
+pub const ADM: &[Rule] = &[
+    Rule {
+        id: "VIO-ADM-001",
+        sentence: "Administration virtqueues are enabled only from admin_queue_index on, and admin_queue_num of them.",
+        source: "virtio 1.3, 4.1.4.3.2",
+        breaks: "another queue is used as one",
+        unobservable: NO_ADMINISTRATION,
+        ..Rule::BASE
+    },
+    Rule {
+        id: "VIO-ADM-002",
+        sentence: "Commands are listed and agreed on before others are used, and no other is.",
+        source: "virtio 1.3, 2.12.1",
+        breaks: "a command that was not agreed on",
+        unobservable: NO_ADMINISTRATION,
+        ..Rule::BASE
+    },
+];
+
+const NO_SUSPEND: Option<&str> =
+    Some("VIRTIO_F_SUSPEND is of virtio 1.4, and the device is one of virtio 1.3");
+
+/// Of VIO-SUS.
+pub const SUS: &[Rule] = &[
+    Rule {
+        id: "VIO-SUS-001",
+        level: super::Level::Should,
+        sentence: "SUSPEND is set only with DRIVER_OK, and if VIRTIO_F_SUSPEND was negotiated.",
+        source: "virtio 1.4, 3.4.1",
+        breaks: "SUSPEND is written otherwise",
+        unobservable: NO_SUSPEND,
+        ..Rule::BASE
+    },
+    Rule {
+        id: "VIO-SUS-002",
+        sentence: "After SUSPEND is written it is read until the device has taken it; till then, and while suspended, nothing but the status is touched.",
+        source: "virtio 1.4, 3.4.1",
+        breaks: "a notification or another write in between",
+        unobservable: NO_SUSPEND,
+        ..Rule::BASE
+    },
+    Rule {
+        id: "VIO-SUS-003",
+        sentence: "After a suspended device is resumed, the driver waits until it shows DRIVER_OK and not SUSPEND.",
+        source: "virtio 1.4, 3.4.1",
+        breaks: "a notification before",
+        unobservable: NO_SUSPEND,
+        ..Rule::BASE
+    },
+];
 
 /// Of VIO-NTF.
 pub const NTF: &[Rule] = &[Rule {

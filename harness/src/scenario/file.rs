@@ -79,6 +79,8 @@ pub struct GuestFile {
     pub depth: Option<u16>,
     /// Whether the driver gives its queues no vector, and polls them.
     pub poll: Option<bool>,
+    /// How the driver reaches the registers: `bar`, or `window` for the configuration access window.
+    pub access: Option<String>,
     /// The same for one device each, in the order of the devices.
     #[serde(default)]
     pub device: Vec<GuestFile>,

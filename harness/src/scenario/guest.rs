@@ -439,6 +439,111 @@ pub const MISTAKES: &[Mistake] = &[
         "ignores what comes between DRIVER_OK and the connection of its interrupts",
         "WIN-MSI-007",
     ),
+    mistake(
+        "last-capability",
+        "uses the last of several structures of a type",
+        "VIO-CAP-001",
+    ),
+    mistake(
+        "reserved-type-refused",
+        "does not start when a capability has a reserved cfg_type",
+        "VIO-CAP-002",
+    ),
+    mistake(
+        "reserved-bar-used",
+        "takes a capability with a reserved bar for the structure",
+        "VIO-CAP-003",
+    ),
+    mistake(
+        "exact-cap-len",
+        "does not take a capability that is longer than needed",
+        "VIO-CAP-004",
+    ),
+    mistake(
+        "large-structure-refused",
+        "refuses a structure of more than a page",
+        "VIO-CAP-005",
+    ),
+    mistake(
+        "exact-revision",
+        "refuses a revision other than 1",
+        "VIO-CAP-006",
+    ),
+    mistake(
+        "exact-config-length",
+        "refuses a device configuration of another length than usual",
+        "VIO-CAP-007",
+    ),
+    mistake(
+        "capabilities-assumed",
+        "uses structures that it has not found",
+        "VIO-CAP-008",
+    ),
+    mistake(
+        "config-required",
+        "refuses a device without configuration, though its type has none",
+        "VIO-CAP-009",
+    ),
+    mistake(
+        "vendor-data-unchecked",
+        "reads vendor data without a look at whose they are",
+        "VIO-ACC-008",
+    ),
+    mistake(
+        "window-unset",
+        "reads the data of the configuration access window before it is set",
+        "VIO-ACC-004",
+    ),
+    mistake(
+        "notify-multiplier-ignored",
+        "takes notify_off_multiplier to be 4",
+        "VIO-NTF-004",
+    ),
+    mistake(
+        "notify-off-ignored",
+        "takes queue_notify_off to be the queue's index",
+        "VIO-Q-005",
+    ),
+    mistake(
+        "accepts-unknown-features",
+        "accepts features that mean nothing to it",
+        "VIO-FEAT-003",
+    ),
+    mistake(
+        "unknown-feature-refused",
+        "gives up because of a feature that it does not know",
+        "VIO-FEAT-004",
+    ),
+    mistake(
+        "version-1-not-accepted",
+        "does not accept VERSION_1",
+        "VIO-FEAT-005",
+    ),
+    mistake(
+        "bus-master-off",
+        "switches bus mastering off",
+        "VIO-PCI-001",
+    ),
+    mistake(
+        "entry-unprogrammed",
+        "wipes the address of a table entry that it uses",
+        "VIO-PCI-002",
+    ),
+    mistake(
+        "line-forbidden",
+        "forbids the line that it waits for",
+        "VIO-PCI-004",
+    ),
+    mistake(
+        "asks-for-whole-table",
+        "asks for more messages than the system allows",
+        "WIN-MSI-003",
+    ),
+    mistake(
+        "counts-descriptors",
+        "counts descriptors instead of the messages in them",
+        "WIN-MSI-005",
+    ),
 ];
 
 /// What the reference guest's kernel takes: queues, requests in flight, a time limit in milliseconds.
@@ -478,6 +583,8 @@ pub struct Parameters {
     pub depth: Option<u16>,
     /// Whether the driver gives its queues no vector, and polls them.
     pub poll: Option<bool>,
+    /// `bar` or `window`.
+    pub access: Option<String>,
 }
 
 impl GuestParameters {
@@ -527,6 +634,7 @@ impl Parameters {
             ("queues", self.queues.map(|v| v.to_string())),
             ("depth", self.depth.map(|v| v.to_string())),
             ("poll", self.poll.map(|v| u8::from(v).to_string())),
+            ("access", self.access.clone()),
         ];
         for (key, value) in pairs {
             if let Some(value) = value {
@@ -570,6 +678,7 @@ impl Checker<'_> {
             ("os", &file.os, &["win7", "win8", "win10"][..]),
             ("grant", &file.grant, &["all", "one", "none"]),
             ("style", &file.style, &["prepare", "add"]),
+            ("access", &file.access, &["bar", "window"]),
         ] {
             if let Some(value) = value {
                 self.known(&at(key), key, value, known);
@@ -603,6 +712,7 @@ impl Checker<'_> {
             queues: file.queues,
             depth: file.depth,
             poll: file.poll,
+            access: file.access.clone(),
         }
     }
 }

@@ -20,6 +20,8 @@ static ADDRESS: LazyLock<Option<Regex>> =
 /// Where in its source the guest gave up, which every change of the guest moves.
 static PLACE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"^(ASSERT: panicked at [^:]+):\d+:\d+:$").ok());
+/// A processor's register in a dump.
+static REGISTER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"=[0-9a-f]{16}\b").ok());
 static COUNTERS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"=\d+").ok());
 
 impl Names {
@@ -39,6 +41,7 @@ impl Names {
             return replace(&COUNTERS, line, |_| "=*".into());
         }
         let line = replace(&PLACE, line, |found| format!("{}:", &found[1]));
+        let line = replace(&REGISTER, &line, |_| "=*".into());
         let line = replace(&VECTOR, &line, |found| match number(&found[2]) {
             Some(v) => format!("{}{}", &found[1], named("vec", &mut self.vectors, v)),
             None => found[0].to_owned(),

@@ -119,6 +119,13 @@ impl DeviceParams {
             }
             "timeout_ms" => self.settings.timeout_ms = number(LONGEST_MS)?,
             "queues" => self.settings.queues = number(MOST_QUEUES)? as u16,
+            "access" => {
+                self.settings.window = match value {
+                    "bar" => false,
+                    "window" => true,
+                    _ => return Err(wrong()),
+                }
+            }
             "eject" => {
                 self.eject = match value {
                     "off" => Power::Off,

@@ -11,6 +11,7 @@ use crate::hal::{self, Exit, console, time};
 use crate::nt::dispatch::{self, Counters};
 use crate::nt::pnp::{Device, Failure, Need};
 use crate::nt::policy::Grant;
+use crate::nt::siblings;
 use crate::nt::vectors::Vectors;
 use crate::params::Params;
 use crate::println;
@@ -22,6 +23,8 @@ use alloc::vec::Vec;
 /// The harness puts device N into slot `FIRST_SLOT + N`; the slots above belong to the chipset.
 const FIRST_SLOT: u8 = 0x10;
 const SLOTS: u8 = 0x0f;
+/// Functions without a driver are in the slots from here to the first device.
+const FIRST_SIBLING: u8 = 0x08;
 /// The processor looks around at least so often, in microseconds.
 const LONGEST_SLEEP: u64 = 1_000_000;
 /// The slots are looked at so often, in microseconds.
@@ -61,6 +64,9 @@ pub fn run(params: &Params) -> ! {
         vectors: Vectors::default(),
         active: None,
     };
+    for slot in FIRST_SIBLING..FIRST_SLOT {
+        siblings::settle(Function::new(0, slot, 0), &mut shell.vectors);
+    }
     for n in 0..SLOTS {
         let function = Function::new(0, FIRST_SLOT + n, 0);
         match RootPort::find(function) {

@@ -1,6 +1,7 @@
 //! The cases of every family: traces written by hand, and what the rules say of them.
 
 mod acc;
+mod cap;
 mod cfg;
 mod feat;
 mod ids;
@@ -9,6 +10,7 @@ mod isr;
 mod msix;
 mod nr;
 mod ntf;
+mod pci;
 mod pkd;
 mod q;
 mod qrst;
@@ -52,6 +54,8 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
         feat::CASES,
         rst::CASES,
         acc::CASES,
+        cap::CASES,
+        pci::CASES,
         q::CASES,
         msix::CASES,
         isr::CASES,

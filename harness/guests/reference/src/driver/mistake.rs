@@ -199,6 +199,48 @@ mistakes! {
     OneRecovery = "one-recovery"
     /// DRIVER_OK is set before the interrupts are connected, and what comes until the driver looks is ignored.
     EarlyMessageIgnored = "early-message-ignored"
+    /// Of several structures of a type the last is used.
+    LastCapability = "last-capability"
+    /// A virtio capability of a reserved type ends initialisation.
+    ReservedTypeRefused = "reserved-type-refused"
+    /// A capability with a reserved BAR is taken for the structure.
+    ReservedBarUsed = "reserved-bar-used"
+    /// A capability that is longer than its type needs is not taken.
+    ExactCapLen = "exact-cap-len"
+    /// A structure of more than a page ends initialisation.
+    LargeStructureRefused = "large-structure-refused"
+    /// A revision other than 1 is refused.
+    ExactRevision = "exact-revision"
+    /// A device configuration of another length than usual is refused.
+    ExactConfigLength = "exact-config-length"
+    /// A device without configuration is refused, though its type has none.
+    ConfigRequired = "config-required"
+    /// The structures are used without having been found.
+    CapabilitiesAssumed = "capabilities-assumed"
+    /// The vendor data are read without a look at whose they are.
+    VendorDataUnchecked = "vendor-data-unchecked"
+    /// The window's data are read before the window is turned to anything.
+    WindowUnset = "window-unset"
+    /// `notify_off_multiplier` is taken to be 4.
+    NotifyMultiplierIgnored = "notify-multiplier-ignored"
+    /// `queue_notify_off` is taken to be the queue's index.
+    NotifyOffIgnored = "notify-off-ignored"
+    /// Features that mean nothing to the driver are accepted.
+    AcceptsUnknownFeatures = "accepts-unknown-features"
+    /// A feature that means nothing to the driver makes it give up.
+    UnknownFeatureRefused = "unknown-feature-refused"
+    /// VERSION_1 is not accepted.
+    Version1NotAccepted = "version-1-not-accepted"
+    /// Bus mastering is switched off.
+    BusMasterOff = "bus-master-off"
+    /// The line is forbidden by the command register, and waited for.
+    LineForbidden = "line-forbidden"
+    /// The address of a table entry is wiped, and the entry used.
+    EntryUnprogrammed = "entry-unprogrammed"
+    /// All messages of the table are asked for, whatever the system allows.
+    WholeTable = "asks-for-whole-table"
+    /// Descriptors are counted instead of the messages in them.
+    CountsDescriptors = "counts-descriptors"
 }
 
 /// The word of a set, and the bit in it.

@@ -7,13 +7,14 @@ pub mod mistake;
 pub mod port_card;
 pub mod virtio;
 
+use crate::hal::pci::{Function, command};
 use crate::nt::pnp::{Driver, WdfDevice};
 use crate::nt::resources::Requirement;
 use crate::nt::status::NtStatus;
 use alloc::string::String;
 use alloc::vec::Vec;
 use args::Args;
-use mistake::Mistakes;
+use mistake::{Mistake, Mistakes};
 
 /// Where interrupt objects are created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct Settings {
     pub depth: u16,
     /// The queues are polled, and have no vector.
     pub poll: bool,
+    /// Whether registers are reached through the configuration access window.
+    pub window: bool,
 }
 
 impl Default for Settings {
@@ -51,6 +54,7 @@ impl Default for Settings {
             queues: 16,
             depth: 1,
             poll: false,
+            window: false,
         }
     }
 }
@@ -195,6 +199,26 @@ impl Workload for AnyDriver {
     }
     fn take_change(&mut self) -> Option<String> {
         either!(self, driver => driver.take_change())
+    }
+}
+
+/// The entry that a driver gives its first queue, and bytes of an entry.
+const MESSAGE_OF_FIRST_QUEUE: usize = 1;
+const ENTRY_BYTES: usize = 16;
+
+/// Registers of the function that are the bus driver's, and that some mistaken drivers write. To be
+/// called before interrupts are connected.
+fn meddle(function: Function, mistakes: Mistakes) {
+    if mistakes.has(Mistake::BusMasterOff) {
+        function.command(0, command::BUS_MASTER);
+    }
+    if mistakes.has(Mistake::LineForbidden) {
+        function.command(command::INTERRUPT_DISABLE, 0);
+    }
+    if mistakes.has(Mistake::EntryUnprogrammed)
+        && let Some(table) = function.message_table()
+    {
+        table.write(MESSAGE_OF_FIRST_QUEUE * ENTRY_BYTES, 0u32);
     }
 }
 

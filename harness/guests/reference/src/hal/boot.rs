@@ -1,6 +1,6 @@
 //! From the PVH entry (32 bit, paging off) to Rust in long mode.
 //!
-//! The first 4 GiB are mapped one to one: 2 MiB pages, except the first 2 MiB, which have 4 KiB
+//! The first 4 GiB and one GiB above are mapped one to one: 2 MiB pages, except the first 2 MiB, which have 4 KiB
 //! pages so that page 0 and the page below the boot stack can be left out. A null pointer or a
 //! stack that runs over is then a page fault, not silence.
 
@@ -9,6 +9,9 @@ use core::arch::global_asm;
 
 /// Top of the boot stack; the firmware leaves 1 to 2 MiB alone.
 pub const STACK_TOP: u64 = 0x20_0000;
+/// A GiB above 4 GiB that is mapped one to one as well: for 64-bit BARs.
+pub const HIGH: u64 = 32 << 30;
+const HIGH_BYTES: u64 = 1 << 30;
 /// Size of the boot stack in bytes; the page below it is not mapped.
 pub const STACK_SIZE: u64 = 0x2_0000;
 
@@ -46,6 +49,16 @@ pvh_start:
     addl $0x200000, %eax
     addl $8, %edi
     loop 2b
+
+    movl $boot_pd_high + 3, boot_pdpt + {high_gib} * 8
+    movl $0x83, %eax            // the GiB above
+    movl $boot_pd_high, %edi
+    movl $512, %ecx
+5:  movl %eax, (%edi)
+    movl ${high_half}, 4(%edi)
+    addl $0x200000, %eax
+    addl $8, %edi
+    loop 5b
 
     movl $0x1003, %eax          // the first 2 MiB by the page, without page 0
     movl $boot_pt + 8, %edi
@@ -102,12 +115,20 @@ boot_pml4: .skip 4096
 boot_pdpt: .skip 4096
 boot_pd:   .skip 4 * 4096
 boot_pt:   .skip 4096
+boot_pd_high: .skip 4096
     .text
     "#,
     stack_top = const STACK_TOP,
+    high_gib = const HIGH >> 30,
+    high_half = const HIGH >> 32,
     guard = const (STACK_TOP - STACK_SIZE - 0x1000) / 0x1000 * 8,
     options(att_syntax)
 );
+
+/// Whether a range lies in what is mapped above 4 GiB.
+pub fn is_mapped_high(base: u64, length: u64) -> bool {
+    base >= HIGH && length <= HIGH_BYTES && base - HIGH <= HIGH_BYTES - length
+}
 
 /// The start information of the PVH boot protocol, as far as it is used here.
 #[repr(C)]

@@ -11,7 +11,7 @@ pub struct Mmio {
 }
 
 impl Mmio {
-    /// The window at a physical address below 4 GiB, which is mapped one to one. `length` in bytes.
+    /// The window at a physical address, which is mapped one to one. `length` in bytes.
     pub const fn new(base: u64, length: usize) -> Self {
         Self {
             base: base as usize,

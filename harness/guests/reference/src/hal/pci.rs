@@ -15,6 +15,7 @@ mod offset {
     pub const DEVICE: u16 = 0x02;
     pub const COMMAND: u16 = 0x04;
     pub const STATUS: u16 = 0x06;
+    pub const REVISION: u16 = 0x08;
     pub const BAR0: u16 = 0x10;
     pub const CAPABILITIES: u16 = 0x34;
     pub const INTERRUPT_PIN: u16 = 0x3d;
@@ -48,9 +49,11 @@ pub mod capability {
 }
 
 /// Memory addresses for BARs that the firmware left empty: q35's hole, above its usual choice.
-const WINDOW: u64 = 0xe000_0000;
-/// The window's share for each slot, in bytes.
-const WINDOW_PER_SLOT: u64 = 1 << 20;
+const WINDOW: u64 = 0xd000_0000;
+/// The same for BARs that are 64 bits wide: beyond what the others can reach.
+const HIGH_WINDOW: u64 = super::boot::HIGH;
+/// A window's share for each slot, in bytes.
+const WINDOW_PER_SLOT: u64 = 1 << 24;
 
 /// The memory for what is in a slot of bus 0 or behind it.
 pub fn window(slot: u8) -> Range<u64> {
@@ -94,6 +97,11 @@ impl Function {
         }
     }
 
+    /// Does something with the data port turned to `offset`. No interrupt may turn it away.
+    fn at<T>(self, offset: u16, act: impl FnOnce(u16) -> T) -> T {
+        cpu::without_interrupts(|| act(self.select(offset)))
+    }
+
     fn select(self, offset: u16) -> u16 {
         let place =
             u32::from(self.bus) << 16 | u32::from(self.slot) << 11 | u32::from(self.function) << 8;
@@ -103,38 +111,32 @@ impl Function {
 
     /// Reads one byte.
     pub fn read8(self, offset: u16) -> u8 {
-        let port = self.select(offset);
-        cpu::in8(port)
+        self.at(offset, cpu::in8)
     }
 
     /// Reads two bytes; `offset` is even.
     pub fn read16(self, offset: u16) -> u16 {
-        let port = self.select(offset);
-        cpu::in16(port)
+        self.at(offset, cpu::in16)
     }
 
     /// Reads four bytes; `offset` is a multiple of four.
     pub fn read32(self, offset: u16) -> u32 {
-        let port = self.select(offset);
-        cpu::in32(port)
+        self.at(offset, cpu::in32)
     }
 
     /// Writes one byte.
     pub fn write8(self, offset: u16, value: u8) {
-        let port = self.select(offset);
-        cpu::out8(port, value);
+        self.at(offset, |port| cpu::out8(port, value));
     }
 
     /// Writes two bytes; `offset` is even.
     pub fn write16(self, offset: u16, value: u16) {
-        let port = self.select(offset);
-        cpu::out16(port, value);
+        self.at(offset, |port| cpu::out16(port, value));
     }
 
     /// Writes four bytes; `offset` is a multiple of four.
     pub fn write32(self, offset: u16, value: u32) {
-        let port = self.select(offset);
-        cpu::out32(port, value);
+        self.at(offset, |port| cpu::out32(port, value));
     }
 
     /// Vendor and device; `None` where there is no function.
@@ -150,6 +152,22 @@ impl Function {
         if new != old {
             self.write16(offset::COMMAND, new);
         }
+    }
+
+    /// The revision id.
+    pub fn revision(self) -> u8 {
+        self.read8(offset::REVISION)
+    }
+
+    /// The MSI-X table; `None` without the capability.
+    pub fn message_table(self) -> Option<Mmio> {
+        const PLACE: u16 = 4;
+        let capabilities = self.capabilities();
+        let (_, at) = *capabilities.iter().find(|c| c.0 == capability::MSIX)?;
+        let place = self.read32(at + PLACE);
+        let (bar, offset) = (place as u8 & 7, (place & !7) as usize);
+        let length = 16 * (usize::from(self.read16(at + 2) & 0x7ff) + 1);
+        self.bar(bar, offset + length)?.part(offset, length)
     }
 
     /// The interrupt pin, 1 for INTA; `None` without one.
@@ -176,7 +194,7 @@ impl Function {
     }
 
     /// The first `length` bytes of the memory behind a BAR; `None` for a port BAR, an empty one, or
-    /// one above 4 GiB.
+    /// one that is not mapped.
     pub fn bar(self, bar: u8, length: usize) -> Option<Mmio> {
         if bar > 5 {
             return None;
@@ -185,8 +203,9 @@ impl Function {
         let low = self.read32(at);
         let wide = low & 7 == 4;
         let high = if wide { self.read32(at + 4) } else { 0 };
-        let base = u64::from(low & !0xf);
-        (low & 1 == 0 && high == 0 && base != 0).then(|| Mmio::new(base, length))
+        let base = u64::from(high) << 32 | u64::from(low & !0xf);
+        let mapped = high == 0 && base != 0 || super::boot::is_mapped_high(base, length as u64);
+        (low & 1 == 0 && mapped).then(|| Mmio::new(base, length))
     }
 
     /// Size of the BAR at `at`, whose value is `old`.
@@ -199,21 +218,30 @@ impl Function {
 
     /// Gives every empty memory BAR a place, as the firmware would have done.
     pub fn place_bars(self) {
-        let mut next = window(self.root_slot()).start;
+        let slot = self.root_slot();
+        let mut next = window(slot).start;
+        let mut next_high = HIGH_WINDOW + u64::from(slot) * WINDOW_PER_SLOT;
         let mut bar = 0;
         while bar < 6 {
             let at = offset::BAR0 + 4 * bar;
             let old = self.read32(at);
-            bar += if old & 7 == 4 { 2 } else { 1 };
+            let wide = old & 7 == 4;
+            bar += if wide { 2 } else { 1 };
             if old & 1 != 0 || old & !0xf != 0 {
                 continue;
             }
             let Some(size) = self.size(at, old) else {
                 continue;
             };
-            next = next.next_multiple_of(size);
-            self.write32(at, next as u32 | old & 0xf);
-            next += size;
+            // A root port passes on nothing above 4 GiB.
+            let high = wide && self.bus == 0;
+            let place = if high { &mut next_high } else { &mut next };
+            *place = place.next_multiple_of(size);
+            self.write32(at, *place as u32 | old & 0xf);
+            if wide {
+                self.write32(at + 4, (*place >> 32) as u32);
+            }
+            *place += size;
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod interrupt;
 pub mod pnp;
 pub mod policy;
 pub mod resources;
+pub mod siblings;
 pub mod status;
 pub mod vectors;
 

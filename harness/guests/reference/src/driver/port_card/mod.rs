@@ -115,7 +115,9 @@ impl PortCard {
     fn count(&self, raw: &Descriptor, translated: &Descriptor) -> u16 {
         let wrong =
             self.makes(Mistake::CountFromTranslated) || self.makes(Mistake::OneObjectPerPort);
-        if wrong {
+        if self.makes(Mistake::CountsDescriptors) {
+            1
+        } else if wrong {
             translated.message_count()
         } else {
             raw.message_count()

@@ -3,11 +3,11 @@
 use super::function::Wanted;
 use super::interrupt::Isr;
 use super::queue::Queue;
+use super::registers::Registers;
 use super::transport::Transport;
 use super::vectors::Plan;
 use crate::driver::Settings;
 use crate::driver::mistake::Mistake;
-use crate::hal::mmio::Mmio;
 use crate::hal::time;
 use crate::nt::interrupt::Info;
 use crate::nt::status::NtStatus;
@@ -145,7 +145,7 @@ impl Base {
 
     /// Reads something of the configuration in one generation, and notes which. `None` without
     /// registers or without a configuration.
-    pub fn config<T>(&mut self, read: impl Fn(Mmio) -> T) -> Option<T> {
+    pub fn config<T>(&mut self, read: impl Fn(Registers) -> T) -> Option<T> {
         let (value, generation) = self.transport?.config(self.settings.mistakes, read)?;
         self.generation = generation;
         Some(value)

@@ -4,11 +4,11 @@ use super::base::{Base, Tally};
 use super::disk::{Answer, Disk, Kind, Load, Request, SECTOR};
 use super::function::{Function, Wanted};
 use super::queue::{Part, Slot};
+use super::registers::Registers;
 use super::spec::{block, feature, request};
 use crate::dbg_print;
 use crate::driver::Settings;
 use crate::driver::args::Args;
-use crate::hal::mmio::Mmio;
 use crate::nt::status::NtStatus;
 use alloc::format;
 use alloc::string::String;
@@ -33,7 +33,7 @@ pub struct Block {
 }
 
 /// The capacity in sectors of 512 bytes.
-fn capacity(config: Mmio) -> u64 {
+fn capacity(config: Registers) -> u64 {
     let low: u32 = config.read(block::CAPACITY);
     let high: u32 = config.read(block::CAPACITY + 4);
     u64::from(high) << 32 | u64::from(low)
@@ -94,7 +94,7 @@ impl Function for Block {
         dbg_print!("VIRTIO: capacity {} sectors", self.capacity);
         let transport = base.registers()?;
         let device_queues = if base.may_read(feature::BLK_MQ) {
-            let read = |config: Mmio| config.read::<u16>(block::NUM_QUEUES);
+            let read = |config: Registers| config.read::<u16>(block::NUM_QUEUES);
             transport
                 .config(base.settings.mistakes, read)
                 .ok_or(missing)?

@@ -192,7 +192,15 @@ impl Base {
         features: u64,
         requires: &[(u64, u64)],
     ) -> Result<(), NtStatus> {
-        self.features = transport.offered() & features;
+        let offered = transport.offered();
+        self.features = offered & features;
+        if self.makes(Mistake::AcceptsUnknownFeatures) {
+            self.features |= offered & feature::UNKNOWN;
+        }
+        if self.makes(Mistake::UnknownFeatureRefused) && offered & feature::UNKNOWN != 0 {
+            dbg_print!("VIRTIO: a feature is not known");
+            return Err(NtStatus::DEVICE_FEATURE_NOT_SUPPORTED);
+        }
         for &(feature, required) in requires {
             if self.makes(Mistake::FeatureWithoutPrerequisite) {
                 self.features &= !required;
@@ -203,6 +211,9 @@ impl Base {
         if !self.has(feature::VERSION_1) {
             dbg_print!("VIRTIO: VERSION_1 is not offered");
             return Err(NtStatus::DEVICE_FEATURE_NOT_SUPPORTED);
+        }
+        if self.makes(Mistake::Version1NotAccepted) {
+            self.features &= !feature::VERSION_1;
         }
         let slipped_in = match self.makes(Mistake::AcceptsUnofferedFeature) {
             true => NOT_OFFERED & !transport.offered(),
@@ -306,7 +317,7 @@ impl Base {
             self.queues.swap(place, found);
             let queue = &mut self.queues[place];
             queue.mistakes = mistakes;
-            let Some(window) = transport.notify_window() else {
+            let Some(window) = transport.notify_window(index) else {
                 dbg_print!("VIRTIO: queue {index} is notified outside the window");
                 return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
             };

@@ -3,11 +3,11 @@
 use super::base::{Base, Tally};
 use super::function::{Function, Wanted};
 use super::queue::{Part, State};
+use super::registers::Registers;
 use super::spec::{console, feature};
 use crate::dbg_print;
 use crate::driver::Settings;
 use crate::driver::args::Args;
-use crate::hal::mmio::Mmio;
 use crate::hal::time;
 use crate::nt::status::NtStatus;
 use alloc::format;
@@ -48,7 +48,7 @@ struct Load {
     deadline: u64,
 }
 
-fn size(config: Mmio) -> (u16, u16) {
+fn size(config: Registers) -> (u16, u16) {
     (config.read(console::COLS), config.read(console::ROWS))
 }
 

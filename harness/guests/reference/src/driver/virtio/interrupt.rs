@@ -1,9 +1,9 @@
 //! The ISR of a virtio driver.
 
+use super::registers::Registers;
 use super::spec::isr;
 use crate::driver::mistake::{Mistake, Mistakes};
 use crate::hal::Local;
-use crate::hal::mmio::Mmio;
 use crate::nt::dispatch::{Claim, InterruptService};
 
 /// What the ISR needs, apart from the driver's other state, which it may interrupt anywhere.
@@ -14,9 +14,9 @@ pub struct Isr {
 
 struct State {
     /// The ISR status register, where it has to be read: without MSI-X.
-    register: Option<Mmio>,
+    register: Option<Registers>,
     /// The register that is read although the message says it all.
-    needless: Option<Mmio>,
+    needless: Option<Registers>,
     /// Bits read and not yet taken by the DPC.
     latched: u8,
     /// The driver is ready to be interrupted.
@@ -38,7 +38,7 @@ impl Isr {
     }
 
     /// Which register to read; `None` with MSI-X, where the message says it all.
-    pub fn read_from(&self, register: Option<Mmio>) {
+    pub fn read_from(&self, register: Option<Registers>) {
         self.state.with(|state| {
             *state = State {
                 register,
@@ -50,7 +50,7 @@ impl Isr {
     }
 
     /// With MSI-X: reads the register for each message all the same.
-    pub fn look_at(&self, register: Mmio) {
+    pub fn look_at(&self, register: Registers) {
         self.state.with(|state| state.needless = Some(register));
     }
 

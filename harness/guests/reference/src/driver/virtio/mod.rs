@@ -10,10 +10,12 @@ mod disk;
 
 mod function;
 mod interrupt;
+mod layout;
 mod net;
 mod pattern;
 mod queue;
 mod receive;
+mod registers;
 mod resources;
 mod rng;
 mod scsi;
@@ -46,7 +48,6 @@ use net::Net;
 use rng::Rng;
 use scsi::Scsi;
 use spec::status;
-use transport::Transport;
 use vectors::Plan;
 
 /// Messages that a driver can use: one for the configuration and one for each queue.
@@ -94,13 +95,16 @@ impl<F: Function> Driver for Virtio<F> {
 
     /// Asks for no more MSI-X messages than the driver can use, whatever the table's size.
     fn filter_requirements(&mut self, requirements: &mut Vec<Requirement>) {
-        driver::keep_messages(requirements, MOST_MESSAGES);
+        if !self.base.makes(Mistake::WholeTable) {
+            driver::keep_messages(requirements, MOST_MESSAGES);
+        }
     }
 
     fn prepare_hardware(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {
         // Whatever was set before was set by another driver.
         self.base.status = 0;
-        self.base.transport = Transport::find(device.function);
+        super::meddle(device.function, self.base.settings.mistakes);
+        self.base.transport = layout::find(device.function, &self.base.settings);
         if self.base.transport.is_none() {
             dbg_print!("VIRTIO: no usable capabilities");
             return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);

@@ -4,6 +4,7 @@
 //! and memory for what goes out, for the answer, and for data. So there is no free list, and a used
 //! element that names no slot in flight is seen at once.
 
+use super::registers::Registers;
 use super::spec::ring;
 use crate::dbg_print;
 use crate::driver::mistake::{Mistake, Mistakes};
@@ -141,7 +142,7 @@ pub struct Queue {
     size: u16,
     features: Features,
     rings: Mmio,
-    notify: Option<Mmio>,
+    notify: Option<Registers>,
     next: u16,
     last_used: u16,
     /// Requests that have come back since the queue was made.
@@ -195,7 +196,7 @@ impl Queue {
     }
 
     /// Begins anew, as after every reset: empty rings of `size`. Requests in flight stay noted.
-    pub fn begin(&mut self, size: u16, features: Features, notify: Option<Mmio>) {
+    pub fn begin(&mut self, size: u16, features: Features, notify: Option<Registers>) {
         for at in (0..RING_MEMORY).step_by(8) {
             self.rings.write(at, 0u64);
         }
@@ -312,7 +313,7 @@ impl Queue {
     }
 
     /// Where the queue is notified.
-    pub fn notify_window(&self) -> Option<Mmio> {
+    pub fn notify_window(&self) -> Option<Registers> {
         self.notify
     }
 

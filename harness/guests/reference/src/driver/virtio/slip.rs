@@ -1,6 +1,7 @@
 //! Accesses that a mistaken driver makes beside the right ones: which, and when.
 
 use super::queue::Queue;
+use super::registers::Registers;
 use super::spec::{block, cap, common, feature, status};
 use super::transport::Transport;
 use crate::driver::mistake::{Mistake, Mistakes};
@@ -61,8 +62,9 @@ const SLIPS: &[Slip] = &[
     }),
     (Mistake::WideQueueAddress, Moment::Filled, |scene| {
         let low: u32 = scene.transport.common().read(common::QUEUE_DESC);
-        let wide = scene.transport.common();
-        wide.write(common::QUEUE_DESC, u64::from(low));
+        if let Some(wide) = scene.transport.common().in_memory() {
+            wide.write(common::QUEUE_DESC, u64::from(low));
+        }
     }),
     (Mistake::AddressAfterEnable, Moment::Enabled, |scene| {
         let low: u32 = scene.transport.common().read(common::QUEUE_DEVICE);
@@ -72,9 +74,10 @@ const SLIPS: &[Slip] = &[
         scene.transport.common().write(common::NUM_QUEUES, 1u16);
     }),
     (Mistake::AccessOutsideStructures, Moment::Ready, |scene| {
-        let common = scene.transport.common();
-        let behind = Mmio::new(common.address() + common.length() as u64, 4);
-        behind.read::<u32>(0);
+        if let Some(common) = scene.transport.common().in_memory() {
+            let behind = Mmio::new(common.address() + common.length() as u64, 4);
+            behind.read::<u32>(0);
+        }
     }),
     (Mistake::EnablesMissingQueue, Moment::Ready, |scene| {
         scene.transport.select(scene.transport.queues());
@@ -85,7 +88,7 @@ const SLIPS: &[Slip] = &[
     }),
     (Mistake::NotifiesWithFourBytes, Moment::Live, |scene| {
         if let Some(window) = scene.window(0) {
-            Mmio::new(window.address(), 4).write(0, 0u32);
+            window.write(0, 0u32);
         }
     }),
     (Mistake::NotifiesWithWrongValue, Moment::Live, |scene| {
@@ -126,7 +129,7 @@ const SLIPS: &[Slip] = &[
 
 impl Scene<'_> {
     /// Where a queue that was set up is notified.
-    fn window(&self, n: usize) -> Option<Mmio> {
+    fn window(&self, n: usize) -> Option<Registers> {
         self.queues.get(n).and_then(Queue::notify_window)
     }
 

@@ -22,13 +22,40 @@ pub mod cap {
     pub const OFFSET: u16 = 8;
     pub const SIZE: u16 = 12;
     pub const NOTIFY_MULTIPLIER: u16 = 16;
-    /// Bytes that every capability has.
+    pub const WINDOW_DATA: u16 = 16;
+    /// `vendor_id` of a vendor data capability (4.1.4.8); its data follow.
+    pub const VENDOR_ID: u16 = 4;
+    /// The vendor whose data are known here.
+    pub const KNOWN_VENDOR: u16 = 0x1234;
+    /// Bytes that every capability of a structure has.
     pub const SMALLEST: u8 = 16;
     /// Values of `cfg_type`.
     pub const COMMON: u8 = 1;
     pub const NOTIFY: u8 = 2;
     pub const ISR: u8 = 3;
     pub const DEVICE: u8 = 4;
+    pub const WINDOW: u8 = 5;
+    pub const SHARED_MEMORY: u8 = 8;
+    pub const VENDOR_DATA: u8 = 9;
+    /// The types that are not reserved.
+    pub const KNOWN: [u8; 7] = [
+        COMMON,
+        NOTIFY,
+        ISR,
+        DEVICE,
+        WINDOW,
+        SHARED_MEMORY,
+        VENDOR_DATA,
+    ];
+
+    /// Bytes of a capability of this type without anything behind it.
+    pub fn bytes(kind: u8) -> u8 {
+        match kind {
+            NOTIFY | WINDOW => 20,
+            SHARED_MEMORY => 24,
+            _ => SMALLEST,
+        }
+    }
 }
 
 /// `struct virtio_pci_common_cfg` (4.1.4.3): offset of each field in bytes.
@@ -90,6 +117,9 @@ pub mod feature {
     pub const INDIRECT_DESC: u64 = 1 << 28;
     pub const EVENT_IDX: u64 = 1 << 29;
     pub const VERSION_1: u64 = 1 << 32;
+    /// Bits that are reserved (2.2): between those of the legacy interface, behind those of the
+    /// specification, and one that needs a capability which no device here has.
+    pub const UNKNOWN: u64 = 1 << 25 | 1 << 26 | 1 << 30 | 1 << 31 | 1 << 37 | 0x7f << 43;
     /// Addresses are the platform's: here they are physical ones.
     pub const ACCESS_PLATFORM: u64 = 1 << 33;
 }

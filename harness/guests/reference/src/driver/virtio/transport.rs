@@ -1,70 +1,63 @@
 //! The registers of a modern virtio PCI function, each by its own width (virtio 1.3, 4.1).
 
-use super::spec::{cap, common, status};
+use super::registers::Registers;
+use super::spec::{common, status};
 use crate::driver::mistake::{Mistake, Mistakes};
-use crate::hal::mmio::Mmio;
-use crate::hal::pci::{Function, capability};
-use alloc::vec::Vec;
 
 /// How often a configuration that keeps changing is read again.
 const MOST_READS: usize = 16;
+/// The multiplier that most devices have.
+const USUAL_MULTIPLIER: u32 = 4;
 
 /// The structures that the capabilities point to.
 #[derive(Clone, Copy)]
 pub struct Transport {
-    common: Mmio,
-    notify: Mmio,
+    common: Registers,
+    notify: Registers,
     multiplier: u32,
-    isr: Mmio,
-    device: Option<Mmio>,
+    isr: Registers,
+    device: Option<Registers>,
+    mistakes: Mistakes,
 }
 
 impl Transport {
-    /// Finds the first usable capability of each kind. `None` when one is missing.
-    pub fn find(function: Function) -> Option<Self> {
-        let vendor: Vec<_> = function
-            .capabilities()
-            .into_iter()
-            .filter(|&(id, at)| {
-                id == capability::VENDOR && function.read8(at + cap::LENGTH) >= cap::SMALLEST
-            })
-            .map(|(_, at)| (function.read8(at + cap::TYPE), at))
-            .collect();
-        let window = |kind: u8| {
-            let mut right = vendor.iter().filter(|c| c.0 == kind);
-            right.find_map(|&(_, at)| {
-                let offset = function.read32(at + cap::OFFSET) as usize;
-                let size = function.read32(at + cap::SIZE) as usize;
-                let end = offset.checked_add(size)?;
-                let bar = function.bar(function.read8(at + cap::BAR), end)?;
-                Some((bar.part(offset, size)?, at))
-            })
-        };
-        let (notify, at) = window(cap::NOTIFY)?;
-        let (common, _) = window(cap::COMMON)?;
-        Some(Self {
-            common: (common.length() >= common::SIZE).then_some(common)?,
+    /// With these structures; the notifications' with its multiplier.
+    pub fn new(
+        common: Registers,
+        (notify, multiplier): (Registers, u32),
+        isr: Registers,
+        device: Option<Registers>,
+        mistakes: Mistakes,
+    ) -> Self {
+        let ignored = mistakes.has(Mistake::NotifyMultiplierIgnored);
+        Self {
+            common,
             notify,
-            multiplier: function.read32(at + cap::NOTIFY_MULTIPLIER),
-            isr: window(cap::ISR)?.0,
-            device: window(cap::DEVICE).map(|found| found.0),
-        })
+            multiplier: if ignored {
+                USUAL_MULTIPLIER
+            } else {
+                multiplier
+            },
+            isr,
+            device,
+            mistakes,
+        }
     }
 
     /// The common configuration.
-    pub fn common(&self) -> Mmio {
+    pub fn common(&self) -> Registers {
         self.common
     }
 
     /// Where queue `n` would be notified if each had its place in the order of the queues.
-    pub fn notify_place(&self, n: u16) -> Option<Mmio> {
+    pub fn notify_place(&self, n: u16) -> Option<Registers> {
         let at = usize::from(n) * self.multiplier as usize;
         let window = self.notify.part(at, 2)?;
         (window.length() == 2).then_some(window)
     }
 
     /// The ISR status: one byte, and reading it clears it and takes the line down.
-    pub fn isr(&self) -> Mmio {
+    pub fn isr(&self) -> Registers {
         self.isr
     }
 
@@ -115,7 +108,7 @@ impl Transport {
 
     /// Reads something of the device configuration between two equal generations (2.5.1). The
     /// second value is that generation. `None` when there is no configuration, or no end to its changes.
-    pub fn config<T>(&self, mistakes: Mistakes, read: impl Fn(Mmio) -> T) -> Option<(T, u8)> {
+    pub fn config<T>(&self, mistakes: Mistakes, read: impl Fn(Registers) -> T) -> Option<(T, u8)> {
         let device = self.device?;
         if mistakes.has(Mistake::GenerationNotRead) {
             return Some((read(device), 0));
@@ -138,7 +131,7 @@ impl Transport {
     }
 
     /// The device configuration, if there is one.
-    pub fn device(&self) -> Option<Mmio> {
+    pub fn device(&self) -> Option<Registers> {
         self.device
     }
 
@@ -174,13 +167,16 @@ impl Transport {
         self.common.write(common::QUEUE_ENABLE, 1u16);
     }
 
-    /// Where the selected queue is notified; `None` when that is outside the window.
-    pub fn notify_window(&self) -> Option<Mmio> {
+    /// Where queue `index`, which is selected, is notified; `None` when that is outside the window.
+    pub fn notify_window(&self, index: u16) -> Option<Registers> {
         let off: u16 = self.common.read(common::QUEUE_NOTIFY_OFF);
+        let ignored = self.mistakes.has(Mistake::NotifyOffIgnored);
+        let off = if ignored { index } else { off };
         let at = usize::from(off) * self.multiplier as usize;
+        // With NOTIFICATION_DATA it takes four bytes (4.1.5.2.1).
         self.notify
-            .part(at, 2)
-            .filter(|window| window.length() == 2)
+            .part(at, 4)
+            .filter(|window| window.length() >= 2)
     }
 
     /// Writes `config_msix_vector`.

@@ -6,12 +6,12 @@ mod load;
 
 use super::base::{Base, Tally};
 use super::function::{Function, Wanted};
+use super::registers::Registers;
 use super::spec::{self, feature, net};
 use crate::dbg_print;
 use crate::driver::Settings;
 use crate::driver::args::Args;
 use crate::driver::mistake::Mistake;
-use crate::hal::mmio::Mmio;
 use crate::nt::status::NtStatus;
 use alloc::format;
 use alloc::string::String;
@@ -67,7 +67,7 @@ impl Config {
         let there = |feature| base.may_read(feature);
         let fields = [feature::NET_MAC, feature::NET_STATUS, feature::NET_MQ];
         let [mac, status, pairs] = fields.map(there);
-        let read = |config: Mmio| {
+        let read = |config: Registers| {
             let mut found = Self::UNSAID;
             if mac {
                 for (at, byte) in found.mac.iter_mut().enumerate() {

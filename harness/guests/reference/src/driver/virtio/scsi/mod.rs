@@ -7,6 +7,7 @@ use super::base::{Base, Tally};
 use super::disk::Load;
 use super::function::{Function, Wanted};
 use super::queue::{Part, Slot, State};
+use super::registers::Registers;
 use super::spec::{feature, scsi};
 use crate::dbg_print;
 use crate::driver::Settings;
@@ -146,7 +147,7 @@ impl Function for Scsi {
 
     fn set_up(&mut self, base: &mut Base) -> Result<Vec<Wanted>, NtStatus> {
         let missing = NtStatus::DEVICE_CONFIGURATION_ERROR;
-        let read = |config: Mmio| config.read::<u32>(scsi::NUM_QUEUES);
+        let read = |config: Registers| config.read::<u32>(scsi::NUM_QUEUES);
         let offered = base.config(read).ok_or(missing)?;
         dbg_print!("VIRTIO: scsi: {offered} request queues");
         let there = base.registers()?.queues().saturating_sub(REQUESTS as u16);
@@ -216,7 +217,7 @@ impl Function for Scsi {
     }
 
     fn config_changed(&mut self, base: &mut Base) -> String {
-        let read = |config: Mmio| config.read::<u32>(scsi::SEG_MAX);
+        let read = |config: Registers| config.read::<u32>(scsi::SEG_MAX);
         let segments = base.config(read).unwrap_or_default();
         format!("seg_max={segments}")
     }
