@@ -174,6 +174,9 @@ fn place(now: &Now<'_>, say: &mut Say<'_>) {
 #[derive(Default)]
 struct Forgotten {
     told: BTreeMap<u16, (u64, u16)>,
+    /// The index that each device waits for, when it was seen to wait: it had taken all that there
+    /// was. Of what came before it asked, it knows.
+    waits: BTreeMap<u16, u16>,
 }
 
 impl Machine for Forgotten {
@@ -184,6 +187,9 @@ impl Machine for Forgotten {
             // The device looks at every queue when it becomes live.
             let first = (now.seq, sample.avail_idx);
             self.told.entry(sample.q).or_insert(first);
+            if sample.avail_event == sample.avail_idx {
+                self.waits.insert(sample.q, sample.avail_event);
+            }
         }
         if let Some(sample) = now.notifies().and_then(|(access, _)| ring(access.q?)) {
             self.told.insert(sample.q, (now.seq, sample.avail_idx));
@@ -192,6 +198,7 @@ impl Machine for Forgotten {
             for queue in now.s.dev.queues.iter().filter_map(|q| q.ring) {
                 self.judge(&queue, now, say);
             }
+            self.waits.clear();
         }
     }
 }
@@ -214,11 +221,8 @@ impl Forgotten {
         let unused = sample.avail_idx != sample.used_idx;
         let wanted = if now.s.dev.accepted >> EVENT_IDX & 1 != 0 {
             // As in 2.7.10.1: the index that the device waits for is among the new ones.
-            sample
-                .avail_idx
-                .wrapping_sub(sample.avail_event)
-                .wrapping_sub(1)
-                < new
+            let behind = sample.avail_idx.wrapping_sub(sample.avail_event);
+            behind.wrapping_sub(1) < new && self.waits.get(&q) == Some(&sample.avail_event)
         } else {
             sample.used_flags & NO_NOTIFY == 0
         };

@@ -544,6 +544,41 @@ pub const MISTAKES: &[Mistake] = &[
         "counts descriptors instead of the messages in them",
         "WIN-MSI-005",
     ),
+    mistake(
+        "optional-config-unchecked",
+        "reads fields of the configuration whose feature is not offered",
+        "VIO-CFG-003",
+    ),
+    mistake(
+        "config-written",
+        "writes read-only fields of the configuration",
+        "VIO-CFG-005",
+    ),
+    mistake(
+        "feature-without-prerequisite",
+        "accepts features without those that they require",
+        "VIO-FEAT-002",
+    ),
+    mistake(
+        "zero-pairs",
+        "divides its messages by the queues of a pair, and starts with no pair",
+        "VIO-MSIX-011",
+    ),
+    mistake(
+        "endless-control-wait",
+        "waits for the interrupt of a control command without a limit",
+        "ROB-014",
+    ),
+    mistake(
+        "events-before-driver-ok",
+        "notifies the event queue of a SCSI host before DRIVER_OK",
+        "VIO-NTF-001",
+    ),
+    mistake(
+        "lock-in-isr",
+        "waits in the handler of its line for a lock that its other code holds",
+        "WIN-MSI-002",
+    ),
 ];
 
 /// What the reference guest's kernel takes: queues, requests in flight, a time limit in milliseconds.

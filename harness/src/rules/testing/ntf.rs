@@ -234,7 +234,24 @@ pub const CASES: &[Case] = &[
                 .up_intx()
                 .ring(0, 1, 0)
                 .notify(0)
+                .sample(sample(1, 1, 1, 0))
                 .sample(sample(2, 1, 1, 0))
+                .reset()
+        },
+    ),
+    (
+        "VIO-NTF-006",
+        "buffers posted ahead, so that there always was one when the device asked",
+        UNSEEN,
+        || {
+            trace()
+                .hello()
+                .up_intx()
+                .ring(0, 2, 0)
+                .notify(0)
+                .sample(sample(2, 1, 1, 0))
+                .sample(sample(3, 2, 2, 0))
+                .sample(sample(4, 2, 2, 0))
                 .reset()
         },
     ),

@@ -57,6 +57,11 @@ pub trait Function {
     /// After a change of the configuration: reads it again. The result is what `wait-config` says.
     fn config_changed(&mut self, base: &mut Base) -> String;
 
+    /// Whether nothing is under way that a change has led to.
+    fn is_settled(&self) -> bool {
+        true
+    }
+
     /// Begins a load.
     ///
     /// # Errors

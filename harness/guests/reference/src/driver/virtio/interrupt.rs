@@ -21,6 +21,8 @@ struct State {
     latched: u8,
     /// The driver is ready to be interrupted.
     ready: bool,
+    /// The driver's other code holds its lock.
+    locked: bool,
 }
 
 impl Isr {
@@ -32,6 +34,7 @@ impl Isr {
                 needless: None,
                 latched: 0,
                 ready: false,
+                locked: false,
             }),
             mistakes,
         }
@@ -45,6 +48,7 @@ impl Isr {
                 needless: None,
                 latched: 0,
                 ready: state.ready,
+                locked: false,
             }
         });
     }
@@ -57,6 +61,11 @@ impl Isr {
     /// Whether the driver is ready to be interrupted.
     pub fn set_ready(&self, ready: bool) {
         self.state.with(|state| state.ready = ready);
+    }
+
+    /// The driver's other code takes its lock, or lets it go.
+    pub fn lock(&self, taken: bool) {
+        self.state.with(|state| state.locked = taken);
     }
 
     /// The bits that have been read since the last call.
@@ -98,11 +107,9 @@ impl InterruptService for Isr {
             if self.mistakes.has(Mistake::IsrEqualityTest) && status != isr::QUEUE {
                 return Claim::Mine;
             }
-            if status & isr::QUEUE != 0 && self.mistakes.has(Mistake::LockInIsr) {
-                // The driver's other code, which holds the lock, goes on when this has returned.
-                loop {
-                    core::hint::spin_loop();
-                }
+            // The driver's other code, which holds the lock, goes on when this has returned.
+            while state.locked && self.mistakes.has(Mistake::LockInIsr) {
+                core::hint::spin_loop();
             }
             state.latched |= status & (isr::QUEUE | isr::CONFIG);
             Claim::QueueDpc

@@ -185,13 +185,13 @@ impl<F: Function> Driver for Virtio<F> {
         if self.base.live && (needs_reset || broken) {
             self.recover(device);
         }
+        self.watch(device);
         if self.base.live {
             if self.base.plan == Plan::Polled {
                 (0..self.base.used()).for_each(|place| self.base.take_used(place));
             }
             self.function.serve(&mut self.base);
         }
-        self.watch(device);
     }
 }
 
@@ -289,6 +289,10 @@ impl<F: Function> Workload for Virtio<F> {
     }
 
     fn take_change(&mut self) -> Option<String> {
-        self.base.change.take()
+        if self.function.is_settled() {
+            self.base.change.take()
+        } else {
+            None
+        }
     }
 }

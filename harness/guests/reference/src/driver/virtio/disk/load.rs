@@ -133,11 +133,14 @@ impl Load {
 
     /// Goes on; whether the load is over.
     pub fn go_on(&mut self, base: &mut Base, tally: &mut Tally) -> bool {
+        base.isr.lock(true);
         self.finish(base, tally);
         if tally.reason.is_none() {
             self.submit(base, tally);
         }
-        tally.finished >= self.blocks
+        let over = tally.finished >= self.blocks;
+        base.isr.lock(!over);
+        over
     }
 
     fn finish(&mut self, base: &mut Base, tally: &mut Tally) {

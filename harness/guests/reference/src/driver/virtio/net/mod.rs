@@ -229,6 +229,10 @@ impl Function for Net {
         format!("link={link} announce={}", u8::from(asked))
     }
 
+    fn is_settled(&self) -> bool {
+        !self.control.is_busy()
+    }
+
     fn begin(&mut self, base: &mut Base, args: &Args) -> Result<(), &'static str> {
         let (Config { mac, status, .. }, pairs) = (self.config, self.pairs);
         let up = status & net::LINK_UP != 0;
