@@ -63,7 +63,8 @@ pub const BUGS: &[Bug] = &[
         "B04",
         "billauer.co.il (2012), “Bug check on IoConnectInterruptEx()”",
         "The system goes down when interrupts are connected, since the pointer for the message table was left out",
-    ),
+    )
+    .not("the pointer is the driver's own, and the system goes down before the device is touched; that it went down at all is WIN-SYS-001's"),
     driver(
         "B05",
         "wilsonzlin/aero, notes on virtio for Windows 7",
@@ -222,7 +223,7 @@ pub const BUGS: &[Bug] = &[
         "virtio-win PR#940, PR#1029",
         "The last queue shares a vector, or the configuration has none: the INF's limit is one too small",
     )
-    .but("with fewer queues; `misfire inf` finds the limit in the INF"),
+    .checked_by("`misfire inf`, which holds an INF's MessageNumberLimit against what the device's queues need"),
     driver(
         "B36",
         "virtio-win c0fe9d04; au-ts/libvmm PR#412",

@@ -37,6 +37,7 @@ mod survive;
 mod track;
 mod unobserved;
 mod win_msi;
+mod win_ndis;
 mod win_pnp;
 mod win_shape;
 mod win_use;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::machine::Watch;
 use super::{
     acc, cap, cfg, feat, init, isr, logged, msix, msix_use, nr, ntf, pci, pkd, q, qrst, rob, rst,
-    spl, survive, unobserved, win_msi, win_pnp, win_shape, win_use,
+    spl, survive, unobserved, win_msi, win_ndis, win_pnp, win_shape, win_use,
 };
 
 /// How binding a rule is.
@@ -245,6 +245,11 @@ pub static FAMILIES: &[Family] = &[
         name: "WIN-MSI",
         title: "message capabilities as Windows uses them",
         rules: win_shape::RULES,
+    },
+    Family {
+        name: "WIN-NDIS",
+        title: "network adapters on Windows",
+        rules: win_ndis::RULES,
     },
     Family {
         name: "WIN-DUMP",

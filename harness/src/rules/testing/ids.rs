@@ -55,7 +55,6 @@ const MISSING: &[&str] = &[
     "VIO-LEG-003",
     "VIO-LEG-004",
     "VIO-LEG-005",
-    "WIN-NDIS-001",
     "ROB-001",
     "ROB-002",
     "ROB-003",

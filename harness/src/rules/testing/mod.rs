@@ -20,6 +20,7 @@ mod spl;
 mod survive;
 mod trace;
 mod win_msi;
+mod win_ndis;
 mod win_pnp;
 
 use misfire_device::endpoint::Endpoint;
@@ -69,6 +70,7 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
         rob::INTERRUPTS,
         survive::CASES,
         win_msi::CASES,
+        win_ndis::CASES,
         win_pnp::CASES,
     ]
     .into_iter()
