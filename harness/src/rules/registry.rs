@@ -247,6 +247,11 @@ pub static FAMILIES: &[Family] = &[
         rules: win_shape::RULES,
     },
     Family {
+        name: "VIO-LEG",
+        title: "the legacy interface",
+        rules: unobserved::LEG,
+    },
+    Family {
         name: "WIN-NDIS",
         title: "network adapters on Windows",
         rules: win_ndis::RULES,

@@ -106,3 +106,49 @@ pub const DUMP: &[Rule] = &[Rule {
     ),
     ..Rule::BASE
 }];
+
+/// Of VIO-LEG.
+pub const LEG: &[Rule] = &[
+    Rule {
+        id: "VIO-LEG-001",
+        sentence: "Device configuration is looked for 20 bytes into BAR 0 without MSI-X, and 24 with it.",
+        source: "virtio 1.3, 4.1.4.10; B19, B66",
+        breaks: "device configuration is accessed 4 bytes off, or vectors where there are none",
+        unobservable: Some(MODERN),
+        ..Rule::BASE
+    },
+    Rule {
+        id: "VIO-LEG-002",
+        sentence: "The legacy order is kept: no FEATURES_OK; writing a page's number enables a queue, 0 takes it down.",
+        source: "virtio 1.3, 3.1.2 and 4.1.5.1.3.1",
+        breaks: "another order",
+        unobservable: Some(MODERN),
+        ..Rule::BASE
+    },
+    Rule {
+        id: "VIO-LEG-003",
+        sentence: "Of the features the first 32 alone are there, and VERSION_1 is none of them.",
+        source: "virtio 1.3, 2.2.3",
+        breaks: "a feature above 31 is accepted",
+        unobservable: Some(MODERN),
+        ..Rule::BASE
+    },
+    Rule {
+        id: "VIO-LEG-004",
+        sentence: "Vectors are read back on the legacy interface too.",
+        source: "virtio 1.3, 4.1.5.1.2",
+        breaks: "as VIO-MSIX-002",
+        unobservable: Some(MODERN),
+        ..Rule::BASE
+    },
+    Rule {
+        id: "VIO-LEG-005",
+        sentence: "Without config_generation a field of several accesses is read until it stays the same.",
+        source: "virtio 1.3, 2.5.4",
+        breaks: "a single read",
+        unobservable: Some(MODERN),
+        ..Rule::BASE
+    },
+];
+
+const MODERN: &str = "only the modern interface is served: the device has no legacy registers, and its ids are those that a legacy driver does not know";

@@ -50,17 +50,7 @@ const ALL: &[(&str, &str)] = &[
 
 /// What is still to be built. A rule that lands takes its line out; nothing is ever added.
 const MISSING: &[&str] = &[
-    "VIO-LEG-001",
-    "VIO-LEG-002",
-    "VIO-LEG-003",
-    "VIO-LEG-004",
-    "VIO-LEG-005",
-    "ROB-001",
-    "ROB-002",
-    "ROB-003",
-    "ROB-009",
-    "ROB-010",
-    "ROB-012",
+    "ROB-001", "ROB-002", "ROB-003", "ROB-009", "ROB-010", "ROB-012",
 ];
 
 fn all() -> BTreeSet<String> {
