@@ -4,11 +4,11 @@ pub mod wire;
 
 use arbitrary::Arbitrary;
 use misfire_device::endpoint::Endpoint;
-use misfire_device::shape::{Kind, Shape};
+use misfire_device::shape::{Kind, Shape, WITH};
 use misfire_device::trace::{Input, IrqKind, Op, Space};
 
 /// The kinds of device that there are.
-pub const KINDS: &[Kind] = &[Kind::Block, Kind::PortCard];
+pub const KINDS: &[Kind] = Kind::ALL;
 
 /// A shape as the fuzzer chooses it.
 #[derive(Debug, Arbitrary)]
@@ -19,9 +19,21 @@ pub struct AnyShape {
     msi: u8,
     pin: bool,
     ports: u8,
+    notify_mult: u8,
+    devcfg_len: Option<u8>,
+    strict: bool,
+    with: u8,
 }
 
 impl AnyShape {
+    fn with(&self) -> Vec<String> {
+        let chosen = WITH
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| self.with >> n & 1 != 0);
+        chosen.map(|(_, name)| (*name).to_owned()).collect()
+    }
+
     /// The shape, if a device can have it.
     pub fn shape(&self) -> Option<Shape> {
         let kind = KINDS[usize::from(self.kind) % KINDS.len()];
@@ -31,6 +43,10 @@ impl AnyShape {
             msi: [0, 1, 8, 32][usize::from(self.msi % 4)],
             pin: self.pin,
             ports: u16::from(self.ports % 31) + 1,
+            notify_mult: [0, 2, 4, 4096][usize::from(self.notify_mult % 4)],
+            devcfg_len: self.devcfg_len.map(u16::from),
+            strict: self.strict,
+            with: self.with(),
             ..Shape::new(kind)
         };
         shape.check().is_ok().then_some(shape)

@@ -9,7 +9,7 @@ use std::sync::{Mutex, OnceLock};
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use misfire_device::port::vhost_user::Backend;
-use misfire_device::shape::{Kind, Shape};
+use misfire_device::shape::{Kind, Shape, WITH};
 use misfire_fuzz::KINDS;
 use misfire_fuzz::wire::{MEMORY, memory};
 use vhost::vhost_user::{Frontend, VhostUserFrontend};
@@ -80,12 +80,9 @@ fn backend(kind: Kind) -> &'static Served {
     all.entry(kind).or_insert_with(|| {
         let dir = tempfile::tempdir().expect("a directory");
         let shape = Shape {
-            queue_size: 256,
+            queue_size: 256.into(),
+            with: WITH.iter().map(|name| (*name).to_owned()).collect(),
             ..Shape::new(kind)
-        };
-        let shape = Shape {
-            queues: shape.queues.max(2),
-            ..shape
         };
         let backend = Backend::start(&shape, &dir.path().join("backend"), None);
         Box::leak(Box::new(Served {
@@ -142,7 +139,10 @@ fn work(case: &Case, served: &Served) -> vhost::Result<()> {
     let idle = (queue + 1) % usize::from(served.queues);
     let size = 1 << (case.size % 9);
     let mut kicks = Vec::new();
-    for (index, from, base) in [(queue, 0, case.base), (idle, IDLE, 0)] {
+    // A device with one queue has none that is idle.
+    let rings = [(queue, 0, case.base), (idle, IDLE, 0)];
+    let rings = &rings[..rings.len().min(usize::from(served.queues))];
+    for &(index, from, base) in rings {
         let kick = EventFd::new(EFD_NONBLOCK).expect("an eventfd");
         let call = EventFd::new(EFD_NONBLOCK).expect("an eventfd");
         frontend.set_vring_num(index, size)?;
@@ -171,8 +171,9 @@ fn work(case: &Case, served: &Served) -> vhost::Result<()> {
             std::thread::yield_now();
         }
     }
-    frontend.get_vring_base(queue)?;
-    frontend.get_vring_base(idle)?;
+    for (index, ..) in rings {
+        frontend.get_vring_base(*index)?;
+    }
     Ok(())
 }
 
