@@ -349,3 +349,44 @@ fn what_a_driver_changes_behind_the_devices_back_is_told_even_when_it_is_idle() 
         }
     }
 }
+
+#[test]
+fn a_message_that_lies_about_its_length_ends_its_connection_only() {
+    use std::io::{Read as _, Write as _};
+    let dir = vmm_sys_util::tempdir::TempDir::new().unwrap();
+    let journal = Journal::new(Box::new(|_| ()));
+    let shape = Shape::new(Kind::Block);
+    let served = serve(0, &shape, Vec::new(), 0, dir.as_path(), journal).unwrap();
+    let socket = dir.as_path().join("dev0");
+    let mut liar = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    // VERSION with a size that has no room for its version, and bytes that are no JSON.
+    let mut message = vec![0, 0, 1, 0, 20, 0, 0, 0];
+    message.resize(16 + 4 + 64, 0);
+    liar.write_all(&message).unwrap();
+    let mut heard = Vec::new();
+    // It may end with an error as well as with silence.
+    let _ = liar.read_to_end(&mut heard);
+    drop(liar);
+    let mut client = Client::new(&socket).unwrap();
+    let mut id = [0; 2];
+    client.region_read(CONFIG_REGION, 0, &mut id).unwrap();
+    assert_eq!(id, [0xf4, 0x1a]);
+    drop(client);
+    // Four gigabytes of configuration space are refused, and cost no memory.
+    let mut greedy = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+    let mut message = vec![1, 0, 9, 0, 32, 0, 0, 0];
+    message.resize(24, 0);
+    message.extend(CONFIG_REGION.to_le_bytes());
+    message.extend(u32::MAX.to_le_bytes());
+    greedy.write_all(&message).unwrap();
+    let mut answer = [0; 16];
+    greedy.read_exact(&mut answer).unwrap();
+    assert_eq!(
+        answer[..8],
+        [1, 0, 9, 0, 16, 0, 0, 0],
+        "an answer without data"
+    );
+    assert_ne!(answer[8] & 0x20, 0, "an error");
+    drop(greedy);
+    served.shutdown();
+}

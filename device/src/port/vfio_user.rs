@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -138,11 +139,18 @@ impl Drop for Port {
 /// One VMM after the other.
 fn serve(server: &Server, core: &Shared, stop: &EventFd) {
     loop {
-        if let Err(error) = server.run(&mut Wire {
-            core: Arc::clone(core),
-        }) {
+        // vfio_user takes a peer at its word, and panics over a message whose length is a lie. That ends
+        // the connection, not the device.
+        let connection = panic::catch_unwind(AssertUnwindSafe(|| {
+            server.run(&mut Wire {
+                core: Arc::clone(core),
+            })
+        }));
+        match connection {
+            Ok(Ok(())) => {}
             // A VMM that is killed ends its connection in the middle of a message.
-            log::debug!("vfio-user: {error}");
+            Ok(Err(error)) => log::debug!("vfio-user: {error}"),
+            Err(_) => log::warn!("vfio-user: the VMM sent a message that is none"),
         }
         // Reading would take the signal from the other thread.
         if is_readable(stop) {
@@ -198,7 +206,7 @@ impl ServerBackend for Wire {
                 Ok(())
             }
             // The VMM takes a copy of configuration space when it opens the device: no driver did that.
-            _ if space == Space::Config => {
+            length if space == Space::Config && length <= CONFIG_BYTES as usize => {
                 core.injector.inner().config_bytes(offset, data);
                 Ok(())
             }
