@@ -46,7 +46,7 @@ pub use entropy::Entropy;
 pub use ledger::Ledger;
 pub use net::{Net, default_mac};
 pub use packed::Packed;
-pub use ring::{BrokenRing, is_drained, needs_interrupt, peek, settle};
+pub use ring::{BrokenRing, is_drained, needs_interrupt, peek, settle, write_used};
 pub use scsi::Scsi;
 pub use signaller::Signaller;
 pub use storage::Storage;
@@ -77,6 +77,12 @@ pub trait Observer: Send + Sync {
     /// observe anything.
     fn with_ledger(&self, act: &mut dyn FnMut(&mut Ledger)) -> bool {
         let _ = act;
+        false
+    }
+
+    /// Whether the observer itself has the used rings written, when and as it likes, for each `Complete`
+    /// that it hears.
+    fn writes_used(&self) -> bool {
         false
     }
 

@@ -7,6 +7,7 @@ use virtio_queue::{Queue, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemory};
 
 use super::chain::{Chain, NoStatus};
+use crate::trace::{Effect, RingWrite};
 
 /// The driver left the ring in a state from which the device can't go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -111,4 +112,66 @@ pub fn needs_interrupt<M: GuestMemory>(queue: &mut Queue, memory: &M) -> Result<
         .load(GuestAddress(queue.avail_ring()), Ordering::Relaxed)
         .map_err(|_| BrokenRing::Unmapped)?;
     Ok(u16::from_le(flags) & VRING_AVAIL_F_NO_INTERRUPT as u16 == 0)
+}
+
+/// Writes into a used ring what an observer makes of it: elements, and whatever else. The used index goes
+/// on from where it is in memory. Returns it, and whether the driver wants an interrupt for the elements
+/// (2.7.7.2).
+///
+/// # Errors
+/// A part of the ring is not in the guest's memory.
+pub fn write_used<M: GuestMemory>(
+    queue: &Queue,
+    memory: &M,
+    effects: &[Effect],
+) -> Result<(u16, bool), BrokenRing> {
+    let (used, size) = (queue.used_ring(), u64::from(queue.size().max(1)));
+    let load = |base: u64, offset: u64| -> Result<u16, BrokenRing> {
+        let at = base.checked_add(offset).ok_or(BrokenRing::Unmapped)?;
+        let word: u16 = memory
+            .load(GuestAddress(at), Ordering::Acquire)
+            .map_err(|_| BrokenRing::Unmapped)?;
+        Ok(u16::from_le(word))
+    };
+    let store = |offset: u64, word: u16| -> Result<(), BrokenRing> {
+        let at = used.checked_add(offset).ok_or(BrokenRing::Unmapped)?;
+        memory
+            .store(word.to_le(), GuestAddress(at), Ordering::Release)
+            .map_err(|_| BrokenRing::Unmapped)
+    };
+    let old = load(used, 2)?;
+    let mut index = old;
+    for effect in effects {
+        match effect {
+            Effect::Complete { id, len, .. } => {
+                let at = used.checked_add(4 + 8 * (u64::from(index) % size));
+                let at = GuestAddress(at.ok_or(BrokenRing::Unmapped)?);
+                let mut element = [0; 8];
+                element[..4].copy_from_slice(&id.to_le_bytes());
+                element[4..].copy_from_slice(&len.to_le_bytes());
+                memory
+                    .write_slice(&element, at)
+                    .map_err(|_| BrokenRing::Unmapped)?;
+                index = index.wrapping_add(1);
+            }
+            Effect::Ring { write, .. } => match write {
+                RingWrite::Jump(by) => index = index.wrapping_add(*by),
+                RingWrite::Flags(flags) => store(0, *flags)?,
+                RingWrite::AvailEvent(at) => store(4 + 8 * size, *at)?,
+            },
+            _ => {}
+        }
+    }
+    if index == old {
+        return Ok((index, false));
+    }
+    store(2, index)?;
+    std::sync::atomic::fence(Ordering::SeqCst);
+    let wanted = if queue.event_idx_enabled() {
+        let event = load(queue.avail_ring(), 4 + 2 * size)?;
+        index.wrapping_sub(event).wrapping_sub(1) < index.wrapping_sub(old)
+    } else {
+        load(queue.avail_ring(), 0)? & VRING_AVAIL_F_NO_INTERRUPT as u16 == 0
+    };
+    Ok((index, wanted))
 }

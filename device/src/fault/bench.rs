@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use smallvec::SmallVec;
+
 use super::injector::MAX_SHOWN;
 use super::line::Line;
 use crate::endpoint::Nanos;
@@ -9,7 +11,9 @@ use crate::shape::Attach;
 use crate::spec::{
     CommonCfg, ConfigField, Field, NO_VECTOR, Status, command, msi_control, msix_control,
 };
-use crate::trace::{Access, Cause, Device, Effect, Effects, Input, IrqKind, Message, Mode, Op};
+use crate::trace::{
+    Access, Cause, Device, Effect, Effects, Input, IrqKind, Message, Mode, Op, RingWrite,
+};
 
 /// The most effects that wait for their time; what comes beyond is not delayed.
 pub const MAX_HELD: usize = 1024;
@@ -55,6 +59,46 @@ pub struct Plan {
     pub hears: VecDeque<Hear>,
     /// What the outside is shown as well.
     pub emits: Effects,
+    /// What becomes of the completion at hand.
+    pub used: Used,
+}
+
+/// What becomes of a completion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// The element names this instead of the head.
+    pub id: Option<u32>,
+    /// The element has this length.
+    pub len: Option<u32>,
+    /// How often the element is written.
+    pub times: u64,
+    /// The element comes after the next one of its queue.
+    pub later: bool,
+    /// What is written into the ring after it.
+    pub writes: SmallVec<[RingWrite; 1]>,
+}
+
+impl Default for Used {
+    fn default() -> Self {
+        Self {
+            id: None,
+            len: None,
+            times: 1,
+            later: false,
+            writes: SmallVec::new(),
+        }
+    }
+}
+
+/// A queue whose completions do not come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stall {
+    /// Which; every one if it is none.
+    pub queue: Option<u16>,
+    /// Until then; none: until it is let go.
+    pub until: Option<Nanos>,
+    /// The command of the host that lets it go.
+    pub host: Option<String>,
 }
 
 /// An input that only the device knows of.
@@ -109,6 +153,12 @@ impl Default for Fate {
             by: None,
             together: None,
         }
+    }
+}
+
+impl Stall {
+    fn holds(&self, queue: u16) -> bool {
+        self.queue.is_none_or(|q| q == queue)
     }
 }
 
@@ -167,6 +217,8 @@ pub struct State {
     pub live_since: Option<Nanos>,
     /// When the last reset began.
     pub reset_since: Option<Nanos>,
+    /// What faults hold of the used rings.
+    pub rings: Rings,
     /// Drivers so far.
     pub instance: u32,
     /// Firings that wait for their time: when, and which fault.
@@ -248,6 +300,7 @@ impl State {
     pub fn reset(&mut self) {
         self.held.clear();
         self.line.extra = false;
+        self.rings.reset();
         self.line.up_until = None;
         self.pended.clear();
     }
@@ -295,6 +348,73 @@ impl State {
 /// Messages that the MSI capability may use.
 fn messages(world: &Device) -> u16 {
     1 << ((world.msi_control & msi_control::ENABLED_MASK) >> msi_control::ENABLED_SHIFT)
+}
+
+/// What faults hold of the used rings.
+#[derive(Clone, Debug, Default)]
+pub struct Rings {
+    /// Queues that stand still.
+    pub stalls: Vec<Stall>,
+    /// Completions that wait for the end of a stall.
+    pub stalled: VecDeque<(u16, Effect)>,
+    /// Completions that wait for the next one of their queue.
+    pub swapped: Vec<(u16, Effect)>,
+    /// Completions that a reset overtook.
+    pub orphans: VecDeque<Effect>,
+    /// Completions since the last reset, for each queue.
+    pub completed: Vec<u16>,
+    /// Elements by which the used index of each queue goes on from where it was before a reset.
+    pub kept: Vec<u16>,
+}
+
+impl Rings {
+    fn reset(&mut self) {
+        let stalled = self.stalled.drain(..).map(|(_, effect)| effect);
+        let swapped = self.swapped.drain(..).map(|(_, effect)| effect);
+        self.orphans.extend(stalled.chain(swapped));
+        while self.orphans.len() > MAX_HELD {
+            self.orphans.pop_front();
+        }
+        self.stalls.clear();
+        self.kept.clear();
+    }
+
+    /// Whether completions of the queue wait, and there is room for one more.
+    pub fn stands_still(&self, queue: u16) -> bool {
+        self.stalled.len() < MAX_HELD && self.stalls.iter().any(|s| s.holds(queue))
+    }
+
+    /// Ends stalls: those whose time has come, or that this command of the host lets go. Returns the
+    /// completions that waited for them.
+    pub fn release(&mut self, now: Nanos, command: Option<&str>) -> Vec<Effect> {
+        self.stalls.retain(|stall| {
+            let timed = stall.until.is_some_and(|until| until <= now);
+            let told = command.is_some() && stall.host.as_deref() == command;
+            !timed && !told
+        });
+        let mut free = Vec::new();
+        for _ in 0..self.stalled.len() {
+            let Some((queue, effect)) = self.stalled.pop_front() else {
+                break;
+            };
+            if self.stalls.iter().any(|s| s.holds(queue)) {
+                self.stalled.push_back((queue, effect));
+            } else {
+                free.push(effect);
+            }
+        }
+        free
+    }
+
+    /// One more completion of a queue. Returns by how much its index goes on from an earlier reset.
+    pub fn completes(&mut self, queue: u16) -> u16 {
+        let at = usize::from(queue);
+        if self.completed.len() <= at {
+            self.completed.resize(at + 1, 0);
+        }
+        self.completed[at] = self.completed[at].wrapping_add(1);
+        self.kept.get_mut(at).map_or(0, std::mem::take)
+    }
 }
 
 impl Bench<'_> {

@@ -7,7 +7,7 @@ use super::args::Args;
 use super::error::FaultError;
 use super::predicate::Pattern;
 use super::trigger::{On, Trigger};
-use super::{config, device, irq, isr, msix, power, reg, reset, slot, status, vector};
+use super::{config, device, irq, isr, msix, power, reg, reset, ring, slot, status, vector};
 use crate::shape::{Attach, Kind, Shape};
 use crate::spec::{CommonCfg, Field};
 use crate::trace::{Legality, Op};
@@ -51,6 +51,17 @@ pub static CATALOGUE: &[&Verb] = &[
     &msix::TABLE_CLEAR,
     &device::DECOY_FEATURES,
     &device::ALL_ONES,
+    &ring::ID,
+    &ring::LEN,
+    &ring::FLAGS,
+    &ring::SKIP,
+    &ring::DUP,
+    &ring::REORDER,
+    &ring::JUMP,
+    &ring::STALL,
+    &ring::LATE,
+    &ring::AVAIL_EVENT,
+    &ring::KEEP,
     &slot::SURPRISE,
     &slot::ORDERLY,
     &slot::REPLUG,
@@ -120,6 +131,8 @@ pub enum Needs {
     VectorAccess,
     /// An interrupt that is due.
     Interrupt,
+    /// A chain that is about to become used.
+    Completion,
     /// A reset that begins.
     Reset,
     /// A reset that is over.
@@ -142,6 +155,7 @@ impl Needs {
                 "`.wr` or `.rd` of `cc.config_msix_vector` or `cc.queue_msix_vector`"
             }
             Self::Interrupt => "`irq.due[<src>]`",
+            Self::Completion => "`complete[<q>]`",
             Self::Reset => "`reset.begin` or `status.=0`",
             Self::ResetEnd => "`reset.end`",
             Self::Write => "a write such as `cc.<field>.wr`, or `status.+<BIT>`",
@@ -173,6 +187,7 @@ impl Needs {
                 Self::VectorWrite => access.is_some_and(|p| vector(p) && p.op == Op::Write),
                 Self::VectorAccess => access.is_some_and(vector),
                 Self::Interrupt => matches!(trigger.on, On::IrqDue(_)),
+                Self::Completion => matches!(trigger.on, On::Complete(_)),
                 Self::Reset => {
                     matches!(trigger.on, On::ResetBegin | On::StatusZero { after: false })
                 }

@@ -225,6 +225,14 @@ impl Fault {
         self.verb.name
     }
 
+    /// Whether it changes what is written into used rings.
+    pub fn touches_rings(&self) -> bool {
+        matches!(
+            self.verb.object(),
+            "used" | "queue" | "late" | "avail_event" | "ring"
+        )
+    }
+
     /// Its entry in the catalogue.
     pub fn entry(&self) -> &'static Verb {
         self.verb

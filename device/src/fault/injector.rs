@@ -45,6 +45,8 @@ pub struct Injector<E> {
     state: State,
     /// When the first input came.
     start: Option<Nanos>,
+    /// Some fault changes what is written into used rings.
+    rings: bool,
 }
 
 /// What one step of an [`Injector`] brought about.
@@ -116,8 +118,10 @@ impl<E: Endpoint> Injector<E> {
             config,
             ..State::default()
         };
+        let rings = faults.iter().any(Fault::touches_rings);
         Self {
             inner,
+            rings,
             dev: hello.dev,
             world: Device::new(hello.shape, hello.features),
             armed: faults
@@ -138,6 +142,7 @@ impl<E: Endpoint> Injector<E> {
             .chain(self.state.line.rises)
             .chain(self.state.line.up_until)
             .chain(self.state.hold.and_then(|hold| hold.until))
+            .chain(self.state.rings.stalls.iter().filter_map(|s| s.until))
             .min()
     }
 

@@ -31,6 +31,7 @@ mod msix;
 mod power;
 mod reg;
 mod reset;
+mod ring;
 mod slot;
 mod status;
 mod vector;

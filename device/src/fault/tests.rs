@@ -80,6 +80,16 @@ fn behind_qemu_only_what_needs_no_register_can_be_armed() {
             "irq.delay",
             "irq.dup",
             "irq.spurious",
+            "used.id",
+            "used.len",
+            "used.flags",
+            "used.skip",
+            "used.dup",
+            "used.reorder",
+            "used.jump",
+            "queue.stall",
+            "late.completion",
+            "avail_event.lie",
             "unplug.orderly",
             "replug"
         ]

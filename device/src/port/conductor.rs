@@ -1,5 +1,6 @@
 //! Our backend behind QEMU's own transport, with faults between it and its interrupts.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -24,6 +25,8 @@ struct Conductor {
     dev: u8,
     journal: Arc<Journal>,
     ledger: Mutex<Ledger>,
+    /// Some fault changes what is written into used rings.
+    rings: bool,
     /// Set before anything can be heard.
     stage: OnceLock<Stage>,
     changed: Condvar,
@@ -58,6 +61,7 @@ impl Conducted {
             dev,
             journal,
             ledger: Mutex::new(Ledger::new(dev)),
+            rings: faults.iter().any(Fault::touches_rings),
             stage: OnceLock::new(),
             changed: Condvar::new(),
         });
@@ -139,11 +143,18 @@ impl Conductor {
         let effects = self
             .journal
             .record_step(self.dev, Part::Backend, input, outcome);
+        let mut used = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Call { queue } => stage.handle.call(queue),
                 Effect::ConfigChanged => stage.handle.announce(),
+                Effect::Complete { .. } | Effect::Ring { .. } => used.push(effect),
                 _ => {}
+            }
+        }
+        for (queue, effects) in by_queue(used) {
+            if stage.handle.write_used(queue, &effects) {
+                self.step(stage, state, Input::Used { queue });
             }
         }
     }
@@ -177,7 +188,22 @@ impl Conductor {
     }
 }
 
+/// The writes of used rings, queue by queue.
+pub(super) fn by_queue(effects: Vec<Effect>) -> BTreeMap<u16, Vec<Effect>> {
+    let mut queues: BTreeMap<u16, Vec<Effect>> = BTreeMap::new();
+    for effect in effects {
+        if let Effect::Complete { queue, .. } | Effect::Ring { queue, .. } = effect {
+            queues.entry(queue).or_default().push(effect);
+        }
+    }
+    queues
+}
+
 impl Observer for Conductor {
+    fn writes_used(&self) -> bool {
+        self.rings
+    }
+
     fn observe(&self, input: Input) {
         // The backend may have a frontend before its observer is ready.
         let stage = self.stage.wait();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use vmm_sys_util::eventfd::EventFd;
 
+use super::conductor::by_queue;
 use super::frontend::{Fronted, FrontendError};
 use super::irqs::Irqs;
 use super::journal::Journal;
@@ -26,6 +27,9 @@ pub type Configure = Box<dyn Fn(u16, &[u8]) + Send>;
 /// Takes a command of the host.
 pub type Command = Box<dyn Fn(&Host) + Send>;
 
+/// Writes into the used ring of a queue.
+pub type WriteUsed = Box<dyn Fn(u16, &[Effect]) -> bool + Send>;
+
 /// The function, its faults, and all that it acts on.
 pub struct Core {
     pub dev: u8,
@@ -39,6 +43,8 @@ pub struct Core {
     pub configure: Option<Configure>,
     /// Takes a command of the host to our own backend.
     pub command: Option<Command>,
+    /// Has our own backend write used rings; tells whether the driver wants an interrupt.
+    pub write_used: Option<WriteUsed>,
     /// What our own backend tells.
     observed: Observed,
     /// Wakes the thread that waits for deadlines.
@@ -73,6 +79,7 @@ impl Core {
             backend,
             configure: None,
             command: None,
+            write_used: None,
             observed,
             wake,
             running: Vec::new(),
@@ -94,6 +101,7 @@ impl Core {
             self.follow_backend();
         }
         let mut value = None;
+        let mut interrupts = Vec::new();
         let mut next = Some(input);
         for _ in 0..MAX_FOLLOW_UPS {
             let Some(input) = next.take() else { break };
@@ -121,9 +129,11 @@ impl Core {
             }
             let part = part_of(&input);
             let effects = self.journal.record_step(self.dev, part, input, outcome);
+            let mut used = Vec::new();
             for effect in effects {
                 match effect {
                     Effect::Value(v) => value = value.or(Some(v)),
+                    Effect::Complete { .. } | Effect::Ring { .. } => used.push(effect),
                     other => {
                         if let Err(error) = self.perform(other) {
                             tell(self.dev, &error);
@@ -132,6 +142,13 @@ impl Core {
                     }
                 }
             }
+            if let Some(write) = &self.write_used {
+                let queues = by_queue(used).into_iter();
+                interrupts.extend(queues.filter(|(q, e)| write(*q, e)).map(|(q, _)| q));
+            }
+        }
+        for queue in interrupts {
+            self.drive(Input::Used { queue });
         }
         let deadline = self.injector.deadline();
         if deadline != self.waited_for {
@@ -203,6 +220,7 @@ impl Core {
             | Effect::Pended(_)
             | Effect::Unmapped { .. }
             | Effect::Complete { .. }
+            | Effect::Ring { .. }
             | Effect::Call { .. }
             | Effect::ConfigChanged
             | Effect::Control { .. } => {}

@@ -24,6 +24,8 @@ pub struct Teller {
     runs: Arc<Runs>,
     ledger: Option<SharedLedger>,
     wake: EventFd,
+    /// The function has the used rings written.
+    rings: bool,
 }
 
 /// The function's end.
@@ -80,8 +82,8 @@ impl Runs {
 }
 
 /// Both ends; each message is followed by a write of `wake`. `ledger`: one for the rings, if they
-/// are to be watched.
-pub fn observed(wake: EventFd, ledger: Option<Ledger>) -> (Teller, Observed) {
+/// are to be watched. With `rings` the backend leaves the used rings to the function.
+pub fn observed(wake: EventFd, ledger: Option<Ledger>, rings: bool) -> (Teller, Observed) {
     let ledger = ledger.map(|ledger| Arc::new(Mutex::new(ledger)));
     let (tell, told) = sync_channel(MOST);
     let runs = Arc::new(Runs {
@@ -93,6 +95,7 @@ pub fn observed(wake: EventFd, ledger: Option<Ledger>) -> (Teller, Observed) {
         runs: Arc::clone(&runs),
         ledger: ledger.clone(),
         wake,
+        rings,
     };
     (teller, Observed { told, runs, ledger })
 }
@@ -108,6 +111,10 @@ impl Teller {
 }
 
 impl Observer for Teller {
+    fn writes_used(&self) -> bool {
+        self.rings
+    }
+
     fn observe(&self, input: Input) {
         // The messages and kicks are the function's own.
         if matches!(
@@ -172,7 +179,7 @@ mod tests {
 
     #[test]
     fn what_was_told_before_a_stop_is_void_after_it() {
-        let (teller, observed) = observed(EventFd::new(EFD_NONBLOCK).unwrap(), None);
+        let (teller, observed) = observed(EventFd::new(EFD_NONBLOCK).unwrap(), None, false);
         let chain = |head| Input::Chain {
             queue: head % 2,
             head,

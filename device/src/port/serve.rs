@@ -8,7 +8,7 @@ use virtio_bindings::virtio_config::{VIRTIO_F_IN_ORDER, VIRTIO_F_RING_PACKED};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::conductor::Conducted;
-use super::core::{Command, Configure, Core};
+use super::core::{Command, Configure, Core, WriteUsed};
 use super::frontend::{Fronted, FrontendError};
 use super::irqs::Irqs;
 use super::journal::Journal;
@@ -168,7 +168,9 @@ pub fn serve_on(
     }
     let wake = EventFd::new(EFD_NONBLOCK).map_err(ServeError::Os)?;
     let ledger = journal.listens().then(|| Ledger::new(dev));
-    let (teller, observed) = observed(wake.try_clone().map_err(ServeError::Os)?, ledger);
+    let rings = faults.iter().any(Fault::touches_rings);
+    let wakes = wake.try_clone().map_err(ServeError::Os)?;
+    let (teller, observed) = observed(wakes, ledger, rings);
     let mut shape = shape.clone();
     if shape.kind == Kind::Net {
         shape.mac = shape.mac.or_else(|| Some(default_mac(dev)));
@@ -220,6 +222,10 @@ pub fn serve_on(
     core.command = own
         .clone()
         .map(|own| -> Command { Box::new(move |host| own.command(host)) });
+    core.write_used = own.as_ref().map(|own| -> WriteUsed {
+        let handle = own.handle();
+        Box::new(move |queue, effects| handle.write_used(queue, effects))
+    });
     core.configure = own.map(|own| -> Configure {
         Box::new(move |offset, bytes| {
             let mut configuration = own.configuration();

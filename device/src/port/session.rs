@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use vhost_user_backend::{VhostUserBackend, VringT};
+use virtio_queue::QueueT;
 use vm_memory::{GuestAddressSpace, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{
@@ -19,9 +20,11 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::memory::sample_ring;
 use super::running::Running;
 use super::vring::{SharedMemory, Vring};
-use crate::backend::{BrokenRing, Chain, Device, Ledger, Look, Observer, RingFeatures};
+use crate::backend::{
+    BrokenRing, Chain, Device, Ledger, Look, Observer, RingFeatures, write_used,
+};
 use crate::shape::{MAX_OWN_QUEUES, Shape};
-use crate::trace::{Input, QueueSetup, What};
+use crate::trace::{Effect, Input, QueueSetup, RingWrite, What};
 
 /// One worker of `vhost-user-backend` can't tell more queues apart.
 const _: () = assert!(MAX_OWN_QUEUES as u32 <= u64::BITS);
@@ -280,8 +283,7 @@ impl Session {
         }
         let position = state.position();
         if !state.peek(memory.deref(), chain)? {
-            let (more, found) =
-                self.write_ring(index, || state.enable_notification(memory.deref()));
+            let (more, found) = self.write_ring(index, || ask(ring, &mut state, memory.deref()));
             drop(state);
             self.note(found);
             return Ok(if more? { Turn::More } else { Turn::Rest });
@@ -318,6 +320,14 @@ impl Session {
                 found.extend(ledger.look(memory.deref(), index));
                 ledger.used(index, position);
             });
+            // Only what stands in split rings is the observer's.
+            let passes_on = self.writes_used() && state.packed.is_none();
+            if passes_on {
+                let queue = state.state.get_queue_mut();
+                queue.set_next_avail(queue.next_avail().wrapping_add(1));
+                let (asked, _) = self.write_ring(index, || ask(ring, &mut state, memory.deref()));
+                asked?;
+            }
             drop(state);
             self.note(found);
             if let Some((offset, bytes)) = changed {
@@ -331,6 +341,9 @@ impl Session {
                 head,
                 len,
             });
+            if passes_on {
+                return Ok(Turn::More);
+            }
             let Some(again) = ring.still_running(stops) else {
                 return Ok(Turn::Stopped);
             };
@@ -355,6 +368,45 @@ impl Session {
         Ok(Turn::More)
     }
 
+    fn writes_used(&self) -> bool {
+        let observer = self.lasting.observer.as_ref();
+        observer.is_some_and(|observer| observer.writes_used())
+    }
+
+    /// Writes into a used ring what the observer made of it, whether or not the ring runs. Returns
+    /// whether the driver wants an interrupt.
+    pub fn write_used(&self, index: u16, effects: &[Effect]) -> bool {
+        let Some(ring) = self.rings().get(usize::from(index)) else {
+            return false;
+        };
+        if ring.is_packed() {
+            return false;
+        }
+        let stays = |effect: &Effect| {
+            let silent = |write: &RingWrite| !matches!(write, RingWrite::Jump(_));
+            matches!(effect, Effect::Ring { write, .. } if silent(write))
+        };
+        if effects.iter().any(stays) {
+            ring.freeze();
+        }
+        let mut state = ring.get_mut();
+        let memory = self.memory.memory();
+        // What the driver did to the ring can't be told from here: the observer may be waiting for us.
+        let (written, _) = self.write_ring(index, || {
+            write_used(state.get_queue(), memory.deref(), effects)
+        });
+        match written {
+            Ok((next, interrupt)) => {
+                state.get_queue_mut().set_next_used(next);
+                interrupt
+            }
+            Err(error) => {
+                log::warn!("queue {index}: {error}");
+                false
+            }
+        }
+    }
+
     fn raise(&self, index: u16, ring: &Vring) {
         match &self.lasting.observer {
             Some(observer) if observer.raises_interrupts() => {
@@ -364,6 +416,19 @@ impl Session {
             _ => ring.call(),
         }
     }
+}
+
+/// Asks to be notified of the next chain, unless the ring is to stay as it is. Returns whether there are
+/// chains already.
+fn ask(
+    ring: &Vring,
+    state: &mut Running<'_>,
+    memory: &GuestMemoryMmap,
+) -> Result<bool, BrokenRing> {
+    if ring.is_frozen() {
+        return Ok(!state.is_drained(memory)?);
+    }
+    state.enable_notification(memory)
 }
 
 impl VhostUserBackend for Session {

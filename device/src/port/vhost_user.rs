@@ -21,7 +21,7 @@ use super::wire::{carry_messages, carry_replies, tell_config_change};
 use crate::backend::{Block, Configuration, Console, Device, Entropy, Net, Observer, Scsi};
 use crate::shape::{Kind, MAX_OWN_QUEUES, Shape};
 use crate::spec::BlkConfig;
-use crate::trace::Host;
+use crate::trace::{Effect, Host};
 
 /// Where the bytes of an entropy device come from: each run has the same.
 const RANDOM_SEED: u64 = 0x6d69_7366_6972_6521;
@@ -102,6 +102,12 @@ impl Handle {
         if let Some(shared) = self.0.upgrade() {
             shared.command(host);
         }
+    }
+
+    /// Writes into the used ring of a queue. Returns whether the driver wants an interrupt.
+    pub fn write_used(&self, queue: u16, effects: &[Effect]) -> bool {
+        let session = self.0.upgrade().and_then(|s| s.now().session.upgrade());
+        session.is_some_and(|session| session.write_used(queue, effects))
     }
 
     /// Takes a new configuration over.

@@ -34,6 +34,8 @@ struct Seat {
     broken: AtomicBool,
     /// A notification came since the ring was started.
     known: AtomicBool,
+    /// What the device writes about notifications stays as it is.
+    frozen: AtomicBool,
     /// A notification was read and not yet looked at.
     kicked: AtomicBool,
     /// The ring was stopped before it was empty.
@@ -93,6 +95,21 @@ impl Vring {
     /// The ring's state, if it has not been stopped since `stops` was read.
     pub fn still_running(&self, stops: u64) -> Option<Running<'_>> {
         self.running().filter(|_| self.stops() == stops)
+    }
+
+    /// From now on the device says nothing new about notifications, until the ring is started again.
+    pub fn freeze(&self) {
+        self.seat.frozen.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the device may say when it wants to be notified.
+    pub fn is_frozen(&self) -> bool {
+        self.seat.frozen.load(Ordering::Relaxed)
+    }
+
+    /// Whether the ring is packed.
+    pub fn is_packed(&self) -> bool {
+        self.packed().is_some()
     }
 
     /// Waits for whoever works on the ring now.
@@ -179,6 +196,7 @@ impl VringT<SharedMemory> for Vring {
                 *state.get_queue_mut() = queue;
             }
             self.seat.broken.store(false, Ordering::Relaxed);
+            self.seat.frozen.store(false, Ordering::Relaxed);
             self.seat.known.store(false, Ordering::Relaxed);
         } else {
             self.seat.stops.fetch_add(1, Ordering::Release);

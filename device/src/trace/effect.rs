@@ -49,10 +49,17 @@ pub enum Effect {
     Complete {
         /// Queue index.
         queue: u16,
-        /// Head descriptor.
-        head: u16,
+        /// Head descriptor, as the used element names it.
+        id: u32,
         /// Bytes written into it.
         len: u32,
+    },
+    /// The device writes something else into a used ring.
+    Ring {
+        /// Queue index.
+        queue: u16,
+        /// What.
+        write: RingWrite,
     },
     /// The backend asks for an interrupt of a queue.
     Call {
@@ -77,6 +84,18 @@ pub enum Effect {
         /// MSI message control; 0 without the capability.
         msi: u16,
     },
+}
+
+/// A write of a used ring that is no element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RingWrite {
+    /// `used.flags` takes this value, and keeps it.
+    Flags(u16),
+    /// `used.idx` moves by so many elements, which are not written.
+    Jump(u16),
+    /// `avail_event` takes this value, and keeps it.
+    AvailEvent(u16),
 }
 
 /// A message-signalled interrupt.

@@ -8,7 +8,7 @@ mod render;
 mod ring;
 mod world;
 
-pub use effect::{Cause, Effect, Effects, Message, QueueSetup, Start};
+pub use effect::{Cause, Effect, Effects, Message, QueueSetup, RingWrite, Start};
 pub use event::{Event, Fired, Hello, Legality, Part, Step, TableEntry, What};
 pub use input::{Access, Host, Input, IrqKind, Op, Space};
 pub use io::{ReadTraceError, read_jsonl, write_jsonl};

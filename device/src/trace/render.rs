@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Access, Effect, Event, Input, Op, Step, What};
+use super::{Access, Effect, Event, Input, Op, RingWrite, Step, What};
 use crate::spec::{CommonCfg, Field, Status};
 
 impl fmt::Display for Event {
@@ -188,7 +188,12 @@ impl fmt::Display for Effect {
             Self::Stop => f.write_str("stop"),
             Self::StartQueue(setup) => write!(f, "start q{}", setup.index),
             Self::StopQueue { queue } => write!(f, "stop q{queue}"),
-            Self::Complete { queue, head, len } => write!(f, "q{queue} used {head}, {len} bytes"),
+            Self::Complete { queue, id, len } => write!(f, "q{queue} used {id}, {len} bytes"),
+            Self::Ring { queue, write } => match write {
+                RingWrite::Flags(flags) => write!(f, "q{queue} used.flags = {flags:#x}"),
+                RingWrite::Jump(by) => write!(f, "q{queue} used.idx jumps by {by}"),
+                RingWrite::AvailEvent(at) => write!(f, "q{queue} avail_event = {at}"),
+            },
             Self::Call { queue } => write!(f, "call q{queue}"),
             Self::ConfigWrite { offset, bytes } => {
                 write!(f, "configuration {offset:#x}+{} written", bytes.len())

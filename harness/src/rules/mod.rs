@@ -29,6 +29,7 @@ mod pkd;
 mod q;
 mod qrst;
 mod registry;
+mod rings;
 mod rob;
 mod rst;
 mod spl;

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::machine::Watch;
 use super::{
-    acc, cap, cfg, feat, init, isr, logged, msix, msix_use, nr, ntf, pci, pkd, q, qrst, rob, rst,
-    spl, survive, unobserved, win_msi, win_ndis, win_pnp, win_shape, win_use,
+    acc, cap, cfg, feat, init, isr, logged, msix, msix_use, nr, ntf, pci, pkd, q, qrst, rings, rob,
+    rst, spl, survive, unobserved, win_msi, win_ndis, win_pnp, win_shape, win_use,
 };
 
 /// How binding a rule is.
@@ -280,6 +280,11 @@ pub static FAMILIES: &[Family] = &[
         name: "ROB",
         title: "robustness when the device misbehaves",
         rules: rob::RULES,
+    },
+    Family {
+        name: "ROB",
+        title: "robustness when a used ring is not as it should be",
+        rules: rings::RULES,
     },
     Family {
         name: "LOG",

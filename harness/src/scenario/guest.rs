@@ -134,6 +134,22 @@ pub const MISTAKES: &[Mistake] = &[
         "WIN-MSI-009",
     ),
     mistake(
+        "used-id-unchecked",
+        "takes the id of a used element as it is",
+        "ROB-001",
+    ),
+    mistake(
+        "used-len-trusted",
+        "reads as much of a buffer as the device says it has written",
+        "ROB-002",
+    ),
+    mistake(
+        "ignores-index-jump",
+        "does not look at a ring any more whose index jumped",
+        "ROB-003",
+    ),
+    mistake("no-timeout", "waits for requests without an end", "ROB-009"),
+    mistake(
         "config-vector-unchecked",
         "does not check the config vector it got",
         "VIO-MSIX-002",

@@ -7,11 +7,11 @@ use smallvec::SmallVec;
 use super::interrupts::{already, causes};
 use super::{Injector, MAX_HEARD, MAX_SHOWN, Outcome, facts};
 use crate::endpoint::{Endpoint, Nanos};
-use crate::fault::bench::{Hear, Plan, Scene};
+use crate::fault::bench::{Hear, MAX_SENT, Plan, Scene};
 use crate::fault::trigger::{Carrier, Occasion, On, writes_status};
 use crate::shape::Attach;
 use crate::spec::{CommonCfg, Field, PortCard, Status, command};
-use crate::trace::{Access, Cause, Effect, Effects, Input, Mode, Op, Part};
+use crate::trace::{Access, Cause, Effect, Effects, Input, Mode, Op, Part, RingWrite};
 
 /// What a step has come to so far.
 #[derive(Debug, Default)]
@@ -128,8 +128,17 @@ impl<E: Endpoint> Injector<E> {
                 self.occur(run, Occasion::Complete { queue, len }, None);
             }
             Input::Kick { queue } => self.occur(run, Occasion::Notified(*queue), None),
-            Input::Host(host) => self.occur(run, Occasion::Host(&host.command), None),
-            Input::Time => self.time_comes(run),
+            Input::Host(host) => {
+                let command = host.command.as_str();
+                let free = self.state.rings.release(run.now, Some(command));
+                run.plan.emits.extend(free);
+                self.occur(run, Occasion::Host(command), None);
+            }
+            Input::Time => {
+                let free = self.state.rings.release(run.now, None);
+                run.plan.emits.extend(free);
+                self.time_comes(run);
+            }
             _ => {}
         }
     }
@@ -289,7 +298,13 @@ impl<E: Endpoint> Injector<E> {
         let was_live = self.world.live();
         let was_master = self.world.command & command::BUS_MASTER != 0;
         let (was_asleep, was_gone) = (self.world.asleep(), self.world.gone);
-        let effects = self.inner.step(run.now, input);
+        let mut effects = self.inner.step(run.now, input);
+        if self.rings
+            && let Input::Complete { queue, head, len } = input
+        {
+            let (queue, id, len) = (*queue, u32::from(*head), *len);
+            effects.push(Effect::Complete { queue, id, len });
+        }
         let part = self.part(input);
         self.world.hear(input, part);
         self.state.hears(input);
@@ -361,6 +376,7 @@ impl<E: Endpoint> Injector<E> {
                 Effect::ConfigChanged => {
                     self.interrupt(run, effect, Cause::Config, None, Carrier::Call);
                 }
+                Effect::Complete { queue, id, len } => self.complete(run, queue, id, len),
                 Effect::Pin(level) => {
                     raised |= level;
                     self.pin(run, input, level, manner.muted);
@@ -382,6 +398,41 @@ impl<E: Endpoint> Injector<E> {
             }
         }
         self.settle_line(run);
+    }
+
+    /// A chain becomes used, as faults leave it.
+    fn complete(&mut self, run: &mut Run, queue: u16, id: u32, len: u32) {
+        let used = std::mem::take(&mut run.plan.used);
+        let rings = &mut self.state.rings;
+        let element = Effect::Complete {
+            queue,
+            id: used.id.unwrap_or(id),
+            len: used.len.unwrap_or(len),
+        };
+        if rings.stands_still(queue) {
+            rings.stalled.push_back((queue, element));
+            return;
+        }
+        let kept = rings.completes(queue);
+        if kept > 0 {
+            let write = RingWrite::Jump(kept);
+            run.plan.emits.push(Effect::Ring { queue, write });
+        }
+        let waiting = rings.swapped.iter().position(|(q, _)| *q == queue);
+        if used.later && waiting.is_none() {
+            rings.swapped.push((queue, element));
+            return;
+        }
+        for _ in 0..used.times.min(MAX_SENT) {
+            run.plan.emits.push(element.clone());
+        }
+        if let Some(place) = waiting {
+            run.plan.emits.push(rings.swapped.swap_remove(place).1);
+        }
+        let writes = used.writes.into_iter();
+        run.plan
+            .emits
+            .extend(writes.map(|write| Effect::Ring { queue, write }));
     }
 
     /// The value that a read is shown.

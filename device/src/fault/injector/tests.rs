@@ -454,6 +454,17 @@ fn hello(shape: &Shape) -> Hello {
     }
 }
 
+/// What is written into used rings is shown only where a fault could change it.
+fn without_used(mut outcome: Outcome) -> Outcome {
+    let other = |e: &Effect| !matches!(e, Effect::Complete { .. } | Effect::Ring { .. });
+    outcome.shown.retain(|effect| other(effect));
+    outcome
+        .meant
+        .iter_mut()
+        .for_each(|m| m.retain(|e| other(e)));
+    outcome
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
@@ -470,7 +481,8 @@ proptest! {
             let Some(input) = happening.input(&bare) else { continue };
             rig.now += later;
             bare.now += later;
-            prop_assert_eq!(rig.input(input.clone()), bare.input(input));
+            let outcome = rig.input(input.clone());
+            prop_assert_eq!(without_used(outcome), without_used(bare.input(input)));
         }
         prop_assert_eq!(
             format!("{:?}", rig.injector.inner()),
@@ -491,7 +503,8 @@ proptest! {
         for input in happenings.into_iter().filter_map(|h| h.input(&named)) {
             let outcome = injector.step(0, &input);
             let shown = bare.step(0, &input);
-            prop_assert_eq!(outcome, Outcome { shown, ..Outcome::default() });
+            let expected = Outcome { shown, ..Outcome::default() };
+            prop_assert_eq!(without_used(outcome), without_used(expected));
         }
     }
 

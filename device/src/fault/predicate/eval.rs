@@ -62,6 +62,14 @@ impl<'a> Facts<'a> {
                 .and_then(|q| self.device.queues.get(usize::from(q)))
                 .map_or_else(|| self.device.inflight(), |q| q.inflight)
                 .into(),
+            Name::QueueSize => {
+                let queue = self.q.unwrap_or(0);
+                let known = self.device.queues.get(usize::from(queue));
+                match known.map_or(0, |queue| queue.size) {
+                    0 => self.device.shape.queue_size.of(queue).into(),
+                    size => size.into(),
+                }
+            }
             Name::Granted => self.device.granted().map_or(-1, |n| n as i128),
             Name::SinceLive => millis(self.since_live),
             Name::SinceReset => millis(self.since_reset),

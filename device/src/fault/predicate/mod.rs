@@ -46,6 +46,8 @@ pub enum Name {
     Inflight,
     /// Messages that were granted; -1 unless the MSI-X table was read.
     Granted,
+    /// Elements of the queue at hand.
+    QueueSize,
     /// Milliseconds since DRIVER_OK; -1 while not live.
     SinceLive,
     /// Milliseconds since the last reset began; -1 before the first.
@@ -56,6 +58,7 @@ impl Name {
     /// Every name, as it is spelt.
     pub const ALL: &'static [(&'static str, Self)] = &[
         ("val", Self::Val),
+        ("len", Self::Val),
         ("q", Self::Queue),
         ("entry", Self::Entry),
         ("width", Self::Width),
@@ -64,6 +67,7 @@ impl Name {
         ("epoch", Self::Epoch),
         ("inflight", Self::Inflight),
         ("granted", Self::Granted),
+        ("queue_size", Self::QueueSize),
         ("since_live_ms", Self::SinceLive),
         ("since_reset_ms", Self::SinceReset),
     ];

@@ -140,7 +140,7 @@ impl On {
                 Self::StatusAdds { .. } | Self::StatusZero { .. } | Self::Complete(_) => true,
                 _ => false,
             },
-            Name::Queue => matches!(
+            Name::Queue | Name::QueueSize => matches!(
                 self,
                 Self::Access { .. }
                     | Self::IrqDue(_)

@@ -50,7 +50,6 @@ const ALL: &[(&str, &str)] = &[
 
 /// What is still to be built. A rule that lands takes its line out; nothing is ever added.
 const MISSING: &[&str] = &[
-    "ROB-001", "ROB-002", "ROB-003", "ROB-009", "ROB-010", "ROB-012",
 ];
 
 fn all() -> BTreeSet<String> {

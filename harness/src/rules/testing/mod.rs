@@ -69,6 +69,7 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
         rob::CASES,
         rob::INTERRUPTS,
         survive::CASES,
+        rob::RINGS,
         win_msi::CASES,
         win_ndis::CASES,
         win_pnp::CASES,

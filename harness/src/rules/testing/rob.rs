@@ -92,3 +92,50 @@ pub const INTERRUPTS: &[Case] = &[
         odd("irq.drop", Legality::Illegal).mark("timeout")
     }),
 ];
+
+/// A fault in a used ring.
+fn ring_fault(name: &str) -> Trace {
+    odd(name, Legality::Illegal)
+}
+
+pub const RINGS: &[Case] = &[
+    ("ROB-001", "the request ends", HELD, || {
+        ring_fault("used.id").log(OK)
+    }),
+    ("ROB-001", "the guest crashes", FAIL, || {
+        ring_fault("used.dup").log(CRASH)
+    }),
+    ("ROB-001", "a load that fails has ended", HELD, || {
+        ring_fault("used.id").log(LATE)
+    }),
+    ("ROB-001", "another fault", UNSEEN, || {
+        ring_fault("used.len").log(CRASH)
+    }),
+    ("ROB-002", "the request ends", HELD, || {
+        ring_fault("used.len").log(OK)
+    }),
+    ("ROB-002", "the guest crashes", FAIL, || {
+        ring_fault("used.len").log(CRASH)
+    }),
+    ("ROB-003", "the request ends", HELD, || {
+        ring_fault("used.jump").log(OK)
+    }),
+    ("ROB-003", "the request never ends", FAIL, || {
+        ring_fault("ring.keep").mark("timeout")
+    }),
+    ("ROB-009", "the request ends", HELD, || {
+        ring_fault("used.skip").log(OK)
+    }),
+    ("ROB-009", "the request never ends", FAIL, || {
+        ring_fault("avail_event.lie").mark("timeout")
+    }),
+    ("ROB-010", "the request ends", HELD, || {
+        ring_fault("late.completion").log(OK)
+    }),
+    ("ROB-010", "the guest crashes", FAIL, || {
+        ring_fault("late.completion").log(CRASH)
+    }),
+    ("ROB-010", "no fault at all", UNSEEN, || {
+        trace().hello().up().log(CRASH)
+    }),
+];

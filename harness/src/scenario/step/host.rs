@@ -30,6 +30,13 @@ pub fn waited_for(fault: &FaultFile) -> Option<(u8, &str)> {
     Some((fault.device.as_ref().map_or(0, |d| *d.get_ref()), name))
 }
 
+/// The command in `args = { host = "<name>" }` that lets go what the fault holds, and its device.
+fn released_by(fault: &FaultFile) -> Option<(u8, &str)> {
+    let (_, value) = fault.args.iter().find(|(key, _)| key.get_ref() == "host")?;
+    let device = fault.device.as_ref().map_or(0, |d| *d.get_ref());
+    Some((device, value.get_ref().as_str()?))
+}
+
 /// `name key=value …`, with the values of `args` besides.
 pub(super) fn host(command: &str, file: &StepFile) -> Result<Host, Wrong> {
     let mut words = command.split_whitespace();
@@ -73,7 +80,12 @@ pub(super) fn check(
     faults: &[FaultFile],
 ) -> Result<(), Wrong> {
     let name = host.command.as_str();
-    let waited: Vec<(u8, &str)> = faults.iter().filter_map(waited_for).collect();
+    let released = faults.iter().filter_map(released_by);
+    let waited: Vec<(u8, &str)> = faults
+        .iter()
+        .filter_map(waited_for)
+        .chain(released)
+        .collect();
     let own = waited.contains(&(device, name));
     match name {
         "cfg.change" | "needs-reset" if !shape.kind.is_virtio() && !own => {

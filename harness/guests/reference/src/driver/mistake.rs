@@ -61,6 +61,12 @@ mistakes! {
     KeepsMessages = "keeps-messages"
     /// A device that was stopped once takes no requests any more.
     RejectsAfterStop = "rejects-after-stop"
+    /// The id of a used element is taken as it is.
+    UsedIdUnchecked = "used-id-unchecked"
+    /// So much is read of a buffer as the device says it has written.
+    UsedLenTrusted = "used-len-trusted"
+    /// A ring whose index jumped is not looked at any more.
+    IgnoresIndexJump = "ignores-index-jump"
     /// The configuration vector is not read back, the queues' are.
     ConfigVectorUnchecked = "config-vector-unchecked"
     /// Features that others require are not accepted, the others are.

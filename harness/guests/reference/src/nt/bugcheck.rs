@@ -13,6 +13,9 @@ pub struct BugCheck(pub u32, pub &'static str);
 
 /// A processor exception that nobody handles.
 pub const KMODE_EXCEPTION_NOT_HANDLED: BugCheck = BugCheck(0x1e, "KMODE_EXCEPTION_NOT_HANDLED");
+/// A request that is completed again.
+pub const MULTIPLE_IRP_COMPLETE_REQUESTS: BugCheck =
+    BugCheck(0x44, "MULTIPLE_IRP_COMPLETE_REQUESTS");
 /// An address that is not mapped, touched at `PASSIVE_LEVEL`.
 pub const PAGE_FAULT_IN_NONPAGED_AREA: BugCheck = BugCheck(0x50, "PAGE_FAULT_IN_NONPAGED_AREA");
 /// An exception that must not happen in the kernel.

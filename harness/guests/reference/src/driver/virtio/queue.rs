@@ -10,6 +10,7 @@ use crate::dbg_print;
 use crate::driver::mistake::{Mistake, Mistakes};
 use crate::hal::mem;
 use crate::hal::mmio::Mmio;
+use crate::nt::bugcheck::{MULTIPLE_IRP_COMPLETE_REQUESTS, bug_check};
 use alloc::vec::Vec;
 use core::sync::atomic::{Ordering, fence};
 
@@ -112,6 +113,13 @@ impl Slot {
     /// Data memory, if there is some.
     pub fn data(&self) -> Option<Mmio> {
         self.data
+    }
+
+    /// Reads so many bytes of what the device is said to have written.
+    fn read_to(&self, length: u32) {
+        if let (Some(data), Some(last)) = (self.data, length.checked_sub(1)) {
+            data.read::<u8>(last as usize);
+        }
     }
 
     fn window(&self, offset: usize) -> Mmio {
@@ -397,6 +405,9 @@ impl Queue {
                 return Ok(back);
             }
             if usize::from(new) > self.in_flight() {
+                if self.mistakes.has(Mistake::IgnoresIndexJump) {
+                    return Ok(back);
+                }
                 dbg_print!(
                     "VIRTIO: queue {}: used index {index} is {new} ahead with {} in flight",
                     self.index,
@@ -421,6 +432,9 @@ impl Queue {
 
     fn complete(&mut self, id: u32, length: u32) -> bool {
         let each = if self.features.indirect { 1 } else { PARTS };
+        if self.mistakes.has(Mistake::UsedIdUnchecked) {
+            return self.complete_unchecked((id / u32::from(each)) as usize, length);
+        }
         let slot = id
             .is_multiple_of(u32::from(each))
             .then(|| self.slots.get_mut((id / u32::from(each)) as usize))
@@ -428,6 +442,9 @@ impl Queue {
             .filter(|slot| slot.state == State::InFlight);
         match slot {
             Some(slot) => {
+                if self.mistakes.has(Mistake::UsedLenTrusted) {
+                    slot.read_to(length);
+                }
                 slot.state = State::Done(length);
                 slot.order = self.completed;
                 self.completed += 1;
@@ -441,5 +458,18 @@ impl Queue {
                 false
             }
         }
+    }
+
+    /// What a driver that believes its device does: a request that is not there, or was completed
+    /// before, is completed all the same. I/O manager and heap notice.
+    fn complete_unchecked(&mut self, n: usize, length: u32) -> bool {
+        let slot = &mut self.slots[n];
+        if slot.state != State::InFlight {
+            bug_check(MULTIPLE_IRP_COMPLETE_REQUESTS, [n as u64, 0, 0, 0]);
+        }
+        slot.state = State::Done(length);
+        slot.order = self.completed;
+        self.completed += 1;
+        true
     }
 }
