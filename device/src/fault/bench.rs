@@ -363,6 +363,8 @@ pub struct Rings {
     pub orphans: VecDeque<Effect>,
     /// Completions since the last reset, for each queue.
     pub completed: Vec<u16>,
+    /// The same for the time before the last reset.
+    pub before: Vec<u16>,
     /// Elements by which the used index of each queue goes on from where it was before a reset.
     pub kept: Vec<u16>,
 }
@@ -376,7 +378,7 @@ impl Rings {
             self.orphans.pop_front();
         }
         self.stalls.clear();
-        self.kept.clear();
+        self.before = std::mem::take(&mut self.completed);
     }
 
     /// Whether completions of the queue wait, and there is room for one more.

@@ -39,6 +39,6 @@ impl Act for Keep {
 
     fn fire(&mut self, _occasion: &Occasion<'_>, bench: &mut Bench<'_>) {
         let rings = &mut bench.state.rings;
-        rings.kept = std::mem::take(&mut rings.completed);
+        rings.kept = std::mem::take(&mut rings.before);
     }
 }
