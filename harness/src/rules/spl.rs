@@ -509,7 +509,10 @@ impl Machine for Unasked {
             return;
         }
         match now.step().map(|s| &s.input) {
-            Some(Input::Complete { queue, .. }) => {
+            // What a fault changed about it may be that it is not written at all.
+            Some(Input::Complete { queue, .. })
+                if now.step().is_some_and(|s| s.meant.is_none()) =>
+            {
                 self.silent.insert(*queue, now.seq);
             }
             Some(Input::Used { queue }) => {
