@@ -145,7 +145,7 @@ pub const MISTAKES: &[Mistake] = &[
     ),
     mistake(
         "ignores-index-jump",
-        "does not look at a ring any more whose index jumped",
+        "waits until a used index that jumped is what it should be",
         "ROB-003",
     ),
     mistake("no-timeout", "waits for requests without an end", "ROB-009"),

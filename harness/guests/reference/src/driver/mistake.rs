@@ -65,7 +65,7 @@ mistakes! {
     UsedIdUnchecked = "used-id-unchecked"
     /// So much is read of a buffer as the device says it has written.
     UsedLenTrusted = "used-len-trusted"
-    /// A ring whose index jumped is not looked at any more.
+    /// An index that jumped is waited out.
     IgnoresIndexJump = "ignores-index-jump"
     /// The configuration vector is not read back, the queues' are.
     ConfigVectorUnchecked = "config-vector-unchecked"
