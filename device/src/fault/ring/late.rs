@@ -75,6 +75,7 @@ impl Act for Late {
                     times: 1,
                     gap: 0,
                     waits: false,
+                    by: None,
                 });
             } else {
                 bench.emit(effect, 1, 0);
