@@ -20,9 +20,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::memory::sample_ring;
 use super::running::Running;
 use super::vring::{SharedMemory, Vring};
-use crate::backend::{
-    BrokenRing, Chain, Device, Ledger, Look, Observer, RingFeatures, write_used,
-};
+use crate::backend::{BrokenRing, Chain, Device, Ledger, Look, Observer, RingFeatures, write_used};
 use crate::shape::{MAX_OWN_QUEUES, Shape};
 use crate::trace::{Effect, Input, QueueSetup, RingWrite, What};
 
