@@ -148,7 +148,6 @@ pub const MISTAKES: &[Mistake] = &[
         "waits until a used index that jumped is what it should be",
         "ROB-003",
     ),
-    mistake("no-timeout", "waits for requests without an end", "ROB-009"),
     mistake(
         "config-vector-unchecked",
         "does not check the config vector it got",
