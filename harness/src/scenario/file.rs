@@ -73,6 +73,8 @@ pub struct GuestFile {
     pub mistake: Vec<String>,
     /// The driver's time limit for one request, in milliseconds.
     pub timeout_ms: Option<u32>,
+    /// The most descriptors of a queue that the driver uses.
+    pub descriptors: Option<u16>,
     /// The most queues that the driver uses.
     pub queues: Option<u16>,
     /// Requests in flight for each queue.
@@ -97,7 +99,7 @@ pub struct StepFile {
     pub load: Option<String>,
     /// A command of the host: `cfg.change`, `needs-reset`, or a name that a fault waits for.
     pub host: Option<String>,
-    /// A command to the guest: `device restart|stop|start|sleep|wake`, `device rebalance all|one|none`, `wait-config`, `idle <time>`, `state`.
+    /// A command to the guest: `device restart|stop|start|sleep|wake`, `device rebalance all|one|none`, `queue reset q=<number>`, `wait-config`, `idle <time>`, `state`.
     pub guest: Option<String>,
     /// Which device, from 0.
     pub device: Option<u8>,

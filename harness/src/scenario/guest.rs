@@ -627,6 +627,8 @@ pub struct Parameters {
     pub mistakes: Vec<String>,
     /// The driver's time limit for a request, in milliseconds.
     pub timeout_ms: Option<u32>,
+    /// The most descriptors of a queue that the driver uses.
+    pub descriptors: Option<u16>,
     /// The most queues that the driver uses.
     pub queues: Option<u16>,
     /// Requests in flight for each queue.
@@ -681,6 +683,7 @@ impl Parameters {
                 (!self.mistakes.is_empty()).then(|| self.mistakes.join(",")),
             ),
             ("timeout_ms", self.timeout_ms.map(|v| v.to_string())),
+            ("descriptors", self.descriptors.map(|v| v.to_string())),
             ("queues", self.queues.map(|v| v.to_string())),
             ("depth", self.depth.map(|v| v.to_string())),
             ("poll", self.poll.map(|v| u8::from(v).to_string())),
@@ -743,6 +746,7 @@ impl Checker<'_> {
         for (key, value, most) in [
             ("message-limit", file.message_limit, u32::MAX),
             ("timeout-ms", file.timeout_ms, LONGEST_MS),
+            ("descriptors", file.descriptors.map(u32::from), 32768),
             ("queues", file.queues.map(u32::from), MOST_QUEUES),
             ("depth", file.depth.map(u32::from), MOST_DEPTH),
         ] {
@@ -759,6 +763,7 @@ impl Checker<'_> {
             style: file.style.clone(),
             mistakes: file.mistake.clone(),
             timeout_ms: file.timeout_ms,
+            descriptors: file.descriptors,
             queues: file.queues,
             depth: file.depth,
             poll: file.poll,

@@ -72,6 +72,7 @@ const GUEST_COMMANDS: &[&str] = &[
     "device sleep",
     "device wake",
     "device rebalance all|one|none",
+    "queue reset q=<number>",
     "wait-config",
     "idle <time>",
     "state",
@@ -289,6 +290,13 @@ fn guest(command: &str, device: u8) -> Result<String, Wrong> {
         }
         ["device", "rebalance", grant @ ("all" | "one" | "none")] => {
             format!("device dev={device} rebalance grant={grant}")
+        }
+        ["queue", "reset", queue]
+            if queue
+                .strip_prefix("q=")
+                .is_some_and(|n| n.parse::<u16>().is_ok()) =>
+        {
+            format!("queue dev={device} reset {queue}")
         }
         ["wait-config"] => format!("wait-config dev={device}"),
         ["state"] => format!("state dev={device}"),

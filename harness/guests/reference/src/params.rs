@@ -9,6 +9,7 @@ use crate::nt::policy::{Grant, Os};
 
 /// Queues and depth that can be asked for.
 const MOST_QUEUES: u64 = 16;
+const MOST_DESCRIPTORS: u64 = 32768;
 const MOST_DEPTH: u64 = 64;
 /// Longest time limit, in milliseconds.
 const LONGEST_MS: u64 = 600_000;
@@ -140,6 +141,7 @@ impl DeviceParams {
                     _ => return Err(wrong()),
                 }
             }
+            "descriptors" => self.settings.descriptors = number(MOST_DESCRIPTORS)? as u16,
             "depth" => self.settings.depth = number(MOST_DEPTH)? as u16,
             _ => return Err(Error::Key(whole)),
         }

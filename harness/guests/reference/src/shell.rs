@@ -304,6 +304,12 @@ impl Shell<'_> {
                 Ok(None)
             }
             "device" => self.power(place, args),
+            "queue" if args.word(1) == "reset" => {
+                let queue = args.number("q", 0)?;
+                let known = u16::try_from(queue).map_err(|_| "usage")?;
+                device.driver.reset_queue(known)?;
+                Ok(Some(format!("op=reset dev={dev} q={queue}")))
+            }
             "state" => {
                 print_counters(dev);
                 let running = device.driver.running(&device.wdf);

@@ -163,6 +163,16 @@ mistakes! {
     NotifiesUnusedQueue = "notifies-unused-queue"
     /// Queues are notified after a reset.
     NotifiesAfterReset = "notifies-after-reset"
+    /// The end of a queue's reset is not waited for.
+    QueueResetNotAwaited = "queue-reset-not-awaited"
+    /// A queue's rings are overwritten before its reset is over.
+    QueueMemoryReusedEarly = "queue-memory-reused-early"
+    /// A queue is reset, and RING_RESET was not accepted.
+    QueueResetUnnegotiated = "queue-reset-unnegotiated"
+    /// After its reset a queue is enabled without its size and addresses.
+    QueueEnabledWithoutSetUp = "queue-enabled-without-set-up"
+    /// After its reset a queue gets no vector.
+    QueueVectorNotRestored = "queue-vector-not-restored"
     /// The fourth request of a queue is not told to the device.
     ForgetsNotification = "forgets-notification"
     /// Any vector that reads back is taken for the one that was written.

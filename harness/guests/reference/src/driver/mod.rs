@@ -43,6 +43,8 @@ pub struct Settings {
     pub poll: bool,
     /// Whether registers are reached through the configuration access window.
     pub window: bool,
+    /// Descriptors of a queue, at most.
+    pub descriptors: u16,
 }
 
 impl Default for Settings {
@@ -55,6 +57,7 @@ impl Default for Settings {
             depth: 1,
             poll: false,
             window: false,
+            descriptors: 64,
         }
     }
 }
@@ -114,6 +117,14 @@ pub trait Workload: Driver {
 
     /// `key=value` for the `state` command.
     fn state(&mut self, device: &WdfDevice) -> String;
+
+    /// Resets one queue and sets it up again.
+    ///
+    /// # Errors
+    /// A word for what went wrong.
+    fn reset_queue(&mut self, _queue: u16) -> Result<(), &'static str> {
+        Err("unsupported")
+    }
 
     /// A configuration change that nobody has asked about yet: `key=value`.
     fn take_change(&mut self) -> Option<String>;
@@ -196,6 +207,9 @@ impl Workload for AnyDriver {
     }
     fn state(&mut self, device: &WdfDevice) -> String {
         either!(self, driver => driver.state(device))
+    }
+    fn reset_queue(&mut self, queue: u16) -> Result<(), &'static str> {
+        either!(self, driver => driver.reset_queue(queue))
     }
     fn take_change(&mut self) -> Option<String> {
         either!(self, driver => driver.take_change())

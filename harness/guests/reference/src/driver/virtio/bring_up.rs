@@ -3,7 +3,8 @@
 use super::Virtio;
 use super::base::Base;
 use super::function::{Function, Wanted};
-use super::queue::{Features, Queue, State};
+use super::queue::{Notify, Queue, State};
+use super::ring::Features;
 use super::slip::{self, Moment, Scene};
 use super::spec::{feature, status};
 use super::transport::Transport;
@@ -17,8 +18,15 @@ use crate::nt::status::NtStatus;
 use alloc::vec::Vec;
 
 /// What every driver accepts when it is offered.
-const TRANSPORT_FEATURES: u64 =
-    feature::VERSION_1 | feature::ACCESS_PLATFORM | feature::EVENT_IDX | feature::INDIRECT_DESC;
+const TRANSPORT_FEATURES: u64 = feature::VERSION_1
+    | feature::ACCESS_PLATFORM
+    | feature::EVENT_IDX
+    | feature::INDIRECT_DESC
+    | feature::RING_PACKED
+    | feature::IN_ORDER
+    | feature::NOTIFICATION_DATA
+    | feature::NOTIF_CONFIG_DATA
+    | feature::RING_RESET;
 
 /// RING_RESET, which devices offer on request alone.
 const NOT_OFFERED: u64 = 1 << 40;
@@ -110,7 +118,7 @@ impl Base {
     }
 
     /// A mistaken driver does something here that it should not.
-    fn slip(&self, moment: Moment) {
+    pub(super) fn slip(&self, moment: Moment) {
         if let Some(transport) = self.transport {
             let used = self.used().min(self.queues.len());
             let queues = &self.queues[..used];
@@ -208,6 +216,9 @@ impl Base {
                 self.features &= !feature;
             }
         }
+        if self.makes(Mistake::QueueResetUnnegotiated) {
+            self.features &= !feature::RING_RESET;
+        }
         if !self.has(feature::VERSION_1) {
             dbg_print!("VIRTIO: VERSION_1 is not offered");
             return Err(NtStatus::DEVICE_FEATURE_NOT_SUPPORTED);
@@ -290,20 +301,9 @@ impl Base {
         if !self.queues.is_empty() && self.makes(Mistake::NoSetUpAfterReset) {
             return Ok(());
         }
-        let features = Features {
-            event_idx: self.has(feature::EVENT_IDX),
-            indirect: self.has(feature::INDIRECT_DESC),
-        };
         for place in 0..self.used() {
             let Wanted { index, depth } = self.wanted[place];
             transport.select(index);
-            let offered = transport.queue_size();
-            let unchecked = self.makes(Mistake::QueueSizeUnchecked);
-            let size = if unchecked {
-                offered
-            } else {
-                Queue::size_for(offered)
-            };
             let known = self.queues.iter().position(|queue| queue.index == index);
             let found = match known {
                 Some(found) => found,
@@ -315,30 +315,65 @@ impl Base {
                 }
             };
             self.queues.swap(place, found);
-            let queue = &mut self.queues[place];
-            queue.mistakes = mistakes;
-            let Some(window) = transport.notify_window(index) else {
-                dbg_print!("VIRTIO: queue {index} is notified outside the window");
-                return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
-            };
-            queue.begin(size, features, Some(window));
-            if queue.depth() == 0 && !unchecked {
-                dbg_print!("VIRTIO: queue {index} has size {offered}");
-                return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
-            }
-            if size != offered {
-                transport.set_queue_size(size);
-            }
-            let right = queue.addresses();
-            let first = self.queues[0].addresses();
-            let [descriptors, available, used] = slip::places(mistakes, self.resets, right, first);
-            transport.set_queue_addresses(descriptors, available, used);
+            self.queues[place].mistakes = mistakes;
+            self.fill(&transport, place)?;
             self.slip(Moment::Filled);
             if place + 1 != self.used() || !self.makes(Mistake::LateEnable) {
                 transport.enable_queue();
                 self.slip(Moment::Enabled);
             }
         }
+        Ok(())
+    }
+
+    /// What the features make of the queues.
+    fn ring_features(&self) -> Features {
+        Features {
+            event_idx: self.has(feature::EVENT_IDX),
+            indirect: self.has(feature::INDIRECT_DESC),
+            packed: self.has(feature::RING_PACKED),
+            in_order: self.has(feature::IN_ORDER),
+            notification_data: self.has(feature::NOTIFICATION_DATA),
+        }
+    }
+
+    /// Makes empty rings for the selected queue, which is at this place, and writes its fields.
+    pub(super) fn fill(&mut self, transport: &Transport, place: usize) -> Result<(), NtStatus> {
+        let features = self.ring_features();
+        let named = self.has(feature::NOTIF_CONFIG_DATA);
+        let offered = transport.queue_size();
+        let unchecked = self.makes(Mistake::QueueSizeUnchecked);
+        let size = if unchecked {
+            offered
+        } else {
+            Queue::size_for(offered, self.settings.descriptors, features)
+        };
+        let width = if features.notification_data { 4 } else { 2 };
+        let index = self.queues[place].index;
+        let window = transport.notify_window(index, width);
+        if window.is_none() {
+            dbg_print!("VIRTIO: queue {index} is notified outside the window");
+            return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
+        }
+        let notify = Notify {
+            window,
+            name: if named { transport.notify_name() } else { None },
+        };
+        let queue = &mut self.queues[place];
+        let begun = queue.begin(size, features, notify);
+        begun.ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
+        if queue.depth() == 0 && !unchecked {
+            dbg_print!("VIRTIO: queue {} has size {offered}", queue.index);
+            return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
+        }
+        if size != offered {
+            transport.set_queue_size(size);
+        }
+        let right = queue.addresses();
+        let first = self.queues[0].addresses();
+        let [descriptors, available, used] =
+            slip::places(self.settings.mistakes, self.resets, right, first);
+        transport.set_queue_addresses(descriptors, available, used);
         Ok(())
     }
 
@@ -354,15 +389,19 @@ impl Base {
         let shown = self.look_at_status(&transport);
         dbg_print!("VIRTIO: status {shown:#04x}");
         self.slip(Moment::Live);
+        (0..self.active().len()).for_each(|place| self.submit_again(place));
+    }
+
+    /// Issues what was in flight on the queue at this place once more.
+    pub(super) fn submit_again(&mut self, place: usize) {
         let deadline = self.time_limit();
-        for queue in self.active() {
-            for n in 0..queue.slots.len() {
-                if queue.slots[n].state == State::InFlight {
-                    // Buffers that wait for something to come are never late.
-                    let posted = queue.slots[n].deadline == u64::MAX;
-                    queue.slots[n].state = State::Free;
-                    queue.submit(n, if posted { u64::MAX } else { deadline });
-                }
+        let queue = &mut self.queues[place];
+        for n in 0..queue.slots.len() {
+            if queue.slots[n].state == State::InFlight {
+                // Buffers that wait for something to come are never late.
+                let posted = queue.slots[n].deadline == u64::MAX;
+                queue.slots[n].state = State::Free;
+                queue.submit(n, if posted { u64::MAX } else { deadline });
             }
         }
     }

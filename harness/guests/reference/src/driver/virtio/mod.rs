@@ -14,9 +14,11 @@ mod layout;
 mod net;
 mod pattern;
 mod queue;
+mod queue_reset;
 mod receive;
 mod registers;
 mod resources;
+mod ring;
 mod rng;
 mod scsi;
 mod slip;
@@ -286,6 +288,10 @@ impl<F: Function> Workload for Virtio<F> {
             base.resets,
             base.lost
         )
+    }
+
+    fn reset_queue(&mut self, queue: u16) -> Result<(), &'static str> {
+        self.base.reset_queue(queue)
     }
 
     fn take_change(&mut self) -> Option<String> {

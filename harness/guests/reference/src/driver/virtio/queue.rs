@@ -5,6 +5,7 @@
 //! element that names no slot in flight is seen at once.
 
 use super::registers::Registers;
+use super::ring::{Back, Chain, Features, Ring, TooFar};
 use super::spec::ring;
 use crate::dbg_print;
 use crate::driver::mistake::{Mistake, Mistakes};
@@ -14,12 +15,8 @@ use crate::nt::bugcheck::{MULTIPLE_IRP_COMPLETE_REQUESTS, bug_check};
 use alloc::vec::Vec;
 use core::sync::atomic::{Ordering, fence};
 
-/// Largest queue that is used.
-const MOST_DESCRIPTORS: u16 = 64;
 /// Descriptors of one request.
-const PARTS: u16 = 3;
-/// Where the used ring lies in the queue's memory; descriptors and available ring are below.
-const USED: usize = 2048;
+const PARTS: u16 = ring::MOST_PARTS;
 const RING_MEMORY: usize = 4096;
 
 /// Offsets in a slot's memory, in bytes.
@@ -128,13 +125,13 @@ impl Slot {
     }
 }
 
-/// The features that change how a queue works.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Features {
-    /// EVENT_IDX.
-    pub event_idx: bool,
-    /// INDIRECT_DESC.
-    pub indirect: bool,
+/// How a queue is notified.
+#[derive(Clone, Copy, Debug)]
+pub struct Notify {
+    /// Where; `None` when that is outside the structure.
+    pub window: Option<Registers>,
+    /// What by, if not by its index.
+    pub name: Option<u16>,
 }
 
 /// A queue.
@@ -149,10 +146,13 @@ pub struct Queue {
     pub mistakes: Mistakes,
     size: u16,
     features: Features,
-    rings: Mmio,
+    memory: Mmio,
+    ring: Option<Ring>,
     notify: Option<Registers>,
+    /// What a notification names the queue by.
+    name: u16,
+    /// Requests that were made available since the queue was set up.
     next: u16,
-    last_used: u16,
     /// Requests that have come back since the queue was made.
     completed: u64,
 }
@@ -163,7 +163,7 @@ pub struct RingError;
 impl Queue {
     /// Memory for a queue. `None` when there is none left.
     pub fn new(index: u16, depth: u16) -> Option<Self> {
-        let rings = mem::dma(RING_MEMORY)?;
+        let memory = mem::dma(RING_MEMORY)?;
         let requests = mem::dma(usize::from(depth) * slot::SIZE)?;
         let slots = (0..usize::from(depth))
             .map(|n| {
@@ -187,32 +187,39 @@ impl Queue {
             mistakes: Mistakes::default(),
             size: 0,
             features: Features::default(),
-            rings,
+            memory,
+            ring: None,
             notify: None,
+            name: index,
             next: 0,
-            last_used: 0,
             completed: 0,
         })
     }
 
-    /// The size to use when the device allows `most`: a power of two.
-    pub fn size_for(most: u16) -> u16 {
-        match most.min(MOST_DESCRIPTORS) {
+    /// The size to use when the device allows `offered` and the driver wants no more than `most`: a
+    /// power of two but for a packed ring.
+    pub fn size_for(offered: u16, most: u16, features: Features) -> u16 {
+        match offered.min(most) {
             0 => 0,
-            most => 1 << most.ilog2(),
+            size if features.packed => size,
+            size => 1 << size.ilog2(),
         }
     }
 
     /// Begins anew, as after every reset: empty rings of `size`. Requests in flight stay noted.
-    pub fn begin(&mut self, size: u16, features: Features, notify: Option<Registers>) {
-        for at in (0..RING_MEMORY).step_by(8) {
-            self.rings.write(at, 0u64);
+    /// `None` when there is no memory left for a ring of this size.
+    pub fn begin(&mut self, size: u16, features: Features, notify: Notify) -> Option<()> {
+        let bytes = Ring::bytes(size);
+        if self.memory.length() < bytes {
+            self.memory = mem::dma(bytes)?;
         }
         self.size = size;
         self.features = features;
-        self.notify = notify;
+        self.notify = notify.window;
+        self.name = notify.name.unwrap_or(self.index);
         self.next = 0;
-        self.last_used = 0;
+        self.ring = Some(Ring::new(self.memory, size, features, self.mistakes));
+        Some(())
     }
 
     /// Requests that fit, by the size of the ring and the memory.
@@ -221,14 +228,16 @@ impl Queue {
         self.slots.len().min(usize::from(self.size / each))
     }
 
-    fn available(&self) -> usize {
-        ring::DESCRIPTOR * usize::from(self.size)
+    /// Fills the rings with something else, as whoever gets their memory next would.
+    pub fn overwrite(&mut self) {
+        for at in (0..Ring::bytes(self.size)).step_by(8) {
+            self.memory.write(at, u64::MAX);
+        }
     }
 
-    /// Physical addresses of the descriptors, the available and the used ring.
+    /// Physical addresses of the descriptors, the driver's and the device's area.
     pub fn addresses(&self) -> [u64; 3] {
-        let base = self.rings.address();
-        [base, base + self.available() as u64, base + USED as u64]
+        self.ring.as_ref().map_or([0; 3], Ring::addresses)
     }
 
     /// Data memory of a slot with room for `length` bytes. `None` when there is none left.
@@ -290,33 +299,29 @@ impl Queue {
             self.expose(n, deadline);
         }
         fence(Ordering::SeqCst);
+        let added = self.next.wrapping_sub(old);
         let forgets = self.mistakes.has(Mistake::ForgetsNotification) && self.next == 4;
-        if self.next != old && self.wants_notification(old) && !forgets {
+        let ring = self.ring.as_mut();
+        if added > 0 && ring.is_some_and(|ring| ring.wants_notification(added)) && !forgets {
             self.notify();
         }
     }
 
     fn expose(&mut self, n: usize, deadline: u64) {
-        self.slots[n].state = State::InFlight;
-        self.slots[n].deadline = deadline;
-        self.slots[n].suspected = false;
-        let head = self.describe(n);
-        let old = self.next;
-        self.next = old.wrapping_add(1);
-        let available = self.available();
-        let entry = available + ring::ENTRIES + 2 * usize::from(old % self.size);
-        self.rings.write(entry, head);
-        fence(Ordering::SeqCst);
-        self.rings.write(available + ring::INDEX, self.next);
-    }
-
-    fn wants_notification(&self, old: u16) -> bool {
-        if self.features.event_idx {
-            let at = USED + ring::ENTRIES + ring::USED_ELEMENT * usize::from(self.size);
-            let event: u16 = self.rings.read(at);
-            self.next.wrapping_sub(event).wrapping_sub(1) < self.next.wrapping_sub(old)
-        } else {
-            self.rings.read::<u16>(USED) & ring::NO_NOTIFY == 0
+        let slot = &mut self.slots[n];
+        slot.state = State::InFlight;
+        slot.deadline = deadline;
+        slot.suspected = false;
+        slot.memory.write(slot::IN, slot::NO_ANSWER);
+        let parts: Vec<Part> = slot.parts.iter().flatten().copied().collect();
+        let table = slot.window(slot::TABLE);
+        if let Some(ring) = &mut self.ring {
+            ring.expose(&Chain {
+                slot: n as u16,
+                parts: &parts,
+                table,
+            });
+            self.next = self.next.wrapping_add(1);
         }
     }
 
@@ -325,62 +330,21 @@ impl Queue {
         self.notify
     }
 
-    /// Writes the queue's number where it is notified.
+    /// Notifies the device: by the queue's name and, with NOTIFICATION_DATA, where the next request
+    /// will be (2.9).
     pub fn notify(&self) {
-        if let Some(notify) = self.notify {
-            notify.write(0, self.index);
-        }
-    }
-
-    /// Writes slot `n`'s descriptors. The result is the head's number.
-    fn describe(&self, n: usize) -> u16 {
-        let Slot { memory, parts, .. } = &self.slots[n];
-        memory.write(slot::IN, slot::NO_ANSWER);
-        if self.features.indirect {
-            let count = Self::chain(*memory, slot::TABLE, 0, parts);
-            let length = u32::from(count) * ring::DESCRIPTOR as u32;
-            let table = (
-                memory.address() + slot::TABLE as u64,
-                length,
-                ring::INDIRECT,
-            );
-            Self::descriptor(self.rings, n * ring::DESCRIPTOR, table, 0);
-            n as u16
+        let Some(window) = self.notify else { return };
+        if self.features.notification_data {
+            let position = self.ring.as_ref().map_or(0, Ring::position);
+            window.write(0, u32::from(position) << 16 | u32::from(self.name));
         } else {
-            let first = n as u16 * PARTS;
-            let base = usize::from(first) * ring::DESCRIPTOR;
-            Self::chain(self.rings, base, first, parts);
-            first
+            window.write(0, self.name);
         }
-    }
-
-    /// Writes a chain of the parts that are there, from `base` on; `first` is its first number.
-    fn chain(table: Mmio, base: usize, first: u16, parts: &Parts) -> u16 {
-        let last = parts.iter().flatten().count() as u16 - 1;
-        for (k, part) in (0u16..).zip(parts.iter().flatten()) {
-            let (address, length) = (part.address, part.length);
-            let flags = if part.writable { ring::WRITE } else { 0 };
-            let (next, more) = if k < last {
-                (first + k + 1, ring::NEXT)
-            } else {
-                (0, 0)
-            };
-            let at = base + usize::from(k) * ring::DESCRIPTOR;
-            Self::descriptor(table, at, (address, length, flags | more), next);
-        }
-        last + 1
-    }
-
-    fn descriptor(table: Mmio, at: usize, (address, length, flags): (u64, u32, u16), next: u16) {
-        table.write(at, address);
-        table.write(at + 8, length);
-        table.write(at + 12, flags);
-        table.write(at + 14, next);
     }
 
     /// Whether the device has used something that was not taken yet.
     pub fn has_used(&self) -> bool {
-        self.size != 0 && self.rings.read::<u16>(USED + ring::INDEX) != self.last_used
+        self.ring.as_ref().is_some_and(Ring::has_used)
     }
 
     /// The first request that is later than `now`.
@@ -395,69 +359,48 @@ impl Queue {
     /// The used index is nonsense.
     pub fn harvest(&mut self) -> Result<usize, RingError> {
         let mut back = 0;
-        if self.size == 0 {
-            return Ok(back);
-        }
+        let index = self.index;
         loop {
-            let index: u16 = self.rings.read(USED + ring::INDEX);
-            let new = index.wrapping_sub(self.last_used);
-            if new == 0 {
+            let in_flight = self.in_flight();
+            let Some(ring) = &mut self.ring else {
                 return Ok(back);
-            }
-            if usize::from(new) > self.in_flight() {
-                if self.mistakes.has(Mistake::IgnoresIndexJump) {
-                    continue;
+            };
+            match ring.take(in_flight) {
+                Ok(None) => return Ok(back),
+                Ok(Some(Back::Slot(n, length))) if self.complete(n.into(), length) => back += 1,
+                Ok(Some(Back::Slot(id, _))) => {
+                    dbg_print!("VIRTIO: queue {index}: used slot {id} is not in flight");
                 }
-                dbg_print!(
-                    "VIRTIO: queue {}: used index {index} is {new} ahead with {} in flight",
-                    self.index,
-                    self.in_flight()
-                );
-                return Err(RingError);
-            }
-            fence(Ordering::SeqCst);
-            let place = usize::from(self.last_used % self.size);
-            let at = USED + ring::ENTRIES + ring::USED_ELEMENT * place;
-            let id: u32 = self.rings.read(at);
-            let length: u32 = self.rings.read(at + 4);
-            self.last_used = self.last_used.wrapping_add(1);
-            back += usize::from(self.complete(id, length));
-            if self.features.event_idx {
-                let event = self.available() + ring::ENTRIES + 2 * usize::from(self.size);
-                self.rings.write(event, self.last_used);
-                fence(Ordering::SeqCst);
+                Ok(Some(Back::Unknown(id))) if self.mistakes.has(Mistake::UsedIdUnchecked) => {
+                    let each = if self.features.indirect { 1 } else { PARTS };
+                    back +=
+                        usize::from(self.complete_unchecked((id / u32::from(each)) as usize, 0));
+                }
+                Ok(Some(Back::Unknown(id))) => {
+                    dbg_print!("VIRTIO: queue {index}: used id {id} is not in flight");
+                }
+                Err(_) if self.mistakes.has(Mistake::IgnoresIndexJump) => {}
+                Err(TooFar { index: used, new }) => {
+                    dbg_print!(
+                        "VIRTIO: queue {index}: used index {used} is {new} ahead with {in_flight} in flight"
+                    );
+                    return Err(RingError);
+                }
             }
         }
     }
 
-    fn complete(&mut self, id: u32, length: u32) -> bool {
-        let each = if self.features.indirect { 1 } else { PARTS };
-        if self.mistakes.has(Mistake::UsedIdUnchecked) {
-            return self.complete_unchecked((id / u32::from(each)) as usize, length);
+    fn complete(&mut self, n: usize, length: u32) -> bool {
+        let flying = |slot: &&mut Slot| slot.state == State::InFlight;
+        let slot = self.slots.get_mut(n).filter(flying);
+        let Some(slot) = slot else { return false };
+        if self.mistakes.has(Mistake::UsedLenTrusted) {
+            slot.read_to(length);
         }
-        let slot = id
-            .is_multiple_of(u32::from(each))
-            .then(|| self.slots.get_mut((id / u32::from(each)) as usize))
-            .flatten()
-            .filter(|slot| slot.state == State::InFlight);
-        match slot {
-            Some(slot) => {
-                if self.mistakes.has(Mistake::UsedLenTrusted) {
-                    slot.read_to(length);
-                }
-                slot.state = State::Done(length);
-                slot.order = self.completed;
-                self.completed += 1;
-                true
-            }
-            None => {
-                dbg_print!(
-                    "VIRTIO: queue {}: used id {id} is not in flight",
-                    self.index
-                );
-                false
-            }
-        }
+        slot.state = State::Done(length);
+        slot.order = self.completed;
+        self.completed += 1;
+        true
     }
 
     /// What a driver that believes its device does: a request that is not there, or was completed

@@ -76,6 +76,10 @@ pub mod common {
     pub const QUEUE_DESC: usize = 32;
     pub const QUEUE_DRIVER: usize = 40;
     pub const QUEUE_DEVICE: usize = 48;
+    /// With NOTIF_CONFIG_DATA.
+    pub const QUEUE_NOTIF_CONFIG_DATA: usize = 56;
+    /// With RING_RESET.
+    pub const QUEUE_RESET: usize = 58;
     pub const SIZE: usize = 56;
 }
 
@@ -120,6 +124,11 @@ pub mod feature {
     /// Bits that are reserved (2.2): between those of the legacy interface, behind those of the
     /// specification, and one that needs a capability which no device here has.
     pub const UNKNOWN: u64 = 1 << 25 | 1 << 26 | 1 << 30 | 1 << 31 | 1 << 37 | 0x7f << 43;
+    pub const RING_PACKED: u64 = 1 << 34;
+    pub const IN_ORDER: u64 = 1 << 35;
+    pub const NOTIFICATION_DATA: u64 = 1 << 38;
+    pub const NOTIF_CONFIG_DATA: u64 = 1 << 39;
+    pub const RING_RESET: u64 = 1 << 40;
     /// Addresses are the platform's: here they are physical ones.
     pub const ACCESS_PLATFORM: u64 = 1 << 33;
 }
@@ -142,6 +151,8 @@ pub mod request {
 
 /// The split virtqueue (2.7).
 pub mod ring {
+    /// The most descriptors of a request that this driver makes.
+    pub const MOST_PARTS: u16 = 3;
     pub const NEXT: u16 = 1;
     pub const WRITE: u16 = 2;
     pub const INDIRECT: u16 = 4;
@@ -153,6 +164,23 @@ pub mod ring {
     pub const ENTRIES: usize = 4;
     /// Bytes of a used element.
     pub const USED_ELEMENT: usize = 8;
+}
+
+/// The packed virtqueue (2.8).
+pub mod packed {
+    /// Offset of the buffer id and of the flags in a descriptor, in bytes.
+    pub const ID: usize = 12;
+    pub const FLAGS: usize = 14;
+    /// Flags by which a descriptor is made available, and used.
+    pub const AVAILABLE: u16 = 1 << 7;
+    pub const USED: u16 = 1 << 15;
+    /// Bytes of an event suppression structure: a place, then flags.
+    pub const SUPPRESSION: usize = 4;
+    pub const EVENT_MASK: u16 = 3;
+    pub const ENABLE: u16 = 0;
+    #[cfg(test)]
+    pub const DISABLE: u16 = 1;
+    pub const DESC: u16 = 2;
 }
 
 /// `struct virtio_console_config` (5.3.4), in bytes.

@@ -167,8 +167,8 @@ impl Transport {
         self.common.write(common::QUEUE_ENABLE, 1u16);
     }
 
-    /// Where queue `index`, which is selected, is notified; `None` when that is outside the window.
-    pub fn notify_window(&self, index: u16) -> Option<Registers> {
+    /// Where queue `index`, which is selected, is notified with so many bytes; `None` when that is outside the window.
+    pub fn notify_window(&self, index: u16, width: usize) -> Option<Registers> {
         let off: u16 = self.common.read(common::QUEUE_NOTIFY_OFF);
         let ignored = self.mistakes.has(Mistake::NotifyOffIgnored);
         let off = if ignored { index } else { off };
@@ -176,7 +176,28 @@ impl Transport {
         // With NOTIFICATION_DATA it takes four bytes (4.1.5.2.1).
         self.notify
             .part(at, 4)
-            .filter(|window| window.length() >= 2)
+            .filter(|window| window.length() >= width)
+    }
+
+    /// `queue_notif_config_data` of the selected queue; only with its feature.
+    pub fn notify_name(&self) -> Option<u16> {
+        let there = self.common.length() >= common::QUEUE_RESET;
+        there.then(|| self.common.read(common::QUEUE_NOTIF_CONFIG_DATA))
+    }
+
+    /// `queue_reset := 1` of the selected queue; only with its feature. `false` when there is no
+    /// such field.
+    pub fn reset_queue(&self) -> bool {
+        let there = self.common.length() >= common::QUEUE_RESET + 2;
+        if there {
+            self.common.write(common::QUEUE_RESET, 1u16);
+        }
+        there
+    }
+
+    /// Reads `queue_reset` of the selected queue.
+    pub fn queue_resets(&self) -> bool {
+        self.common.read::<u16>(common::QUEUE_RESET) != 0
     }
 
     /// Writes `config_msix_vector`.

@@ -104,6 +104,12 @@ impl Mapper<'_> {
         queues.all(|event| self.map(event, self.vector(plan, event)))
     }
 
+    /// Maps one queue. `false` when the device refuses.
+    pub fn map_queue(&self, plan: Plan, index: u16) -> bool {
+        let event = Event::Queue(index);
+        self.map(event, self.vector(plan, event))
+    }
+
     fn vector(&self, plan: Plan, event: Event) -> u16 {
         let message = match (plan, event) {
             (Plan::PerQueue, Event::Queue(index)) => {
