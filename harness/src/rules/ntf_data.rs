@@ -31,6 +31,8 @@ struct Told {
     /// Those that told an earlier one: a buffer may have been added since, by another processor.
     old: u32,
     last: u64,
+    /// Split: the last place told.
+    place: Option<u16>,
     /// Packed: places told that no list has reached yet, oldest first.
     open: Vec<(u64, u16)>,
     /// Packed: behind the last list that the device has seen.
@@ -84,12 +86,18 @@ impl Data {
         let Some(ring) = ring else { return };
         let told = self.queues.entry(q).or_default();
         told.last = now.seq;
+        let before = told.place.replace(place);
         match ring.avail_idx.wrapping_sub(place) {
             0 => {
                 told.exact += 1;
                 say.held(Object::Queue(q));
             }
-            behind if behind < 0x8000 => told.old += 1,
+            // Where writes are posted, buffers may have been added since: only a place that leaves
+            // all unused buffers out, or was told before, tells nothing.
+            behind if behind < 0x8000 => {
+                let nothing = place == ring.used_idx || before == Some(place);
+                told.old += u32::from(nothing);
+            }
             _ => say.broken(
                 Object::Queue(q),
                 &[],
