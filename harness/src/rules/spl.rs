@@ -8,6 +8,7 @@ use misfire_device::trace::{AlteredPart, ChainSeen, DirtyPart, Flaw, Input};
 use super::machine::{At, Machine, Now, Object, Say, Watch};
 use super::q::packed;
 use super::registry::{Level, Rule, Sight};
+use crate::log::Said;
 
 /// The rules.
 pub const RULES: &[Rule] = &[
@@ -498,6 +499,10 @@ impl Machine for Clean {
 struct Unasked {
     silent: BTreeMap<u16, u64>,
     asked: BTreeSet<u16>,
+    /// Queues of which the guest was told since it last answered a command, and those of which it
+    /// says that it should have been. The console lags: only the two together tell something.
+    told: BTreeSet<u16>,
+    missed: BTreeSet<u16>,
 }
 
 impl Machine for Unasked {
@@ -518,8 +523,25 @@ impl Machine for Unasked {
             Some(Input::Used { queue }) => {
                 self.silent.remove(queue);
                 self.asked.insert(*queue);
+                self.told.insert(*queue);
             }
             _ => {}
+        }
+        if let Some(Said::Lost { queue }) = now.said() {
+            self.missed.insert(*queue);
+        }
+        if now.success() {
+            let told = std::mem::take(&mut self.told);
+            for q in std::mem::take(&mut self.missed) {
+                if let Some(seq) = self.silent.remove(&q).filter(|_| !told.contains(&q)) {
+                    self.asked.remove(&q);
+                    say.broken(
+                        Object::Queue(q),
+                        &[seq, now.seq],
+                        format!("used_event of queue {q} asks for none of the buffers that the driver waits for"),
+                    );
+                }
+            }
         }
         if now.failure() {
             for (q, seq) in std::mem::take(&mut self.silent) {

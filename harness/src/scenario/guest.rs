@@ -594,6 +594,101 @@ pub const MISTAKES: &[Mistake] = &[
         "waits in the handler of its line for a lock that its other code holds",
         "WIN-MSI-002",
     ),
+    mistake(
+        "queue-reset-not-awaited",
+        "does not wait until the reset of a queue is over",
+        "VIO-QRST-001",
+    ),
+    mistake(
+        "queue-reset-unnegotiated",
+        "resets a queue without having accepted RING_RESET",
+        "VIO-QRST-003",
+    ),
+    mistake(
+        "queue-enabled-without-set-up",
+        "enables a queue after its reset without its size and addresses",
+        "VIO-QRST-004",
+    ),
+    mistake(
+        "chain-loops",
+        "lets a chain lead back to its first descriptor",
+        "VIO-SPL-001",
+    ),
+    mistake(
+        "writable-first",
+        "puts what the device writes before what it reads",
+        "VIO-SPL-002",
+    ),
+    mistake(
+        "indirect-unnegotiated",
+        "uses indirect descriptors without INDIRECT_DESC",
+        "VIO-SPL-003",
+    ),
+    mistake(
+        "indirect-nested",
+        "puts an indirect descriptor into an indirect table",
+        "VIO-SPL-003",
+    ),
+    mistake(
+        "indirect-with-next",
+        "sets INDIRECT and NEXT in one descriptor",
+        "VIO-SPL-003",
+    ),
+    mistake(
+        "odd-table-length",
+        "makes an indirect table half a descriptor too long",
+        "VIO-SPL-003",
+    ),
+    mistake(
+        "available-index-jumps",
+        "moves avail.idx by more than the queue's size",
+        "VIO-SPL-004",
+    ),
+    mistake(
+        "next-outside-table",
+        "names a descriptor beyond the table",
+        "VIO-SPL-005",
+    ),
+    mistake(
+        "available-flags-reserved",
+        "sets a reserved bit of avail.flags",
+        "VIO-SPL-007",
+    ),
+    mistake(
+        "available-flags-with-event-idx",
+        "suppresses interrupts by avail.flags although EVENT_IDX was negotiated",
+        "VIO-SPL-007",
+    ),
+    mistake(
+        "used-flags-not-zeroed",
+        "enables a queue with used.flags not 0",
+        "VIO-SPL-009",
+    ),
+    mistake(
+        "writes-used-ring",
+        "overwrites the used elements that it has taken",
+        "VIO-SPL-009",
+    ),
+    mistake(
+        "used-event-stuck",
+        "does not move used_event on",
+        "VIO-SPL-011",
+    ),
+    mistake(
+        "next-out-of-order",
+        "links descriptors in another order than they lie in, with IN_ORDER",
+        "VIO-SPL-012",
+    ),
+    mistake(
+        "buffer-outside-memory",
+        "gives the device a buffer that is not in memory",
+        "VIO-SPL-013",
+    ),
+    mistake(
+        "queue-vector-not-restored",
+        "does not give a queue its vector back after its reset",
+        "VIO-QRST-004",
+    ),
 ];
 
 /// What the reference guest's kernel takes: queues, requests in flight, a time limit in milliseconds.

@@ -165,14 +165,42 @@ mistakes! {
     NotifiesAfterReset = "notifies-after-reset"
     /// The end of a queue's reset is not waited for.
     QueueResetNotAwaited = "queue-reset-not-awaited"
-    /// A queue's rings are overwritten before its reset is over.
-    QueueMemoryReusedEarly = "queue-memory-reused-early"
     /// A queue is reset, and RING_RESET was not accepted.
     QueueResetUnnegotiated = "queue-reset-unnegotiated"
     /// After its reset a queue is enabled without its size and addresses.
     QueueEnabledWithoutSetUp = "queue-enabled-without-set-up"
     /// After its reset a queue gets no vector.
     QueueVectorNotRestored = "queue-vector-not-restored"
+    /// The driver lets a chain lead back to its first descriptor.
+    ChainLoops = "chain-loops"
+    /// The driver puts what the device writes before what it reads.
+    WritableFirst = "writable-first"
+    /// The driver uses indirect descriptors without INDIRECT_DESC.
+    IndirectUnnegotiated = "indirect-unnegotiated"
+    /// The driver puts an indirect descriptor into an indirect table.
+    IndirectNested = "indirect-nested"
+    /// The driver sets INDIRECT and NEXT in one descriptor.
+    IndirectWithNext = "indirect-with-next"
+    /// The driver makes an indirect table half a descriptor too long.
+    OddTableLength = "odd-table-length"
+    /// The driver moves avail.idx by more than the queue's size.
+    AvailableIndexJumps = "available-index-jumps"
+    /// The driver names a descriptor beyond the table.
+    NextOutsideTable = "next-outside-table"
+    /// The driver sets a reserved bit of avail.flags.
+    AvailableFlagsReserved = "available-flags-reserved"
+    /// The driver suppresses interrupts by avail.flags although EVENT_IDX was negotiated.
+    AvailableFlagsWithEventIdx = "available-flags-with-event-idx"
+    /// The driver enables a queue with used.flags not 0.
+    UsedFlagsNotZeroed = "used-flags-not-zeroed"
+    /// The driver overwrites the used elements that it has taken.
+    WritesUsedRing = "writes-used-ring"
+    /// The driver does not move used_event on.
+    UsedEventStuck = "used-event-stuck"
+    /// The driver links descriptors in another order than they lie in, with IN_ORDER.
+    NextOutOfOrder = "next-out-of-order"
+    /// The driver gives the device a buffer that is not in memory.
+    BufferOutsideMemory = "buffer-outside-memory"
     /// The fourth request of a queue is not told to the device.
     ForgetsNotification = "forgets-notification"
     /// Any vector that reads back is taken for the one that was written.

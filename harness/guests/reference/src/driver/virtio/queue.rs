@@ -218,7 +218,12 @@ impl Queue {
         self.notify = notify.window;
         self.name = notify.name.unwrap_or(self.index);
         self.next = 0;
-        self.ring = Some(Ring::new(self.memory, size, features, self.mistakes));
+        // In a ring the driver is mistaken once: what comes of it ends with the next set-up.
+        let mistakes = match self.ring {
+            None => self.mistakes,
+            Some(_) => Mistakes::default(),
+        };
+        self.ring = Some(Ring::new(self.memory, size, features, mistakes));
         Some(())
     }
 
@@ -226,13 +231,6 @@ impl Queue {
     pub fn depth(&self) -> usize {
         let each = if self.features.indirect { 1 } else { PARTS };
         self.slots.len().min(usize::from(self.size / each))
-    }
-
-    /// Fills the rings with something else, as whoever gets their memory next would.
-    pub fn overwrite(&mut self) {
-        for at in (0..Ring::bytes(self.size)).step_by(8) {
-            self.memory.write(at, u64::MAX);
-        }
     }
 
     /// Physical addresses of the descriptors, the driver's and the device's area.
@@ -299,10 +297,9 @@ impl Queue {
             self.expose(n, deadline);
         }
         fence(Ordering::SeqCst);
-        let added = self.next.wrapping_sub(old);
         let forgets = self.mistakes.has(Mistake::ForgetsNotification) && self.next == 4;
         let ring = self.ring.as_mut();
-        if added > 0 && ring.is_some_and(|ring| ring.wants_notification(added)) && !forgets {
+        if self.next != old && ring.is_some_and(Ring::wants_notification) && !forgets {
             self.notify();
         }
     }

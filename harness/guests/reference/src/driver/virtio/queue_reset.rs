@@ -28,8 +28,8 @@ impl Base {
         if !transport.reset_queue() {
             return Err("unsupported");
         }
-        if self.makes(Mistake::QueueMemoryReusedEarly) {
-            self.queues[place].overwrite();
+        if self.makes(Mistake::QueueResetUnnegotiated) {
+            return Ok(());
         }
         let limit = self.settings.timeout_ms;
         let awaited = self.makes(Mistake::QueueResetNotAwaited)

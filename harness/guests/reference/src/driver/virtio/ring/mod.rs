@@ -126,9 +126,9 @@ impl Ring {
         either!(self, ring => ring.expose(chain))
     }
 
-    /// Whether the device wants to be notified of the last `added` requests.
-    pub fn wants_notification(&mut self, added: u16) -> bool {
-        either!(self, ring => ring.wants_notification(added))
+    /// Whether the device wants to be notified of what was made available since this was last asked.
+    pub fn wants_notification(&mut self) -> bool {
+        either!(self, ring => ring.wants_notification())
     }
 
     /// Where the next request will be: what NOTIFICATION_DATA tells the device (2.9).

@@ -155,12 +155,12 @@ impl Packed {
         self.memory.write(at, flags | bits);
     }
 
-    /// As in 2.8.10: always, never, or when the device's place is among the last `added` requests'.
-    pub fn wants_notification(&mut self, added: u16) -> bool {
+    /// As in 2.8.10: always, never, or when the device's place is among the new ones.
+    pub fn wants_notification(&mut self) -> bool {
         let fresh = core::mem::take(&mut self.fresh);
         let place: u16 = self.memory.read(self.device());
         match self.memory.read::<u16>(self.device() + 2) & packed::EVENT_MASK {
-            packed::ENABLE => added > 0,
+            packed::ENABLE => fresh > 0,
             packed::DESC if self.features.event_idx => {
                 let mut event = place & 0x7fff;
                 if (place >> 15 != 0) != self.next.wrap {
@@ -353,12 +353,13 @@ mod tests {
         ring.memory.write(ring.device(), 1u16 | 1 << 15);
         ring.memory.write(ring.device() + 2, packed::DESC);
         expose(&mut ring, 0, 1);
-        assert!(!ring.wants_notification(1));
+        assert!(!ring.wants_notification());
         expose(&mut ring, 1, 1);
-        assert!(ring.wants_notification(1));
+        assert!(ring.wants_notification());
         ring.memory.write(ring.device() + 2, packed::DISABLE);
-        assert!(!ring.wants_notification(1));
+        assert!(!ring.wants_notification());
+        expose(&mut ring, 2, 1);
         ring.memory.write(ring.device() + 2, packed::ENABLE);
-        assert!(ring.wants_notification(1));
+        assert!(ring.wants_notification());
     }
 }

@@ -1,7 +1,7 @@
 //! The driver's side of a split virtqueue (virtio 1.3, 2.7).
 
 use super::{Back, Chain, Features, Order, TooFar};
-use crate::driver::mistake::Mistakes;
+use crate::driver::mistake::{Mistake, Mistakes};
 use crate::driver::virtio::queue::Part;
 use crate::driver::virtio::spec::ring;
 use crate::hal::mmio::Mmio;
@@ -17,11 +17,12 @@ pub struct Split {
     memory: Mmio,
     size: u16,
     features: Features,
-    #[expect(dead_code, reason = "the mistakes of rings look here")]
     mistakes: Mistakes,
     /// `avail.idx`.
     next: u16,
     last_used: u16,
+    /// By how much it moved since the device's wish was last looked at.
+    fresh: u16,
     /// With IN_ORDER: the descriptor after the last one that was given out.
     cursor: u16,
     /// The slot of each head that is out.
@@ -42,6 +43,17 @@ impl Split {
 
     /// An empty ring in zeroed memory.
     pub fn new(memory: Mmio, size: u16, features: Features, mistakes: Mistakes) -> Self {
+        let mut features = features;
+        features.indirect |= mistakes.has(Mistake::IndirectUnnegotiated);
+        if mistakes.has(Mistake::UsedFlagsNotZeroed) {
+            memory.write(Self::used_at(size.into()), ring::NO_NOTIFY);
+        }
+        let flags = if mistakes.has(Mistake::AvailableFlagsReserved) {
+            2
+        } else {
+            u16::from(mistakes.has(Mistake::AvailableFlagsWithEventIdx))
+        };
+        memory.write(ring::DESCRIPTOR * usize::from(size), flags);
         Self {
             memory,
             size,
@@ -49,6 +61,7 @@ impl Split {
             mistakes,
             next: 0,
             last_used: 0,
+            fresh: 0,
             cursor: 0,
             owners: vec![None; size.into()],
             order: Order::default(),
@@ -73,9 +86,71 @@ impl Split {
         ]
     }
 
+    /// Whether this mistake is made now: with the ring's second request.
+    fn slips(&self, mistake: Mistake) -> bool {
+        self.mistakes.has(mistake) && self.next == 1
+    }
+
+    /// The pieces as a mistaken driver orders or places them.
+    fn mistaken(&self, parts: &mut [Part]) {
+        if self.slips(Mistake::WritableFirst) {
+            parts.reverse();
+        }
+        if self.slips(Mistake::BufferOutsideMemory)
+            && let Some(part) = parts.get_mut(1)
+        {
+            part.address = 1 << 40;
+        }
+    }
+
+    /// Makes wrong what was written for the chain from descriptor `first` on.
+    fn spoil(&self, first: u16, chain: &Chain<'_>) {
+        let ring = |k: u16| usize::from((first + k) % self.size) * ring::DESCRIPTOR;
+        let last = chain.parts.len() as u16 - 1;
+        let set = |memory: Mmio, at: usize, flag: u16| {
+            memory.write(at + 12, memory.read::<u16>(at + 12) | flag);
+        };
+        if self.slips(Mistake::ChainLoops) {
+            set(self.memory, ring(last), ring::NEXT);
+            self.memory.write(ring(last) + 14, first);
+        }
+        if self.slips(Mistake::NextOutsideTable) {
+            self.memory.write(ring(0) + 14, self.size);
+        }
+        if self.slips(Mistake::NextOutOfOrder) {
+            // The second and the third descriptor change places.
+            let words = |k: u16| (self.memory.read(ring(k)), self.memory.read(ring(k) + 8));
+            let (second, third): ((u64, u64), (u64, u64)) = (words(1), words(2));
+            self.memory.write(ring(0) + 14, (first + 2) % self.size);
+            self.memory.write(ring(2), second.0);
+            self.memory.write(ring(2) + 8, second.1);
+            self.memory.write(ring(2) + 14, (first + 1) % self.size);
+            self.memory.write(ring(1), third.0);
+            self.memory.write(ring(1) + 8, third.1);
+        }
+        if self.slips(Mistake::IndirectNested) {
+            set(chain.table, 0, ring::INDIRECT);
+        }
+        if self.slips(Mistake::IndirectWithNext) {
+            set(self.memory, ring(0), ring::NEXT);
+            self.memory.write(ring(0) + 14, (first + 1) % self.size);
+        }
+        if self.slips(Mistake::OddTableLength) {
+            let length: u32 = self.memory.read(ring(0) + 8);
+            self.memory.write(ring(0) + 8, length + 8);
+        }
+    }
+
     /// Makes a request available.
     pub fn expose(&mut self, chain: &Chain<'_>) {
+        let mut parts = chain.parts.to_vec();
+        self.mistaken(&mut parts);
+        let chain = &Chain {
+            parts: &parts,
+            ..*chain
+        };
         let head = self.describe(chain);
+        self.spoil(head, chain);
         self.owners[usize::from(head)] = Some(chain.slot);
         if self.features.in_order {
             self.order.out.push_back(chain.slot);
@@ -83,8 +158,14 @@ impl Split {
         let at = self.available();
         let entry = at + ring::ENTRIES + 2 * usize::from(self.next % self.size);
         self.memory.write(entry, head);
+        let ahead = if self.slips(Mistake::AvailableIndexJumps) {
+            self.size + 1
+        } else {
+            1
+        };
         fence(Ordering::SeqCst);
-        self.next = self.next.wrapping_add(1);
+        self.next = self.next.wrapping_add(ahead);
+        self.fresh = self.fresh.wrapping_add(ahead);
         self.memory.write(at + ring::INDEX, self.next);
     }
 
@@ -123,14 +204,15 @@ impl Split {
     }
 
     /// As in 2.7.10.1: by the flag, or by the index that the device waits for.
-    pub fn wants_notification(&mut self, added: u16) -> bool {
+    pub fn wants_notification(&mut self) -> bool {
+        let fresh = core::mem::take(&mut self.fresh);
         let used = self.used();
         if self.features.event_idx {
             let at = used + ring::ENTRIES + ring::USED_ELEMENT * usize::from(self.size);
             let event: u16 = self.memory.read(at);
-            self.next.wrapping_sub(event).wrapping_sub(1) < added
+            self.next.wrapping_sub(event).wrapping_sub(1) < fresh
         } else {
-            added > 0 && self.memory.read::<u16>(used) & ring::NO_NOTIFY == 0
+            fresh > 0 && self.memory.read::<u16>(used) & ring::NO_NOTIFY == 0
         }
     }
 
@@ -172,7 +254,11 @@ impl Split {
             },
         };
         self.last_used = self.last_used.wrapping_add(passed);
-        if self.features.event_idx {
+        if self.mistakes.has(Mistake::WritesUsedRing) {
+            self.memory.write(at, u32::MAX);
+        }
+        let stuck = self.mistakes.has(Mistake::UsedEventStuck) && self.last_used > 1;
+        if self.features.event_idx && !stuck {
             let event = self.available() + ring::ENTRIES + 2 * usize::from(self.size);
             self.memory.write(event, self.last_used);
             fence(Ordering::SeqCst);
@@ -292,8 +378,8 @@ mod tests {
         };
         let mut ring = ring(4, features);
         expose(&mut ring, 0, 1);
-        assert!(ring.wants_notification(1));
+        assert!(ring.wants_notification());
         expose(&mut ring, 1, 1);
-        assert!(!ring.wants_notification(1) && ring.wants_notification(2));
+        assert!(!ring.wants_notification());
     }
 }
