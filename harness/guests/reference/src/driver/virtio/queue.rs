@@ -210,7 +210,8 @@ impl Queue {
     /// `None` when there is no memory left for a ring of this size.
     pub fn begin(&mut self, size: u16, features: Features, notify: Notify) -> Option<()> {
         let bytes = Ring::bytes(size);
-        if self.memory.length() < bytes {
+        let unchecked = self.mistakes.has(Mistake::QueueSizeUnchecked);
+        if self.memory.length() < bytes && !unchecked {
             self.memory = mem::dma(bytes)?;
         }
         self.size = size;

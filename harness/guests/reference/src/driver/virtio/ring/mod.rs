@@ -106,7 +106,7 @@ impl Ring {
 
     /// An empty ring in `memory`, which is overwritten.
     pub fn new(memory: Mmio, size: u16, features: Features, mistakes: Mistakes) -> Self {
-        for at in (0..Self::bytes(size)).step_by(8) {
+        for at in (0..Self::bytes(size).min(memory.length())).step_by(8) {
             memory.write(at, 0u64);
         }
         if features.packed {

@@ -53,7 +53,9 @@ impl Split {
         } else {
             u16::from(mistakes.has(Mistake::AvailableFlagsWithEventIdx))
         };
-        memory.write(ring::DESCRIPTOR * usize::from(size), flags);
+        if flags != 0 {
+            memory.write(ring::DESCRIPTOR * usize::from(size), flags);
+        }
         Self {
             memory,
             size,
