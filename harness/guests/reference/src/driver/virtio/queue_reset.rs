@@ -52,6 +52,10 @@ impl Base {
             }
         }
         transport.select(index);
+        if self.makes(Mistake::QueueResetNotAwaited) {
+            // Late: only the memory is left to whom it belongs.
+            time::poll(limit * 1000, || !transport.queue_resets());
+        }
         if !self.makes(Mistake::QueueEnabledWithoutSetUp) {
             self.fill(&transport, place).map_err(|_| "device")?;
         }
