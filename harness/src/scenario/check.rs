@@ -57,7 +57,7 @@ impl Scenario {
     }
 
     /// Whether QEMU keeps the device in its slot when the guest lets it go: QEMU 11.1 aborts when a
-    /// `vfio-user-pci` with MSI-X is taken out (decision 0009).
+    /// `vfio-user-pci` with MSI-X is taken out (decision 0010).
     pub fn keeps(&self, device: u8) -> bool {
         let device = self.devices.get(usize::from(device));
         device.is_some_and(|d| d.shape.attach == Attach::VfioUser && d.shape.table_size() > 0)
