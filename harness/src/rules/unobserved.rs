@@ -151,4 +151,4 @@ pub const LEG: &[Rule] = &[
     },
 ];
 
-const MODERN: &str = "only the modern interface is served: the device has no legacy registers, and its ids are those that a legacy driver does not know";
+const MODERN: &str = "the device has no legacy registers, and its ids are those that a legacy driver does not know; a BAR of I/O ports could be served over vfio-user (docs/decisions/0011-legacy-interface.md)";
