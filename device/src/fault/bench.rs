@@ -175,6 +175,17 @@ pub struct Hold {
     pub epoch: u32,
 }
 
+/// A queue whose reset goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueHold {
+    /// Which.
+    pub queue: u16,
+    /// Until then; none: until the device is reset.
+    pub until: Option<Nanos>,
+    /// The fault that holds it.
+    pub by: usize,
+}
+
 /// An effect that waits for its time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Held {
@@ -199,6 +210,8 @@ pub struct State {
     pub line: Line,
     /// A reset that goes on.
     pub hold: Option<Hold>,
+    /// Resets of queues that go on; each queue is there once.
+    pub queue_holds: Vec<QueueHold>,
     /// Effects that come later.
     pub held: Vec<Held>,
     /// MSI-X entries that the VMM can deliver.
@@ -299,10 +312,18 @@ impl State {
     /// A reset: what was late does not come any more. The device itself lowers the line.
     pub fn reset(&mut self) {
         self.held.clear();
+        self.queue_holds.clear();
         self.line.extra = false;
         self.rings.reset();
         self.line.up_until = None;
         self.pended.clear();
+    }
+
+    /// Whether a fault lets the reset of this queue go on. One whose time is over is forgotten.
+    pub fn queue_resets(&mut self, queue: u16, now: Nanos) -> bool {
+        self.queue_holds
+            .retain(|hold| hold.until.is_none_or(|until| now < until));
+        self.queue_holds.iter().any(|hold| hold.queue == queue)
     }
 
     /// A message begins to wait in the pending bits, or is on its way.
@@ -466,6 +487,14 @@ impl Bench<'_> {
             by: self.index,
             epoch: self.world.epoch,
         });
+    }
+
+    /// The driver reads 1 from the `queue_reset` of this queue until `until`.
+    pub fn hold_queue_reset(&mut self, queue: u16, until: Option<Nanos>) {
+        let by = self.index;
+        let holds = &mut self.state.queue_holds;
+        holds.retain(|hold| hold.queue != queue);
+        holds.push(QueueHold { queue, until, by });
     }
 
     /// The configuration changes together with the next interrupt of `cause`.

@@ -23,6 +23,8 @@ pub static CATALOGUE: &[&Verb] = &[
     &reset::SLOW,
     &reset::HANG,
     &reset::PARTIAL,
+    &reset::QUEUE_SLOW,
+    &reset::QUEUE_HANG,
     &status::OVERRIDE,
     &status::REFUSE,
     &status::NEEDS_RESET,
@@ -139,6 +141,8 @@ pub enum Needs {
     ResetEnd,
     /// The write of a register.
     Write,
+    /// The write of `queue_reset`.
+    QueueReset,
     /// The write of MSI-X message control.
     MsixControlWrite,
     /// A write of `device_status` that adds a bit.
@@ -159,6 +163,7 @@ impl Needs {
             Self::Reset => "`reset.begin` or `status.=0`",
             Self::ResetEnd => "`reset.end`",
             Self::Write => "a write such as `cc.<field>.wr`, or `status.+<BIT>`",
+            Self::QueueReset => "`cc.queue_reset.wr`",
             Self::MsixControlWrite => "`pci.msixctl.wr`",
             Self::StatusWrite => "`status.+<BIT>` or `cc.device_status.wr`",
         }
@@ -196,6 +201,9 @@ impl Needs {
                     matches!(trigger.on, On::StatusAdds { after: false, .. })
                         || access.is_some_and(|p| p.op == Op::Write)
                 }
+                Self::QueueReset => access.is_some_and(|p| {
+                    p.op == Op::Write && p.field == Field::Common(CommonCfg::QueueReset)
+                }),
                 Self::MsixControlWrite => {
                     access.is_some_and(|p| p.op == Op::Write && p.field == Field::MsixControl)
                 }

@@ -175,11 +175,12 @@ impl<E: Endpoint> Injector<E> {
     fn follow(&mut self, run: &mut Run) {
         while let Some(id) = run.followed.pop_front() {
             for index in 0..self.armed.len() {
-                if self.armed[index].counter.other_fired(&id)
-                    && self.state.hold.is_some_and(|hold| hold.by == index)
-                {
-                    self.state.hold = None;
-                    run.reset_ended = true;
+                if self.armed[index].counter.other_fired(&id) {
+                    self.state.queue_holds.retain(|hold| hold.by != index);
+                    if self.state.hold.is_some_and(|hold| hold.by == index) {
+                        self.state.hold = None;
+                        run.reset_ended = true;
+                    }
                 }
                 let occasion = Occasion::Fault(&id);
                 if self.waits_for(run.now, index, &occasion) {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use virtio_bindings::virtio_config::VIRTIO_F_RING_RESET;
+
 use super::{Fault, FaultError, FaultFile, Injector, Outcome};
 use crate::backend::{Configuration, Signaller};
 use crate::endpoint::{Endpoint, Nanos};
@@ -61,6 +63,11 @@ impl Rig {
         Self::new(&shape_of(shape), faults)
     }
 
+    /// The usual block device, which offers RING_RESET.
+    pub fn resettable(faults: &[&str]) -> Self {
+        Self::block_with("queues = 2\nwith = ['RING_RESET']", faults)
+    }
+
     /// Any device.
     pub fn new(shape: &Shape, faults: &[&str]) -> Self {
         let armed = faults
@@ -78,11 +85,12 @@ impl Rig {
 
     /// Any device with faults that were checked already, untouched.
     pub fn armed(shape: &Shape, faults: Vec<Fault>) -> Self {
+        let features = VERSION_1 | shape.transport_features();
         let device = match shape.attach {
             Attach::VfioUser => {
                 let mut config = vec![0; 0x3c];
                 config[..8].copy_from_slice(&shape.capacity.to_le_bytes());
-                Device::Function(Box::new(Function::new(shape, VERSION_1, config)))
+                Device::Function(Box::new(Function::new(shape, features, config)))
             }
             Attach::VhostUser => {
                 Device::Signaller(Signaller::new(Configuration::new(shape, shape.capacity)))
@@ -91,7 +99,7 @@ impl Rig {
         let hello = Hello {
             dev: 0,
             shape: shape.clone(),
-            features: VERSION_1,
+            features,
         };
         let mut registers = BTreeMap::new();
         for (space, end) in [(Space::Config, 0x100), (Space::Bar0, 0x3040)] {
@@ -210,6 +218,16 @@ impl Rig {
     /// A driver that uses the line.
     pub fn bring_up_intx(&mut self) {
         self.negotiate();
+        self.write(cc(CommonCfg::DeviceStatus), 0xb);
+        self.set_up_queues(|_| NO_VECTOR);
+        self.write(cc(CommonCfg::DeviceStatus), 0xf);
+    }
+
+    /// A driver that may reset queues, and uses no vectors.
+    pub fn bring_up_resettable(&mut self) {
+        self.negotiate();
+        let features = (VERSION_1 | 1 << VIRTIO_F_RING_RESET) >> 32;
+        self.write(cc(CommonCfg::DriverFeature), features as u64);
         self.write(cc(CommonCfg::DeviceStatus), 0xb);
         self.set_up_queues(|_| NO_VECTOR);
         self.write(cc(CommonCfg::DeviceStatus), 0xf);

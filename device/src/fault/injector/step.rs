@@ -462,6 +462,12 @@ impl<E: Endpoint> Injector<E> {
                 value = (value & !0xff) | u64::from(hold.status);
             }
         }
+        if access.field == Some(Field::Common(CommonCfg::QueueReset))
+            && let Some(queue) = access.q
+            && self.state.queue_resets(queue, run.now)
+        {
+            value |= 1;
+        }
         run.value = Some(value);
         value
     }
