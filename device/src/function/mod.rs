@@ -141,12 +141,18 @@ impl Function {
                 msi: after.msi,
             });
         }
+        if let Behind::Virtio(virtio) = &mut self.kind
+            && !after.bus_master()
+        {
+            virtio.suspend(effects);
+        }
         // Any write may have lifted a mask.
         self.settle(effects);
         if let Behind::Virtio(virtio) = &mut self.kind
             && !before.bus_master()
             && after.bus_master()
         {
+            virtio.resume(effects);
             virtio.kick_all(&self.pci, effects);
         }
     }

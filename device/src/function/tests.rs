@@ -423,6 +423,55 @@ fn queues_are_not_run_without_bus_mastering_and_are_looked_at_when_it_comes() {
 }
 
 #[test]
+fn the_backend_waits_while_bus_mastering_is_off_or_the_function_sleeps() {
+    let mut bench = Bench::block(1, 2);
+    bench.bring_up(NO_VECTOR);
+    let power = bench
+        .capability(crate::spec::cap_id::POWER_MANAGEMENT, 0)
+        .unwrap();
+    let on = u64::from(command::MEMORY | command::BUS_MASTER);
+    let told = |effects: Effects| -> Vec<Effect> {
+        let keep = |e: &Effect| !matches!(e, Effect::Control { .. });
+        effects.into_iter().filter(keep).collect()
+    };
+    let goes_on = [Effect::Resume, Effect::Kick { queue: 0 }];
+    let at = PciHeader::Command.offset();
+    let off = told(bench.config_write(at, 2, command::MEMORY.into()));
+    assert_eq!(off, [Effect::Suspend]);
+    assert_eq!(
+        told(bench.config_write(power + 4, 2, 3)),
+        [],
+        "once is enough"
+    );
+    assert_eq!(told(bench.config_write(at, 2, on)), [], "it sleeps still");
+    assert_eq!(told(bench.config_write(power + 4, 2, 0)), goes_on);
+    assert_eq!(told(bench.config_write(power + 4, 2, 3)), [Effect::Suspend]);
+    assert_eq!(told(bench.config_write(power + 4, 2, 0)), goes_on);
+    assert_eq!(told(bench.config_write(at, 2, on)), []);
+}
+
+#[test]
+fn a_reset_ends_what_waits_for_bus_mastering() {
+    let mut bench = Bench::block(1, 2);
+    let on = u64::from(command::MEMORY | command::BUS_MASTER);
+    let at = PciHeader::Command.offset();
+    bench.bring_up(NO_VECTOR);
+    bench.config_write(at, 2, command::MEMORY.into());
+    assert!(bench.wr(CommonCfg::DeviceStatus, 0).contains(&Effect::Stop));
+    let effects = bench.config_write(at, 2, on);
+    assert!(!effects.contains(&Effect::Resume), "{effects:?}");
+    // A backend that starts without bus mastering waits from the beginning.
+    bench.config_write(at, 2, command::MEMORY.into());
+    let effects = bench.bring_up(NO_VECTOR);
+    assert!(
+        matches!(effects.as_slice(), [Effect::Start(_), Effect::Suspend]),
+        "{effects:?}"
+    );
+    let effects = bench.step(&Input::FunctionReset);
+    assert!(effects.contains(&Effect::Stop), "{effects:?}");
+}
+
+#[test]
 fn each_port_sends_its_own_message_and_shares_when_fewer_were_allocated() {
     let sent = |allocated_log2: u16| -> Vec<u16> {
         let mut bench = Bench::ports(4, 4);
@@ -747,6 +796,7 @@ proptest! {
         prop_assert!(shape.check().is_ok());
         let mut function = Function::new(&shape, FEATURES, vec![7; 0x3c]);
         let (mut pin, mut control) = (false, None);
+        let (mut started, mut suspended) = (false, false);
         for doing in doings {
             let input = match doing {
                 Doing::Access(op, space, off, width, val) => {
@@ -779,12 +829,22 @@ proptest! {
                             _ => prop_assert!(m.entry < shape.msi && msi & msi_control::ENABLE != 0),
                         }
                     }
-                    Effect::Start(start) => prop_assert!(start.queues.iter().all(|q| q.index < shape.queues)),
-                    Effect::Kick { queue } => prop_assert!(*queue < shape.queues),
+                    Effect::Start(start) => {
+                        prop_assert!(start.queues.iter().all(|q| q.index < shape.queues));
+                        prop_assert!(!std::mem::replace(&mut started, true));
+                    }
+                    Effect::Stop => {
+                        prop_assert!(std::mem::replace(&mut started, false));
+                        suspended = false;
+                    }
+                    Effect::Suspend => prop_assert!(started && !std::mem::replace(&mut suspended, true)),
+                    Effect::Resume => prop_assert!(started && std::mem::replace(&mut suspended, false)),
+                    Effect::Kick { queue } => prop_assert!(*queue < shape.queues && started && !suspended),
                     _ => {}
                 }
             }
             let (_, msix, _) = control.unwrap_or_default();
+            prop_assert!(!started || suspended != function.pci.control().bus_master(), "no memory without bus mastering");
             prop_assert!(!(pin && msix & msix_control::ENABLE != 0), "the line is silent while MSI-X is enabled");
         }
     }

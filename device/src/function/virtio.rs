@@ -46,6 +46,8 @@ struct Driver {
     select: u16,
     queues: Vec<Queue>,
     started: bool,
+    /// The backend was started, and may not use memory now.
+    suspended: bool,
 }
 
 impl Driver {
@@ -60,6 +62,7 @@ impl Driver {
             select: 0,
             queues: queue_sizes.iter().map(|size| Queue::new(*size)).collect(),
             started: false,
+            suspended: false,
         }
     }
 }
@@ -429,7 +432,26 @@ impl Virtio {
                 features: driver.features as u64,
                 queues,
             })));
+            if !pci.control().bus_master() {
+                self.suspend(effects);
+            }
             self.kick_all(pci, effects);
+        }
+    }
+
+    /// The function may not master the bus: what is under way waits (PCI 3.0, 6.2.2).
+    pub fn suspend(&mut self, effects: &mut Effects) {
+        let driver = &mut self.driver;
+        if driver.started && !driver.suspended {
+            driver.suspended = true;
+            effects.push(Effect::Suspend);
+        }
+    }
+
+    /// The function may master the bus again.
+    pub fn resume(&mut self, effects: &mut Effects) {
+        if std::mem::take(&mut self.driver.suspended) {
+            effects.push(Effect::Resume);
         }
     }
 
@@ -503,7 +525,8 @@ impl Virtio {
         self.generation = self.generation.wrapping_add(1);
     }
 
-    /// The device can't go on (2.1.2).
+    /// The device can't go on, and tells so (2.1.2). Whether requests complete afterwards is left open
+    /// (2.1.1): the queues that can be served are.
     pub fn broken(&mut self, pci: &mut Pci, interrupts: &mut Interrupts, effects: &mut Effects) {
         self.driver.status.0 |= Status::NEEDS_RESET;
         self.notify_config(pci, interrupts, effects);

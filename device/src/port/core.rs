@@ -15,7 +15,7 @@ use crate::backend::RingFeatures;
 use crate::endpoint::{Endpoint, Nanos};
 use crate::fault::Injector;
 use crate::function::Function;
-use crate::spec::{CommonCfg, Field, Scope};
+use crate::spec::{CommonCfg, Field, PciHeader, Scope};
 use crate::trace::{Access, Altered, AlteredPart, Effect, Host, Input, Op, Part, QueueSetup, What};
 
 /// Steps that one input may lead to, such as an error of the backend that breaks the device.
@@ -58,6 +58,9 @@ pub struct Core {
     /// Queues that were reset, with a digest of their memory, until the driver reads that it is over.
     released: BTreeMap<u16, (QueueSetup, u64)>,
     waited_for: Option<Nanos>,
+    /// The backend may not use memory. What it told to be complete before is made used afterwards.
+    suspended: bool,
+    held: Vec<Effect>,
 }
 
 impl Core {
@@ -88,13 +91,15 @@ impl Core {
             still: BTreeMap::new(),
             released: BTreeMap::new(),
             waited_for: None,
+            suspended: false,
+            held: Vec::new(),
         }
     }
 
     /// Takes one input, makes what comes of it happen, and records it. Returns the value read.
     pub fn drive(&mut self, input: Input) -> Option<u64> {
         if is_reset(&input)
-            || matches!(&input, Input::Access(a) if resets_queue(a) || reads_config(a))
+            || matches!(&input, Input::Access(a) if resets_queue(a) || reads_config(a) || masters(a))
         {
             // What came before the reset is recorded before it, and the driver is shown what its
             // commands have changed.
@@ -127,12 +132,18 @@ impl Core {
             {
                 self.released.remove(&q);
             }
+            let waits = self.suspended && matches!(input, Input::Complete { .. });
             let part = part_of(&input);
             let effects = self.journal.record_step(self.dev, part, input, outcome);
             let mut used = Vec::new();
             for effect in effects {
                 match effect {
                     Effect::Value(v) => value = value.or(Some(v)),
+                    Effect::Complete { .. } | Effect::Ring { .. } if waits => {
+                        if self.held.len() < MOST {
+                            self.held.push(effect);
+                        }
+                    }
                     Effect::Complete { .. } | Effect::Ring { .. } => used.push(effect),
                     other => {
                         if let Err(error) = self.perform(other) {
@@ -141,6 +152,9 @@ impl Core {
                         }
                     }
                 }
+            }
+            if !self.suspended {
+                used.splice(0..0, self.held.drain(..));
             }
             if let Some(write) = &self.write_used {
                 let queues = by_queue(used).into_iter();
@@ -172,7 +186,21 @@ impl Core {
                     backend.start(&start, &self.memory)?;
                 }
             }
+            Effect::Suspend => {
+                self.suspended = true;
+                if let Some(backend) = &mut self.backend {
+                    backend.suspend()?;
+                }
+            }
+            Effect::Resume => {
+                self.suspended = false;
+                if let Some(backend) = &mut self.backend {
+                    backend.resume(&self.memory)?;
+                }
+            }
             Effect::Stop => {
+                self.suspended = false;
+                self.held.clear();
                 self.running.clear();
                 self.shown.clear();
                 self.still.clear();
@@ -193,6 +221,8 @@ impl Core {
                 }
             }
             Effect::StopQueue { queue } => {
+                let of_queue = |e: &Effect| matches!(e, Effect::Complete { queue: q, .. } | Effect::Ring { queue: q, .. } if *q == queue);
+                self.held.retain(|effect| !of_queue(effect));
                 let setup = self.running.iter().find(|q| q.index == queue).copied();
                 self.running.retain(|q| q.index != queue);
                 if let Some(backend) = &mut self.backend
@@ -380,6 +410,15 @@ fn is_reset(input: &Input) -> bool {
         Input::FunctionReset => true,
         _ => false,
     }
+}
+
+/// Whether the driver may change what the function may do on the bus.
+fn masters(access: &Access) -> bool {
+    let decides = matches!(
+        access.field,
+        Some(Field::Pci(PciHeader::Command) | Field::PowerControl)
+    );
+    access.op == Op::Write && decides
 }
 
 /// Whether the driver looks at the device configuration.

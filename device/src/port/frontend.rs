@@ -9,8 +9,6 @@ use vhost::vhost_user::{Frontend, VhostUserFrontend};
 use vhost::{VhostBackend, VringConfigData};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use virtio_bindings::virtio_config::VIRTIO_F_RING_PACKED;
-
 use super::memory::Memory;
 use crate::backend::RingFeatures;
 use crate::trace::{QueueSetup, Start};
@@ -50,10 +48,19 @@ pub struct Fronted {
     /// What the backend offers; features of the function alone are nothing to it.
     offered: u64,
     rings: Vec<Ring>,
-    running: Vec<u16>,
+    running: Vec<QueueSetup>,
+    /// The rings stand still, each where it was.
+    suspended: bool,
+    parked: Vec<Parked>,
     /// The rings that run are packed.
     packed: bool,
     memory_sent: Option<u64>,
+}
+
+/// A ring that stands still, and where it goes on.
+struct Parked {
+    queue: QueueSetup,
+    base: u16,
 }
 
 struct Ring {
@@ -106,6 +113,8 @@ impl Fronted {
                 offered: features,
                 rings,
                 running: Vec::new(),
+                suspended: false,
+                parked: Vec::new(),
                 packed: false,
                 memory_sent: None,
             },
@@ -132,6 +141,8 @@ impl Fronted {
     /// backend refuses a message, which ends the connection.
     pub fn start(&mut self, start: &Start, memory: &Memory) -> Result<(), FrontendError> {
         self.packed = RingFeatures::of(start.features).packed;
+        self.suspended = false;
+        self.parked.clear();
         for queue in &start.queues {
             check(queue, self.packed, memory)?;
         }
@@ -156,7 +167,7 @@ impl Fronted {
             &mut self.memory_sent,
             memory,
         );
-        self.running = start.queues.iter().map(|q| q.index).collect();
+        self.running.clone_from(&start.queues);
         self.keep_or_hang_up(started)
     }
 
@@ -165,6 +176,7 @@ impl Fronted {
         if result.is_err() {
             self.frontend = None;
             self.running.clear();
+            self.parked.clear();
         }
         result
     }
@@ -207,10 +219,49 @@ impl Fronted {
     /// The first refusal; the other queues are stopped all the same.
     pub fn stop(&mut self) -> Result<(), FrontendError> {
         let mut first = Ok(());
+        self.suspended = false;
+        for queue in self.parked.drain(..) {
+            void(&self.rings, queue.queue.index);
+        }
         for queue in std::mem::take(&mut self.running) {
-            first = first.and(self.stop_ring(queue));
+            first = first.and(self.stop_ring(queue.index).map(drop));
+            void(&self.rings, queue.index);
         }
         self.keep_or_hang_up(first)
+    }
+
+    /// Has the queues stand still: when it returns, the backend uses no buffer until they are resumed.
+    /// An interrupt that was asked for before is kept.
+    ///
+    /// # Errors
+    /// As [`stop`](Self::stop).
+    pub fn suspend(&mut self) -> Result<(), FrontendError> {
+        let mut first = Ok(());
+        self.suspended = true;
+        for queue in std::mem::take(&mut self.running) {
+            match self.stop_ring(queue.index) {
+                Ok(base) => self.parked.push(Parked { queue, base }),
+                Err(error) => first = first.and(Err(error)),
+            }
+        }
+        self.keep_or_hang_up(first)
+    }
+
+    /// Lets the queues go on from where they stood.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn resume(&mut self, memory: &Memory) -> Result<(), FrontendError> {
+        self.suspended = false;
+        let parked = std::mem::take(&mut self.parked);
+        for Parked { queue, .. } in &parked {
+            check(queue, self.packed, memory)?;
+        }
+        self.send_memory(memory)?;
+        for Parked { queue, base } in parked {
+            self.run(&queue, base)?;
+        }
+        Ok(())
     }
 
     /// Starts one queue of a device that runs (it was reset, and is enabled again).
@@ -223,17 +274,25 @@ impl Fronted {
         memory: &Memory,
     ) -> Result<(), FrontendError> {
         check(queue, self.packed, memory)?;
+        void(&self.rings, queue.index);
+        let base = first_base(self.packed);
+        if self.suspended {
+            self.parked.push(Parked {
+                queue: *queue,
+                base,
+            });
+            return Ok(());
+        }
+        self.run(queue, base)
+    }
+
+    /// Starts one queue from `base` on.
+    fn run(&mut self, queue: &QueueSetup, base: u16) -> Result<(), FrontendError> {
         let Some(frontend) = &mut self.frontend else {
             return Ok(());
         };
-        if let Some(ring) = self.rings.get(usize::from(queue.index)) {
-            let _ = ring.kick.read();
-            let _ = ring.call.read();
-        }
-        let packed = u64::from(self.packed) << VIRTIO_F_RING_PACKED;
-        let features = self.transport_features | packed;
-        let started = send_queue(frontend, queue, features, &self.rings);
-        self.running.push(queue.index);
+        let started = send_queue(frontend, queue, base, self.transport_features, &self.rings);
+        self.running.push(*queue);
         self.keep_or_hang_up(started)
     }
 
@@ -242,28 +301,28 @@ impl Fronted {
     /// # Errors
     /// The backend refuses it.
     pub fn stop_queue(&mut self, queue: u16) -> Result<(), FrontendError> {
-        if !self.running.contains(&queue) {
-            return Ok(());
-        }
-        self.running.retain(|q| *q != queue);
-        let stopped = self.stop_ring(queue);
+        let ran = self.running.iter().any(|q| q.index == queue);
+        self.running.retain(|q| q.index != queue);
+        self.parked.retain(|p| p.queue.index != queue);
+        let stopped = if ran {
+            self.stop_ring(queue).map(drop)
+        } else {
+            Ok(())
+        };
+        void(&self.rings, queue);
         self.keep_or_hang_up(stopped)
     }
 
-    fn stop_ring(&self, queue: u16) -> Result<(), FrontendError> {
-        let stopped = match &self.frontend {
+    /// Stops a ring, and tells where it stands.
+    fn stop_ring(&self, queue: u16) -> Result<u16, FrontendError> {
+        match &self.frontend {
             Some(frontend) => {
                 let base = frontend.get_vring_base(usize::from(queue));
-                doing("GET_VRING_BASE", base.map(drop))
+                // A packed ring's other half is where it was used to: the same place.
+                doing("GET_VRING_BASE", base.map(|base| base as u16))
             }
-            None => Ok(()),
-        };
-        if let Some(ring) = self.rings.get(usize::from(queue)) {
-            // What was asked for before the reset is void after it.
-            let _ = ring.kick.read();
-            let _ = ring.call.read();
+            None => Ok(0),
         }
-        stopped
     }
 
     /// Passes a notification on.
@@ -273,6 +332,19 @@ impl Fronted {
             let _ = ring.kick.write(1);
         }
     }
+}
+
+/// What was asked for before a reset is void after it.
+fn void(rings: &[Ring], queue: u16) {
+    if let Some(ring) = rings.get(usize::from(queue)) {
+        let _ = ring.kick.read();
+        let _ = ring.call.read();
+    }
+}
+
+/// Where a ring begins: a packed one with a wrap counter of 1 (2.8.1).
+const fn first_base(packed: bool) -> u16 {
+    if packed { 1 << 15 } else { 0 }
 }
 
 /// Connects, and negotiates the protocol. Returns the features and the configuration too.
@@ -346,16 +418,18 @@ fn send_start(
 ) -> Result<(), FrontendError> {
     doing("SET_FEATURES", frontend.set_features(features))?;
     send_memory(frontend, memory_sent, memory)?;
+    let base = first_base(RingFeatures::of(features).packed);
     for queue in &start.queues {
-        send_queue(frontend, queue, features, rings)?;
+        send_queue(frontend, queue, base, features, rings)?;
     }
     Ok(())
 }
 
-/// Starts one queue.
+/// Starts one queue from `base` on.
 fn send_queue(
     frontend: &mut Frontend,
     queue: &QueueSetup,
+    base: u16,
     features: u64,
     rings: &[Ring],
 ) -> Result<(), FrontendError> {
@@ -364,9 +438,6 @@ fn send_queue(
         return Ok(());
     };
     doing("SET_VRING_NUM", frontend.set_vring_num(index, queue.size))?;
-    let packed = RingFeatures::of(features).packed;
-    // A packed ring begins with a wrap counter of 1 (2.8.1).
-    let base = if packed { 1 << 15 } else { 0 };
     doing("SET_VRING_BASE", frontend.set_vring_base(index, base))?;
     let addresses = VringConfigData {
         queue_max_size: queue.size,

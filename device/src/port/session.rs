@@ -358,9 +358,15 @@ impl Session {
             }
             Ok::<_, BrokenRing>(interrupt)
         });
+        let wanted = interrupt?;
+        if wanted && found.is_empty() && !self.shows_rings() {
+            // Before the ring can be stopped: who stops it to go on later keeps the interrupt.
+            let _ = state.state.signal_used_queue();
+            return Ok(Turn::More);
+        }
         drop(state);
         self.note(found);
-        if interrupt? {
+        if wanted {
             self.raise(index, ring);
         }
         Ok(Turn::More)

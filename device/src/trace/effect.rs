@@ -38,6 +38,11 @@ pub enum Effect {
     Start(Box<Start>),
     /// The backend is to stop; no buffer is used afterwards (reset).
     Stop,
+    /// The backend is to leave memory alone until it is resumed; its queues stay where they are (the
+    /// function may not master the bus: PCI 3.0, 6.2.2; PCI Power Management 1.2, 5.4.1).
+    Suspend,
+    /// The backend is to go on from where it was suspended.
+    Resume,
     /// The backend is to start one queue: it was reset, and is enabled again (2.6.1.2).
     StartQueue(QueueSetup),
     /// The backend is to stop one queue; none of its buffers is used afterwards (2.6.1.1).

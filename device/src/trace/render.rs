@@ -186,6 +186,8 @@ impl fmt::Display for Effect {
             Self::Kick { queue } => write!(f, "kick q{queue}"),
             Self::Start(s) => write!(f, "start {} queues", s.queues.len()),
             Self::Stop => f.write_str("stop"),
+            Self::Suspend => f.write_str("suspend"),
+            Self::Resume => f.write_str("resume"),
             Self::StartQueue(setup) => write!(f, "start q{}", setup.index),
             Self::StopQueue { queue } => write!(f, "stop q{queue}"),
             Self::Complete { queue, id, len } => write!(f, "q{queue} used {id}, {len} bytes"),
