@@ -65,6 +65,7 @@ pub const RULES: &[Rule] = &[
         sentence: "A driver that misses a feature it needs falls back to an older way, or sets FAILED and stops.",
         source: "virtio 1.3, 2.2.1",
         breaks: "VERSION_1 is withheld, and the driver neither works nor leaves the device at FAILED or 0",
+        follows: &["VIO-INIT-012"],
         watch: Watch::Each(withheld),
         ..Rule::BASE
     },

@@ -174,7 +174,10 @@ fn alignment(now: &Now<'_>, say: &mut Say<'_>) {
 }
 
 fn no_queue(now: &Now<'_>, say: &mut Say<'_>) {
-    let Some(q) = enables(now) else { return };
+    if now.wrote(C::QueueEnable) != Some(1) {
+        return;
+    }
+    let q = now.s.dev.queue_select;
     match now.s.epoch.queues.get(&q).and_then(|f| f.size_read) {
         Some(0) => say.broken(
             Object::Queue(q),

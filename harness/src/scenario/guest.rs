@@ -525,6 +525,16 @@ pub const MISTAKES: &[Mistake] = &[
         "VIO-FEAT-003",
     ),
     mistake(
+        "accepts-sr-iov",
+        "accepts SR_IOV without a look for the capability",
+        "VIO-FEAT-008",
+    ),
+    mistake(
+        "platform-not-accepted",
+        "does not accept ACCESS_PLATFORM",
+        "VIO-FEAT-006",
+    ),
+    mistake(
         "unknown-feature-refused",
         "gives up because of a feature that it does not know",
         "VIO-FEAT-004",

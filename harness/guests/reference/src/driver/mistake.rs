@@ -271,6 +271,10 @@ mistakes! {
     NotifyOffIgnored = "notify-off-ignored"
     /// Features that mean nothing to the driver are accepted.
     AcceptsUnknownFeatures = "accepts-unknown-features"
+    /// SR_IOV is accepted, and no capability looked for.
+    AcceptsSrIov = "accepts-sr-iov"
+    /// ACCESS_PLATFORM is not accepted.
+    PlatformNotAccepted = "platform-not-accepted"
     /// A feature that means nothing to the driver makes it give up.
     UnknownFeatureRefused = "unknown-feature-refused"
     /// VERSION_1 is not accepted.

@@ -205,6 +205,12 @@ impl Base {
         if self.makes(Mistake::AcceptsUnknownFeatures) {
             self.features |= offered & feature::UNKNOWN;
         }
+        if self.makes(Mistake::AcceptsSrIov) {
+            self.features |= offered & feature::SR_IOV;
+        }
+        if self.makes(Mistake::PlatformNotAccepted) {
+            self.features &= !feature::ACCESS_PLATFORM;
+        }
         if self.makes(Mistake::UnknownFeatureRefused) && offered & feature::UNKNOWN != 0 {
             dbg_print!("VIRTIO: a feature is not known");
             return Err(NtStatus::DEVICE_FEATURE_NOT_SUPPORTED);

@@ -81,6 +81,7 @@ const SLIPS: &[Slip] = &[
     }),
     (Mistake::EnablesMissingQueue, Moment::Ready, |scene| {
         scene.transport.select(scene.transport.queues());
+        scene.transport.queue_size();
         scene.transport.enable_queue();
     }),
     (Mistake::LateEnable, Moment::Live, |scene| {

@@ -121,11 +121,13 @@ pub mod feature {
     pub const INDIRECT_DESC: u64 = 1 << 28;
     pub const EVENT_IDX: u64 = 1 << 29;
     pub const VERSION_1: u64 = 1 << 32;
-    /// Bits that are reserved (2.2): between those of the legacy interface, behind those of the
-    /// specification, and one that needs a capability which no device here has.
-    pub const UNKNOWN: u64 = 1 << 25 | 1 << 26 | 1 << 30 | 1 << 31 | 1 << 37 | 0x7f << 43;
+    /// Bits that are reserved (2.2): between those of the legacy interface, and behind those of the
+    /// specification.
+    pub const UNKNOWN: u64 = 1 << 25 | 1 << 26 | 1 << 30 | 1 << 31 | 0x7f << 43;
     pub const RING_PACKED: u64 = 1 << 34;
     pub const IN_ORDER: u64 = 1 << 35;
+    /// It needs a capability which no device here has (6.1).
+    pub const SR_IOV: u64 = 1 << 37;
     pub const NOTIFICATION_DATA: u64 = 1 << 38;
     pub const NOTIF_CONFIG_DATA: u64 = 1 << 39;
     pub const RING_RESET: u64 = 1 << 40;
