@@ -38,6 +38,11 @@ pub trait Act: DynClone + fmt::Debug + Send + Sync {
     /// An interrupt is due, whether or not it is the trigger.
     fn due(&mut self, _interrupt: Due, _fate: &mut Fate, _firing: Firing, _scene: &Scene<'_>) {}
 
+    /// Whether this command of the host lets come what it keeps.
+    fn released_by(&self, _command: &str) -> bool {
+        false
+    }
+
     /// The device is reset.
     fn reset(&mut self) {}
 

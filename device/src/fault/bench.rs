@@ -140,6 +140,8 @@ pub struct Fate {
     pub by: Option<usize>,
     /// What this fault holds comes now.
     pub together: Option<usize>,
+    /// The fault that keeps it until a command of the host.
+    pub kept: Option<usize>,
 }
 
 impl Default for Fate {
@@ -152,6 +154,7 @@ impl Default for Fate {
             entry: None,
             by: None,
             together: None,
+            kept: None,
         }
     }
 }
@@ -201,6 +204,8 @@ pub struct Held {
     pub waits: bool,
     /// The fault that holds it, to let it come together with others.
     pub by: Option<usize>,
+    /// The fault that keeps it until a command of the host, whatever the time.
+    pub kept: Option<usize>,
 }
 
 /// What faults hold from one step to the next.
@@ -343,6 +348,17 @@ impl State {
         }
     }
 
+    /// The host lets come what this fault keeps.
+    pub fn let_go(&mut self, by: usize, now: Nanos) {
+        for held in self.held.iter_mut().filter(|h| h.kept == Some(by)) {
+            held.kept = None;
+            held.at = now;
+        }
+        if self.line.kept == Some(by) {
+            self.line.comes();
+        }
+    }
+
     /// The kind of message that the function sends now, and how many there are.
     pub fn messages(world: &Device) -> Option<(IrqKind, u16)> {
         match world.mode() {
@@ -463,6 +479,7 @@ impl Bench<'_> {
                 gap,
                 waits: false,
                 by: None,
+                kept: None,
             });
             times = 1;
         }

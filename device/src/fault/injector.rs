@@ -136,8 +136,11 @@ impl<E: Endpoint> Injector<E> {
 
     /// When the injector next wants [`Input::Time`], if nothing happens before.
     pub fn deadline(&self) -> Option<Nanos> {
-        let held = self.state.held.iter().filter(|h| !h.waits).map(|h| h.at);
-        held.chain(self.armed.iter().filter_map(|a| a.timer))
+        let held = self.state.held.iter();
+        let timed = held.filter(|h| !h.waits && h.kept.is_none());
+        let times = timed.map(|h| h.at);
+        times
+            .chain(self.armed.iter().filter_map(|a| a.timer))
             .chain(self.state.later.iter().map(|(at, _)| *at))
             .chain(self.state.line.rises)
             .chain(self.state.line.up_until)

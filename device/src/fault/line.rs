@@ -18,6 +18,8 @@ pub struct Line {
     pub dropped: bool,
     /// Held down until then.
     pub rises: Option<Nanos>,
+    /// Held down by this fault until a command of the host.
+    pub kept: Option<usize>,
     /// The event that raised it last.
     pub cause: Cause,
 }
@@ -31,6 +33,7 @@ impl Default for Line {
             up_until: None,
             dropped: false,
             rises: None,
+            kept: None,
             cause: Cause::None,
         }
     }
@@ -39,7 +42,7 @@ impl Default for Line {
 impl Line {
     /// No fault holds it up or down.
     pub fn is_free(&self) -> bool {
-        !self.extra && self.up_until.is_none() && !self.dropped && self.rises.is_none()
+        !self.extra && self.up_until.is_none() && !self.dropped && !self.is_late()
     }
 
     /// The device wants another level.
@@ -50,16 +53,27 @@ impl Line {
         }
     }
 
+    /// It comes late: at a time, or with a command of the host.
+    pub fn is_late(&self) -> bool {
+        self.rises.is_some() || self.kept.is_some()
+    }
+
+    /// What was late comes. One rise is enough for all that it stands for.
+    pub fn comes(&mut self) {
+        self.rises = None;
+        self.kept = None;
+    }
+
     /// Nothing holds it down any more.
     pub fn let_go(&mut self) {
         self.dropped = false;
-        self.rises = None;
+        self.comes();
     }
 
     /// The level to show; `allowed` tells whether the function may assert it at all.
     pub fn level(&self, allowed: bool) -> bool {
         let held_up = self.extra || self.up_until.is_some();
-        (held_up && allowed) || (self.meant && !self.dropped && self.rises.is_none())
+        (held_up && allowed) || (self.meant && !self.dropped && !self.is_late())
     }
 }
 

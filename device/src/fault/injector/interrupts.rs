@@ -55,8 +55,9 @@ impl<E: Endpoint> Injector<E> {
             gap: fate.gap,
             waits: false,
             by: fate.by,
+            kept: fate.kept,
         };
-        if fate.delay.is_some() && self.state.held.len() < MAX_HELD {
+        if (fate.delay.is_some() || fate.kept.is_some()) && self.state.held.len() < MAX_HELD {
             self.state.held.push(interrupt);
         } else {
             self.release(run, interrupt);
@@ -149,7 +150,7 @@ impl<E: Endpoint> Injector<E> {
     /// The line is to rise for these events.
     pub(super) fn line_due(&mut self, run: &mut Run, causes: &[Cause]) {
         let up = self.state.line.shown;
-        let (mut now, mut later) = (false, None);
+        let (mut now, mut later, mut kept) = (false, None, None);
         for cause in causes {
             let mut fate = Fate::default();
             let carrier = Carrier::Line { up };
@@ -169,6 +170,7 @@ impl<E: Endpoint> Injector<E> {
             self.acts_on(run, due, &mut fate);
             match fate {
                 Fate { drop: true, .. } => {}
+                Fate { kept: Some(by), .. } => kept = Some(by),
                 Fate { delay: Some(t), .. } => {
                     let at = run.now.saturating_add(t);
                     later = Some(later.map_or(at, |l: Nanos| l.min(at)));
@@ -180,12 +182,15 @@ impl<E: Endpoint> Injector<E> {
         let line = &mut self.state.line;
         match later {
             _ if now || up => line.let_go(),
-            Some(at) => {
-                line.dropped = false;
-                line.rises = Some(line.rises.map_or(at, |r| r.min(at)));
-            }
             // An earlier one that comes late comes all the same.
-            None => line.dropped = line.rises.is_none(),
+            None if kept.is_none() => line.dropped = !line.is_late(),
+            _ => {
+                line.dropped = false;
+                line.kept = line.kept.or(kept);
+                if let Some(at) = later {
+                    line.rises = Some(line.rises.map_or(at, |r| r.min(at)));
+                }
+            }
         }
     }
 
@@ -217,7 +222,9 @@ impl<E: Endpoint> Injector<E> {
     /// not be sent when it had. What can't be sent for the moment waits on; what can't be sent any more,
     /// since the kind of interrupt changed, is forgotten.
     pub(super) fn send_late(&mut self, run: &mut Run, on_time: bool) {
-        if self.state.held.iter().all(|h| h.at > run.now) {
+        let now = run.now;
+        let is_due = |held: &Held| held.kept.is_none() && held.at <= now;
+        if !self.state.held.iter().any(is_due) {
             return;
         }
         let mut held = std::mem::take(&mut self.state.held);
@@ -233,7 +240,7 @@ impl<E: Endpoint> Injector<E> {
             if gone {
                 continue;
             }
-            if late.at > run.now || !(on_time || late.waits) {
+            if !is_due(&late) || !(on_time || late.waits) {
                 self.state.held.push(late);
             } else if !possible {
                 late.waits = true;

@@ -132,6 +132,11 @@ impl<E: Endpoint> Injector<E> {
                 let command = host.command.as_str();
                 let free = self.state.rings.release(run.now, Some(command));
                 run.plan.emits.extend(free);
+                for (index, armed) in self.armed.iter().enumerate() {
+                    if armed.fault.act.released_by(command) {
+                        self.state.let_go(index, run.now);
+                    }
+                }
                 self.occur(run, Occasion::Host(command), None);
             }
             Input::Time => {
@@ -513,14 +518,19 @@ impl<E: Endpoint> Injector<E> {
         if *input == Input::Time {
             run.reset_ended |= self.release_hold(run.now);
             let line = &mut self.state.line;
-            line.rises.take_if(|at| *at <= run.now);
+            if line.rises.is_some_and(|at| at <= run.now) {
+                line.comes();
+            }
             line.up_until.take_if(|at| *at <= run.now);
         }
         if std::mem::take(&mut run.reset_ended) {
             self.occur(run, Occasion::ResetEnd, None);
         }
-        if matches!(input, Input::Time | Input::Irqs { .. } | Input::Access(_)) {
-            self.send_late(run, *input == Input::Time);
+        if matches!(
+            input,
+            Input::Time | Input::Host(_) | Input::Irqs { .. } | Input::Access(_)
+        ) {
+            self.send_late(run, matches!(input, Input::Time | Input::Host(_)));
         }
     }
 

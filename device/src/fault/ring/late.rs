@@ -76,6 +76,7 @@ impl Act for Late {
                     gap: 0,
                     waits: false,
                     by: None,
+                    kept: None,
                 });
             } else {
                 bench.emit(effect, 1, 0);
