@@ -1,6 +1,6 @@
 //! What the documents say, held against the program.
 
-use misfire::scenario::schema;
+use misfire::scenario::{Scenario, read, schema};
 
 #[test]
 fn every_key_of_a_scenario_is_described() {
@@ -20,32 +20,30 @@ fn every_key_of_a_scenario_is_described() {
     }
 }
 
-#[test]
-fn the_example_of_a_variant_is_a_scenario() {
+/// What the example that begins so means, for a disk.
+fn example(beginning: &str) -> Vec<Scenario> {
     let text = include_str!("../../docs/scenarios.md");
     let example = text
         .split("```toml\n")
-        .nth(1)
-        .unwrap()
-        .split("```")
-        .next()
-        .unwrap();
-    let file = format!("title = \"t\"\n[device]\nkind = \"block\"\n{example}");
-    let path = std::path::Path::new("a/b.toml");
-    let read = misfire::scenario::read(path, "a/b", &file, &misfire::cli::vocabulary()).unwrap();
-    assert_eq!(read[1].name, "a/b@no-read-back");
-}
-
-#[test]
-fn the_example_of_a_matrix_is_one() {
-    let text = include_str!("../../docs/scenarios.md");
-    let example = text
-        .split("```toml\n")
-        .find(|part| part.starts_with("[matrix.device]"))
+        .find(|part| part.starts_with(beginning))
         .and_then(|part| part.split("```").next())
         .unwrap();
     let file = format!("title = \"t\"\n[device]\nkind = \"block\"\n{example}");
     let path = std::path::Path::new("a/b.toml");
-    let read = misfire::scenario::read(path, "a/b", &file, &misfire::cli::vocabulary()).unwrap();
-    assert_eq!(read.len(), 24);
+    read(path, "a/b", &file, &misfire::cli::vocabulary()).unwrap()
+}
+
+#[test]
+fn the_example_of_a_variant_is_a_scenario() {
+    assert_eq!(example("[[variant]]")[1].name, "a/b@no-read-back");
+}
+
+#[test]
+fn the_example_of_a_matrix_is_one() {
+    assert_eq!(example("[matrix.device]").len(), 24);
+}
+
+#[test]
+fn the_example_of_a_load_in_the_background_is_a_scenario() {
+    assert!(example("[[fault]]")[0].steps[0].background);
 }

@@ -94,6 +94,9 @@ refusals! {
     a_configuration_change_without_a_value_is_refused: with("", "[[step]]\nhost = \"cfg.change\"");
     an_argument_of_a_command_that_has_none_is_refused: with("", "[[step]]\nhost = \"needs-reset now=true\"");
     a_fault_that_waits_for_a_command_that_no_step_sends_is_refused: with("", "[[fault]]\non = \"host:lose\"\ndo = \"isr.stale\"");
+    a_fault_that_holds_until_a_command_that_no_step_sends_is_refused: with("", "[[fault]]\non = \"irq.due[q0]\"\ndo = \"irq.delay\"\nargs = { host = \"relase\" }\n[[step]]\nhost = \"needs-reset\"");
+    a_command_to_a_guest_with_a_load_in_the_background_is_refused: with("", "[[step]]\nload = \"read\"\nbackground = true\n[[step]]\nguest = \"idle 20ms\"\n[[step]]\nwait = \"loaded\"");
+    a_load_in_the_background_that_nothing_waits_for_is_refused: with("", "[[step]]\nload = \"read\"\nbackground = true");
     a_wait_for_live_behind_qemus_transport_is_refused: with("attach = \"vhost-user\"", "[[step]]\nwait = \"live\"");
     a_wait_for_an_epoch_behind_qemus_transport_is_refused: with("attach = \"vhost-user\"", "[[step]]\nwait = \"inflight == 0 && epoch >= 2\"");
     more_queues_and_requests_than_the_guest_takes_are_refused: with("", "[guest]\nqueues = 17\n[[guest.device]]\ndepth = 65");

@@ -45,6 +45,8 @@ pub(super) struct Session<'a> {
     /// Drivers that said that they started, by device.
     started: Vec<bool>,
     answers: VecDeque<Done>,
+    /// The load that runs in the background: its step, and that in words.
+    loading: Option<(usize, String)>,
     /// The last command ran out of time.
     unanswered: bool,
     /// The guest was told to leave.
@@ -90,6 +92,7 @@ impl<'a> Session<'a> {
             read: false,
             started: vec![false; scenario.devices.len()],
             answers: VecDeque::new(),
+            loading: None,
             unanswered: false,
             leaving: false,
             over: false,
@@ -99,16 +102,21 @@ impl<'a> Session<'a> {
     /// Goes through the steps. Each leaves a mark when it begins and when it ends.
     pub(super) async fn go(&mut self) -> Result<(), Trouble> {
         let scenario = self.scenario;
-        for (number, step) in scenario.steps.iter().enumerate() {
-            let number = Some(number);
+        for (index, step) in scenario.steps.iter().enumerate() {
+            let number = Some(index);
             if self.over {
                 self.recorder.mark(number, phase::SKIPPED, &step.text);
                 continue;
             }
             self.recorder.mark(number, phase::BEGIN, &step.text);
+            if step.background {
+                self.start(index, step).await?;
+                continue;
+            }
             let ended = self.step(step).await?;
             self.recorder.mark(number, ended, &step.text);
         }
+        self.loaded(phase::SKIPPED);
         Ok(())
     }
 
@@ -151,12 +159,31 @@ impl<'a> Session<'a> {
                 None => Waited::Met(true),
             },
         };
-        Ok(match waited {
-            Waited::Met(true) => phase::END,
-            Waited::Met(false) => phase::FAILED,
-            Waited::Timeout => phase::TIMEOUT,
-            Waited::Over => phase::SKIPPED,
-        })
+        let ended = ended(&waited);
+        if step.action == Action::Wait(Wait::Loaded, None) {
+            self.loaded(ended);
+        }
+        Ok(ended)
+    }
+
+    /// Gives the guest a load, and does not wait for its end.
+    async fn start(&mut self, index: usize, step: &Step) -> Result<(), Trouble> {
+        self.loading = Some((index, step.text.clone()));
+        match (
+            self.until_ready(Instant::now() + step.timeout).await?,
+            step.command(),
+        ) {
+            (Waited::Met(()), Some(command)) => self.say(&command).await,
+            (waited, _) => self.loaded(ended(&waited.map(|()| true))),
+        }
+        Ok(())
+    }
+
+    /// The load in the background has ended, if there is one: leaves the mark of its end.
+    fn loaded(&mut self, ended: &str) {
+        if let Some((index, text)) = self.loading.take() {
+            self.recorder.mark(Some(index), ended, &text);
+        }
     }
 
     /// Has a device come or go. Whoever lets it go ends with its slot empty, and whoever puts it in again
@@ -286,6 +313,9 @@ impl<'a> Session<'a> {
                 .await?
             }
             Wait::Removed => self.until_removed(device, text, deadline).await?,
+            // A load that was never given has no answer.
+            Wait::Loaded if self.loading.is_none() => Waited::Met(false),
+            Wait::Loaded => self.answer(text, deadline).await?.map(|done| done.ok),
             Wait::Live => {
                 self.until(text, deadline, true, |s| {
                     let mut devices = s
@@ -337,13 +367,9 @@ impl<'a> Session<'a> {
             Waited::Timeout => return Ok(Waited::Timeout),
             Waited::Over => return Ok(Waited::Over),
         }
-        self.answers.clear();
-        self.guest.machine().say(command).await;
+        self.say(command).await;
         let awaited = format!("the answer to `{command}`");
-        let waited = self
-            .until(&awaited, deadline, false, |s| s.answers.pop_front())
-            .await?;
-        self.unanswered = waited == Waited::Timeout;
+        let waited = self.answer(&awaited, deadline).await?;
         if let Waited::Met(done) = &waited
             && done.ok
             && done.verb == "device"
@@ -351,6 +377,20 @@ impl<'a> Session<'a> {
             self.tables().await?;
         }
         Ok(waited.map(|done| done.ok))
+    }
+
+    async fn say(&mut self, command: &str) {
+        self.answers.clear();
+        self.guest.machine().say(command).await;
+    }
+
+    /// Waits for the answer to the last command.
+    async fn answer(&mut self, awaited: &str, deadline: Instant) -> Result<Waited<Done>, Trouble> {
+        let waited = self
+            .until(awaited, deadline, false, |s| s.answers.pop_front())
+            .await?;
+        self.unanswered = waited == Waited::Timeout;
+        Ok(waited)
     }
 
     /// Reads the MSI-X table of each device that uses it, or did, into the journal: a driver that
@@ -472,6 +512,16 @@ impl<'a> Session<'a> {
                 _ => {}
             }
         });
+    }
+}
+
+/// The phase that a step ends with.
+fn ended(waited: &Waited<bool>) -> &'static str {
+    match waited {
+        Waited::Met(true) => phase::END,
+        Waited::Met(false) => phase::FAILED,
+        Waited::Timeout => phase::TIMEOUT,
+        Waited::Over => phase::SKIPPED,
     }
 }
 

@@ -14,7 +14,7 @@ use super::file::ScenarioFile;
 use super::guest::GuestParameters;
 use super::matrix::Matrix;
 use super::problem::{Problem, nearest, suggest};
-use super::step::{Action, Plug, Step, waited_for};
+use super::step::{Action, Plug, Step, order, released_by, waited_for};
 
 /// One scenario, all of whose values are valid.
 #[derive(Clone, Debug)]
@@ -296,6 +296,9 @@ impl Checker<'_> {
         }
         if self.problems.len() == before {
             self.sent(file, &steps);
+            if let Err((index, (key, message, help))) = order(&steps) {
+                self.fail(&["step".into(), index.into(), key.into()], message, help);
+            }
         }
         if steps.is_empty() {
             steps.push(Step::ready());
@@ -326,6 +329,16 @@ impl Checker<'_> {
                 &["fault".into(), index.into(), "on".into()],
                 message,
                 Some(help),
+            );
+        }
+        for (index, fault) in file.fault.iter().enumerate() {
+            let Some((device, name)) = released_by(fault).filter(|r| !sent.contains(r)) else {
+                continue;
+            };
+            self.fail(
+                &["fault".into(), index.into(), "args".into(), "host".into()],
+                format!("no step sends `{name}` to device {device}: what this holds never comes"),
+                Some(format!("a step can send it: `host = \"{name}\"`")),
             );
         }
     }

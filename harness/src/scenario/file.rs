@@ -92,7 +92,7 @@ pub struct GuestFile {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct StepFile {
-    /// Wait until `ready`, `started`, `live`, a trigger or a predicate.
+    /// Wait until `ready`, `started`, `live`, `removed`, `loaded` or a predicate.
     pub wait: Option<String>,
     /// Let the guest use the device: `read`, `write`, `verify`, `flush`, `discard`, `mixed`,
     /// `frames`, `control`, `echo`, `entropy`, `port`.
@@ -103,6 +103,8 @@ pub struct StepFile {
     pub guest: Option<String>,
     /// Which device, from 0.
     pub device: Option<u8>,
+    /// load: go on to the next step at once; `wait = "loaded"` waits for the end.
+    pub background: Option<bool>,
     /// load: number of requests.
     pub blocks: Option<u32>,
     /// load: bytes of one request: of a disk a multiple of 512, of a frame, a line, or entropy.

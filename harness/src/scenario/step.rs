@@ -1,5 +1,6 @@
 //! The steps of a scenario.
 
+mod background;
 mod counted;
 mod host;
 mod load;
@@ -13,9 +14,10 @@ use misfire_device::trace::Host;
 
 use super::file::StepFile;
 use super::problem::{nearest, one_of, suggest};
+pub(super) use background::order;
 pub use counted::Counted;
 use host::host;
-pub(super) use host::waited_for;
+pub(super) use host::{released_by, waited_for};
 use load::load;
 pub use load::{Load, Ports};
 pub use plug::Plug;
@@ -30,6 +32,8 @@ pub struct Step {
     pub action: Action,
     /// How long it may take.
     pub timeout: Duration,
+    /// A load whose end a later step waits for.
+    pub background: bool,
     /// The step in words, as marks and reports show it.
     pub text: String,
 }
@@ -60,6 +64,8 @@ pub enum Wait {
     Live,
     /// The guest has let the device go: its slot is empty.
     Removed,
+    /// The load in the background has ended.
+    Loaded,
     /// A predicate over what is known of the device.
     Until(Predicate),
 }
@@ -91,6 +97,7 @@ impl Step {
         Self {
             action: Action::Wait(Wait::Ready, None),
             timeout: STEP_TIMEOUT,
+            background: false,
             text: "wait ready".into(),
         }
     }
@@ -131,10 +138,17 @@ impl Step {
                 format!("device = {device}: this scenario has {devices}, counted from 0"),
             );
         }
+        if file.background.is_some() && file.load.is_none() {
+            let message = format!("`background` means nothing to a `{}` step", verbs[0]);
+            return wrong("background", message);
+        }
         let device = file.device.unwrap_or(0);
         let (action, text) = if let Some(what) = &file.wait {
             keys(file, "wait", &[])?;
             let wait = wait(what)?;
+            if wait == Wait::Loaded && file.device.is_some() {
+                return wrong("device", "`device` means nothing to `wait = \"loaded\"`");
+            }
             wait.check(file.device, shapes)?;
             (Action::Wait(wait, file.device), format!("wait {what}"))
         } else if let Some(kind) = &file.load {
@@ -179,6 +193,7 @@ impl Step {
         Ok(Self {
             action,
             timeout,
+            background: file.background == Some(true),
             text,
         })
     }
@@ -222,6 +237,7 @@ fn wait(what: &str) -> Result<Wait, Wrong> {
         "started" => Wait::Started,
         "live" => Wait::Live,
         "removed" => Wait::Removed,
+        "loaded" => Wait::Loaded,
         other => Wait::Until(predicate(other)?),
     })
 }
@@ -230,7 +246,7 @@ impl Wait {
     /// Refuses what can't come on any of the devices that are meant.
     fn check(&self, device: Option<u8>, shapes: &[Shape]) -> Result<(), Wrong> {
         let registers = match self {
-            Self::Ready | Self::Started | Self::Removed => false,
+            Self::Ready | Self::Started | Self::Removed | Self::Loaded => false,
             Self::Live => true,
             Self::Until(predicate) => predicate.used().transport.is_some(),
         };
@@ -253,11 +269,11 @@ impl Wait {
 const LASTING: &[Name] = &[Name::Status, Name::Epoch, Name::Inflight, Name::Granted];
 
 fn predicate(text: &str) -> Result<Predicate, Wrong> {
-    let words = ["ready", "started", "live", "removed"];
+    let words = ["ready", "started", "live", "removed", "loaded"];
     let predicate = Predicate::parse(text).map_err(|error| {
         let near = nearest(text, words).map(|near| format!("did you mean `{near}`?"));
         let message = format!(
-            "`{text}` is neither `ready`, `started`, `live` or `removed` nor a predicate: {}",
+            "`{text}` is neither `ready`, `started`, `live`, `removed` or `loaded` nor a predicate: {}",
             error.message
         );
         ("wait", message, near.or(error.help))

@@ -40,6 +40,9 @@ pub mod phase {
     pub const LEFT: &str = "left";
 }
 
+/// The step that waits for a load in the background. The load's own mark says how it ended.
+const LOADED: &str = "wait loaded";
+
 /// Reads from a trace what the driver did with `devices` devices.
 pub fn observe(events: &[Event], devices: usize) -> Observed {
     let mut modes: Vec<Option<Interrupts>> = vec![None; devices];
@@ -96,7 +99,7 @@ pub fn observe(events: &[Event], devices: usize) -> Observed {
                     dead |= !(removed && phase == phase::FAILED);
                 } else if load && phase == phase::END {
                     seen.io = seen.io.or(Some(Io::Complete));
-                } else if phase == phase::TIMEOUT {
+                } else if phase == phase::TIMEOUT && text != LOADED {
                     seen.timeouts.push(text.clone());
                 }
             }

@@ -80,6 +80,16 @@ fn the_outcome_is_told_from_what_the_guest_says() {
         (
             vec![
                 log(STARTED),
+                mark("timeout", "load read dev=0"),
+                mark("timeout", "wait loaded"),
+            ],
+            Wedged,
+            Interrupts::Msix,
+            Io::Failed,
+        ),
+        (
+            vec![
+                log(STARTED),
                 mark("failed", "load read dev=0"),
                 mark("end", "load read dev=0"),
             ],

@@ -31,7 +31,7 @@ pub fn waited_for(fault: &FaultFile) -> Option<(u8, &str)> {
 }
 
 /// The command in `args = { host = "<name>" }` that lets go what the fault holds, and its device.
-fn released_by(fault: &FaultFile) -> Option<(u8, &str)> {
+pub fn released_by(fault: &FaultFile) -> Option<(u8, &str)> {
     let (_, value) = fault.args.iter().find(|(key, _)| key.get_ref() == "host")?;
     let device = fault.device.as_ref().map_or(0, |d| *d.get_ref());
     Some((device, value.get_ref().as_str()?))

@@ -56,6 +56,16 @@ fn what_a_step_can_not_mean_is_refused() {
         ),
         ("load = \"raed\"", "load", "unknown load `raed`"),
         (
+            "host = \"needs-reset\"\nbackground = true",
+            "background",
+            "`background` means nothing to a `host` step",
+        ),
+        (
+            "wait = \"loaded\"\ndevice = 1",
+            "device",
+            "`device` means nothing to `wait = \"loaded\"`",
+        ),
+        (
             "wait = \"live\"\nblocks = 3",
             "blocks",
             "`blocks` means nothing to a `wait` step",
