@@ -1,6 +1,7 @@
 //! The ISR status, and the line.
 
 mod add;
+mod asserted;
 mod intx_drop;
 mod intx_peer;
 mod intx_stuck;
