@@ -44,6 +44,8 @@ enum Command {
     Rules(ListArgs),
     /// Lists the faults. As JSON each has the scenarios that use it.
     Faults(ListArgs),
+    /// Lists the mistakes that the reference guest's drivers can make, and the rules that they break.
+    Mistakes,
     /// Lists the bugs of others that scenarios show, and why the rest can't be shown.
     Catalogue {
         /// How to print them.
@@ -53,9 +55,9 @@ enum Command {
         #[arg(long = "scenarios", value_name = "DIR")]
         root: Option<PathBuf>,
     },
-    /// Explains a rule or a fault: what it asks for, where it comes from, what breaks it.
+    /// Explains a rule, a fault or a mistake: what it asks for, where it comes from, what breaks it.
     Explain {
-        /// A rule's id, such as VIO-MSIX-001, or a fault's name, such as vector.reject.
+        /// A rule's id, such as VIO-MSIX-001, a fault's name, such as vector.reject, or a mistake's.
         id: String,
     },
     /// Judges a recorded trace by the rules.
@@ -262,6 +264,7 @@ impl Command {
             Self::Check(selection) => facts::check(&selection.open()?),
             Self::Rules(args) => facts::rules(&args)?,
             Self::Faults(args) => facts::faults(&args)?,
+            Self::Mistakes => facts::mistakes(),
             Self::Catalogue { format, root } => facts::catalogue(format, root)?,
             Self::Explain { id } => facts::explain(&id)?,
             Self::Replay { trace, format } => replay::replay(&trace, format)?,

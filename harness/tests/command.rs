@@ -149,7 +149,10 @@ fn what_is_wrong_ends_with_status_2_and_names_file_and_line() {
         (
             &[("a/one.toml", GOOD)],
             &["explain", "VIO-RST-0"],
-            &["no rule or fault is called `VIO-RST-0`", "VIO-RST-001"],
+            &[
+                "no rule, fault or mistake is called `VIO-RST-0`",
+                "VIO-RST-001",
+            ],
         ),
         (
             &[("a/one.toml", GOOD)],
@@ -258,6 +261,18 @@ fn rules_are_listed_and_explained() {
         status == 0 && out.contains("VIO-RST-001 (MUST)") && out.contains("Source: "),
         "{out}"
     );
+}
+
+#[test]
+fn mistakes_are_listed_and_explained() {
+    let dir = folder(&[]);
+    let (out, _, status) = run(dir.path(), &["mistakes"]);
+    assert_eq!(status, 0);
+    let row = out.lines().find(|l| l.contains(" program-once ")).unwrap();
+    assert!(row.starts_with("VIO-MSIX-005 "), "{row}");
+    let (out, _, status) = run(dir.path(), &["explain", "program-once"]);
+    assert_eq!(status, 0);
+    assert!(out.contains("Breaks: VIO-MSIX-005\n"), "{out}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::running::json;
 use super::{Failure, Format, ListArgs, PageFormat, Selection, say};
 use crate::catalogue::{Catalogue, markdown};
 use crate::rules::{Explained, FAMILIES, Rule, Sight, explain as look_up};
-use crate::scenario::{Library, nearest, schema as scenario_schema};
+use crate::scenario::{Library, mistakes as all_mistakes, nearest, schema as scenario_schema};
 
 pub(super) fn list(library: &Library) {
     for scenario in &library.scenarios {
@@ -82,6 +82,15 @@ pub(super) fn catalogue(format: PageFormat, root: Option<PathBuf>) -> Result<(),
     Ok(())
 }
 
+pub(super) fn mistakes() {
+    for mistake in all_mistakes() {
+        say(format_args!(
+            "{:14} {:32} {}",
+            mistake.breaks, mistake.name, mistake.text
+        ));
+    }
+}
+
 fn class_word(class: Legality) -> String {
     format!("{class:?}").to_lowercase()
 }
@@ -91,20 +100,29 @@ pub(super) fn explain(id: &str) -> Result<(), Failure> {
         say(fault_in_words(verb));
         return Ok(());
     }
+    if let Some(mistake) = all_mistakes().find(|mistake| mistake.name == id) {
+        say(format_args!(
+            "{}\n\n  The driver {}.\n\nBreaks: {}\n\n[guest]\nmistake = \"{}\"",
+            mistake.name, mistake.text, mistake.breaks, mistake.name
+        ));
+        return Ok(());
+    }
     match look_up(id) {
         Explained::Rule(rule) => say(rule_in_words(rule)),
         Explained::Unknown { nearest: rules } => {
-            let names = CATALOGUE.iter().map(|verb| verb.name);
+            let faults = CATALOGUE.iter().map(|verb| verb.name);
+            let names = faults.chain(all_mistakes().map(|mistake| mistake.name));
             let help = match nearest(id, names) {
-                Some(fault) => format!("did you mean `{fault}`?"),
+                Some(name) => format!("did you mean `{name}`?"),
                 None => format!(
-                    "the nearest rules are {}; `misfire rules` and `misfire faults` list everything",
+                    "the nearest rules are {}; `misfire rules`, `misfire faults` and `misfire mistakes` \
+                     list everything",
                     rules.join(", ")
                 ),
             };
             return Err(Failure::Wrong(miette::miette!(
                 help = help,
-                "no rule or fault is called `{id}`"
+                "no rule, fault or mistake is called `{id}`"
             )));
         }
     }
@@ -166,6 +184,13 @@ fn rule_in_words(rule: &Rule) -> String {
     }
     if !rule.follows.is_empty() {
         let _ = write!(text, "\nFollows from: {}", rule.follows.join(", "));
+    }
+    let made: Vec<&str> = all_mistakes()
+        .filter(|mistake| mistake.breaks == rule.id)
+        .map(|mistake| mistake.name)
+        .collect();
+    if !made.is_empty() {
+        let _ = write!(text, "\nMistakes that break it: {}", made.join(", "));
     }
     if let Some(why) = rule.unobservable {
         let _ = write!(text, "\nNot judged: {why}");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Breach, FalseAlarm, RuleProof, Scope, Shown, Unobservable};
 use crate::rules::{self, Judgement, Level, Outcome};
-use crate::scenario::{MISTAKES, Scenario};
+use crate::scenario::{Scenario, mistakes as all_mistakes};
 use crate::verdict::Verdict;
 
 /// What each observable rule in scope has for it.
@@ -78,8 +78,7 @@ pub(super) fn false_alarms(shown: &[Shown<'_>]) -> Vec<FalseAlarm> {
 
 /// The rules that these mistakes break, and those that follow from them.
 pub fn accounted(mistakes: &[String]) -> BTreeSet<&'static str> {
-    let mut rules: BTreeSet<&'static str> = MISTAKES
-        .iter()
+    let mut rules: BTreeSet<&'static str> = all_mistakes()
         .filter(|m| mistakes.iter().any(|name| name == m.name))
         .map(|m| m.breaks)
         .collect();

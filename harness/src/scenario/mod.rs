@@ -11,6 +11,9 @@ pub mod file;
 mod guest;
 mod library;
 mod matrix;
+/// The reference guest's own list.
+#[path = "../../guests/reference/src/driver/mistake/list/mod.rs"]
+mod mistakes;
 mod schema;
 mod step;
 
@@ -18,8 +21,9 @@ use misfire_device::file::{document, problem};
 
 pub use check::{Scenario, Vocabulary, read};
 pub use expect::{Expect, Expectations, Interrupts, Io, Known, Outcome};
-pub use guest::{GuestParameters, MISTAKES, Mistake, Parameters};
+pub use guest::{GuestParameters, Parameters};
 pub use library::{Library, Partition, PartitionError, find_root};
 pub use misfire_device::file::{DeviceUnderTest, Problem, Problems, nearest};
+pub use mistakes::{MOST as MOST_MISTAKES, Mistake, mistakes};
 pub use schema::schema;
 pub use step::{Action, Counted, Load, Plug, Ports, Step, Wait, parse_duration};

@@ -159,7 +159,12 @@ mod tests {
         let params = Params::parse("dev1.grant=one grant=none dev1.mistake=no-read-back").unwrap();
         assert_eq!(params.devices[0].policy.grant, Grant::None);
         assert_eq!(params.devices[1].policy.grant, Grant::One);
-        let made = |n: usize| params.devices[n].settings.mistakes.has(Mistake::NoReadBack);
+        let made = |n: usize| {
+            params.devices[n]
+                .settings
+                .mistakes
+                .has(Mistake::NO_READ_BACK)
+        };
         assert!(!made(0) && made(1));
     }
 

@@ -223,13 +223,13 @@ const ENTRY_BYTES: usize = 16;
 /// Registers of the function that are the bus driver's, and that some mistaken drivers write. To be
 /// called before interrupts are connected.
 fn meddle(function: Function, mistakes: Mistakes) {
-    if mistakes.has(Mistake::BusMasterOff) {
+    if mistakes.has(Mistake::BUS_MASTER_OFF) {
         function.command(0, command::BUS_MASTER);
     }
-    if mistakes.has(Mistake::LineForbidden) {
+    if mistakes.has(Mistake::LINE_FORBIDDEN) {
         function.command(command::INTERRUPT_DISABLE, 0);
     }
-    if mistakes.has(Mistake::EntryUnprogrammed)
+    if mistakes.has(Mistake::ENTRY_UNPROGRAMMED)
         && let Some(table) = function.message_table()
     {
         table.write(MESSAGE_OF_FIRST_QUEUE * ENTRY_BYTES, 0u32);

@@ -53,7 +53,7 @@ impl InterruptService for PortIsr {
             let Some(registers) = state.registers else {
                 return Claim::QueueDpc;
             };
-            if self.mistakes.has(Mistake::IntxIsrNotRead) {
+            if self.mistakes.has(Mistake::INTX_ISR_NOT_READ) {
                 return Claim::QueueDpc;
             }
             let enabled: u32 = registers.read(register::INT_ENABLE);

@@ -88,7 +88,7 @@ impl PortCard {
                 translated.level(),
                 translated.vector()
             );
-            let objects = if !self.makes(Mistake::OneObjectPerPort) {
+            let objects = if !self.makes(Mistake::ONE_OBJECT_PER_PORT) {
                 usize::from(count)
             } else if n == 0 {
                 self.ports
@@ -114,8 +114,8 @@ impl PortCard {
     /// ports that there are, also printed the count of the wrong list.
     fn count(&self, raw: &Descriptor, translated: &Descriptor) -> u16 {
         let wrong =
-            self.makes(Mistake::CountFromTranslated) || self.makes(Mistake::OneObjectPerPort);
-        if self.makes(Mistake::CountsDescriptors) {
+            self.makes(Mistake::COUNT_FROM_TRANSLATED) || self.makes(Mistake::ONE_OBJECT_PER_PORT);
+        if self.makes(Mistake::COUNTS_DESCRIPTORS) {
             1
         } else if wrong {
             translated.message_count()
@@ -130,7 +130,7 @@ impl PortCard {
         n: usize,
         translated: &Descriptor,
     ) -> Result<(), NtStatus> {
-        if self.makes(Mistake::NoIntxFallback) {
+        if self.makes(Mistake::NO_INTX_FALLBACK) {
             dbg_print!("Legacy Interrupts Not Supported!");
             return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
         }
@@ -166,7 +166,7 @@ impl PortCard {
 
     /// The message that tells of a port's event.
     fn message_of(&self, port: usize) -> usize {
-        if self.makes(Mistake::AssumeAllMessages) {
+        if self.makes(Mistake::ASSUME_ALL_MESSAGES) {
             return port;
         }
         match self.kind {

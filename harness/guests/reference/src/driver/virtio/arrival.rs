@@ -23,15 +23,15 @@ impl<F: Function> Virtio<F> {
             Plan::Polled => self.on_config_change(),
             Plan::PerQueue => {
                 let place = (message - 1) as usize;
-                if self.base.makes(Mistake::MessageWithoutQueue) {
+                if self.base.makes(Mistake::MESSAGE_WITHOUT_QUEUE) {
                     assert!(place < self.base.used(), "a queue for each message");
                 }
                 self.base.take_used(place);
             }
             Plan::Shared => {
-                let but = usize::from(self.base.makes(Mistake::LastQueueUnservedWhenShared));
+                let but = usize::from(self.base.makes(Mistake::LAST_QUEUE_UNSERVED_WHEN_SHARED));
                 (0..self.base.used() - but).for_each(|place| self.base.take_used(place));
-                if !self.base.makes(Mistake::ConfigUnservedWhenShared) {
+                if !self.base.makes(Mistake::CONFIG_UNSERVED_WHEN_SHARED) {
                     self.look_for_change();
                 }
             }
@@ -41,7 +41,7 @@ impl<F: Function> Virtio<F> {
                     let used = self.base.used();
                     (0..used).for_each(|place| self.base.take_used(place));
                 }
-                if bits & isr::CONFIG != 0 && !self.base.makes(Mistake::ConfigUnservedOnLine) {
+                if bits & isr::CONFIG != 0 && !self.base.makes(Mistake::CONFIG_UNSERVED_ON_LINE) {
                     self.on_config_change();
                 }
             }
@@ -53,7 +53,7 @@ impl<F: Function> Virtio<F> {
         let Some(transport) = self.base.transport else {
             return;
         };
-        if self.base.makes(Mistake::ReliesOnIsrWithMsix)
+        if self.base.makes(Mistake::RELIES_ON_ISR_WITH_MSIX)
             && transport.isr().read::<u8>(0) & isr::CONFIG == 0
         {
             return;
@@ -70,16 +70,16 @@ impl<F: Function> Virtio<F> {
             return;
         };
         dispatch::progress();
-        if self.base.changes > 0 && self.base.makes(Mistake::ConfigServedOnce) {
+        if self.base.changes > 0 && self.base.makes(Mistake::CONFIG_SERVED_ONCE) {
             return;
         }
         self.base.look_at_status(&transport);
-        if self.base.makes(Mistake::ResetsOnConfigChange) {
+        if self.base.makes(Mistake::RESETS_ON_CONFIG_CHANGE) {
             self.base.needs_reset = true;
         }
         let before = self.base.generation;
         let change = self.function.config_changed(&mut self.base);
-        if self.base.makes(Mistake::ConfigInterruptFatal) {
+        if self.base.makes(Mistake::CONFIG_INTERRUPT_FATAL) {
             assert!(before != self.base.generation, "something changed");
         }
         self.base.changes += 1;
@@ -96,7 +96,7 @@ impl Base {
         match queue.harvest() {
             Ok(0) => {
                 self.fruitless += 1;
-                if self.makes(Mistake::SpuriousGivesUp) && self.fruitless > MOST_FRUITLESS {
+                if self.makes(Mistake::SPURIOUS_GIVES_UP) && self.fruitless > MOST_FRUITLESS {
                     self.give_up();
                 }
             }
@@ -109,7 +109,7 @@ impl Base {
     pub(super) fn look_at_status(&mut self, transport: &Transport) -> u8 {
         let shown = transport.status();
         let needs_reset = shown & status::NEEDS_RESET != 0;
-        if needs_reset && !self.makes(Mistake::IgnoresNeedsReset) {
+        if needs_reset && !self.makes(Mistake::IGNORES_NEEDS_RESET) {
             self.needs_reset = true;
         }
         shown

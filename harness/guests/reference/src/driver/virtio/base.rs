@@ -105,7 +105,7 @@ impl Base {
 
     /// Whether a field of the configuration that comes with a feature is there.
     pub fn may_read(&self, feature: u64) -> bool {
-        self.has(feature) || self.makes(Mistake::OptionalConfigUnchecked)
+        self.has(feature) || self.makes(Mistake::OPTIONAL_CONFIG_UNCHECKED)
     }
 
     /// How many queues, in groups of `each`, there is a message for beside the configuration and
@@ -116,7 +116,7 @@ impl Base {
         if messages == 0 {
             return u16::MAX;
         }
-        let groups = if self.makes(Mistake::ZeroPairs) {
+        let groups = if self.makes(Mistake::ZERO_PAIRS) {
             (messages - 1) / each
         } else {
             (messages.saturating_sub(1 + others) / each).max(1)

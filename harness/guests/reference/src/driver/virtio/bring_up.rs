@@ -83,7 +83,7 @@ impl<F: Function> Virtio<F> {
             device.set_failed(NtStatus::IO_DEVICE_ERROR);
             return;
         }
-        let most = if self.base.makes(Mistake::OneRecovery) {
+        let most = if self.base.makes(Mistake::ONE_RECOVERY) {
             1
         } else {
             MOST_ATTEMPTS
@@ -104,7 +104,7 @@ impl<F: Function> Virtio<F> {
 
     fn begin_again(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {
         self.negotiate().inspect_err(|_| self.base.give_up())?;
-        if self.base.makes(Mistake::RecoveryForgetsQueues) {
+        if self.base.makes(Mistake::RECOVERY_FORGETS_QUEUES) {
             self.base.wanted.truncate(1);
         }
         self.base.configure(device)
@@ -134,11 +134,11 @@ impl Base {
         }
         self.status = 0;
         transport.set_status(0);
-        if self.makes(Mistake::NoResetWait) {
+        if self.makes(Mistake::NO_RESET_WAIT) {
             return Ok(());
         }
         let limit = self.settings.timeout_ms;
-        while self.makes(Mistake::ResetWaitUnbounded) && transport.status() != 0 {}
+        while self.makes(Mistake::RESET_WAIT_UNBOUNDED) && transport.status() != 0 {}
         let mut status = 0;
         let mut over = || {
             status = transport.status();
@@ -160,14 +160,14 @@ impl Base {
     /// Reset to FEATURES_OK.
     fn negotiate(&mut self, features: u64, requires: &[(u64, u64)]) -> Result<(), NtStatus> {
         // Where the driver has set nothing yet, it may think that the device is reset.
-        if self.status != 0 || !self.makes(Mistake::NoResetAtStart) {
+        if self.status != 0 || !self.makes(Mistake::NO_RESET_AT_START) {
             self.reset()?;
         }
         let transport = self.registers()?;
-        if !self.makes(Mistake::DriverWithoutAcknowledge) {
+        if !self.makes(Mistake::DRIVER_WITHOUT_ACKNOWLEDGE) {
             self.add_status(&transport, status::ACKNOWLEDGE);
         }
-        if self.makes(Mistake::FeaturesBeforeDriver) {
+        if self.makes(Mistake::FEATURES_BEFORE_DRIVER) {
             self.agree(&transport, features, requires)?;
             self.add_status(&transport, status::DRIVER);
         } else {
@@ -176,13 +176,13 @@ impl Base {
         }
         self.slip(Moment::Agreeing);
         self.add_status(&transport, status::FEATURES_OK);
-        if self.makes(Mistake::NoFeaturesOkCheck) {
+        if self.makes(Mistake::NO_FEATURES_OK_CHECK) {
             return Ok(());
         }
         let shown = transport.status();
         if shown & status::NEEDS_RESET != 0 {
             dbg_print!("VIRTIO: needs reset");
-            let abandoned = self.makes(Mistake::AbandonsNeedsReset);
+            let abandoned = self.makes(Mistake::ABANDONS_NEEDS_RESET);
             self.status = if abandoned { 0 } else { shown };
             return Err(NtStatus::IO_DEVICE_ERROR);
         }
@@ -202,37 +202,37 @@ impl Base {
     ) -> Result<(), NtStatus> {
         let offered = transport.offered();
         self.features = offered & features;
-        if self.makes(Mistake::AcceptsUnknownFeatures) {
+        if self.makes(Mistake::ACCEPTS_UNKNOWN_FEATURES) {
             self.features |= offered & feature::UNKNOWN;
         }
-        if self.makes(Mistake::AcceptsSrIov) {
+        if self.makes(Mistake::ACCEPTS_SR_IOV) {
             self.features |= offered & feature::SR_IOV;
         }
-        if self.makes(Mistake::PlatformNotAccepted) {
+        if self.makes(Mistake::PLATFORM_NOT_ACCEPTED) {
             self.features &= !feature::ACCESS_PLATFORM;
         }
-        if self.makes(Mistake::UnknownFeatureRefused) && offered & feature::UNKNOWN != 0 {
+        if self.makes(Mistake::UNKNOWN_FEATURE_REFUSED) && offered & feature::UNKNOWN != 0 {
             dbg_print!("VIRTIO: a feature is not known");
             return Err(NtStatus::DEVICE_FEATURE_NOT_SUPPORTED);
         }
         for &(feature, required) in requires {
-            if self.makes(Mistake::FeatureWithoutPrerequisite) {
+            if self.makes(Mistake::FEATURE_WITHOUT_PREREQUISITE) {
                 self.features &= !required;
             } else if !self.has(required) {
                 self.features &= !feature;
             }
         }
-        if self.makes(Mistake::QueueResetUnnegotiated) {
+        if self.makes(Mistake::QUEUE_RESET_UNNEGOTIATED) {
             self.features &= !feature::RING_RESET;
         }
         if !self.has(feature::VERSION_1) {
             dbg_print!("VIRTIO: VERSION_1 is not offered");
             return Err(NtStatus::DEVICE_FEATURE_NOT_SUPPORTED);
         }
-        if self.makes(Mistake::Version1NotAccepted) {
+        if self.makes(Mistake::VERSION1_NOT_ACCEPTED) {
             self.features &= !feature::VERSION_1;
         }
-        let slipped_in = match self.makes(Mistake::AcceptsUnofferedFeature) {
+        let slipped_in = match self.makes(Mistake::ACCEPTS_UNOFFERED_FEATURE) {
             true => NOT_OFFERED & !transport.offered(),
             false => 0,
         };
@@ -242,7 +242,7 @@ impl Base {
 
     /// FEATURES_OK to the last step before DRIVER_OK: vectors, then queues.
     pub(super) fn configure(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {
-        let done = if self.makes(Mistake::QueueVectorAfterEnable) {
+        let done = if self.makes(Mistake::QUEUE_VECTOR_AFTER_ENABLE) {
             self.enable_queues().and_then(|()| self.map_vectors(device))
         } else {
             self.map_vectors(device).and_then(|()| self.enable_queues())
@@ -256,7 +256,7 @@ impl Base {
         let transport = self.registers()?;
         if device.message_kind() != Some(Kind::Msix) {
             self.plan = Plan::IsrStatus;
-            if self.makes(Mistake::VectorsWithoutMsix) {
+            if self.makes(Mistake::VECTORS_WITHOUT_MSIX) {
                 transport.set_config_vector(0);
                 dbg_print!(
                     "VIRTIO: config vector reads {:#x}",
@@ -267,10 +267,10 @@ impl Base {
             return Ok(());
         }
         self.isr.read_from(None);
-        if self.makes(Mistake::ReadsIsrWithMsix) {
+        if self.makes(Mistake::READS_ISR_WITH_MSIX) {
             self.isr.look_at(transport.isr());
         }
-        if self.programmed && self.makes(Mistake::ProgramOnce) {
+        if self.programmed && self.makes(Mistake::PROGRAM_ONCE) {
             return Ok(());
         }
         let again = core::mem::replace(&mut self.programmed, true);
@@ -295,7 +295,7 @@ impl Base {
             }
             dbg_print!("VIRTIO: the device refuses a vector");
         }
-        if !self.makes(Mistake::NoIntxFallback) && device.request_line() {
+        if !self.makes(Mistake::NO_INTX_FALLBACK) && device.request_line() {
             self.reset()?;
         }
         Err(NtStatus::DEVICE_CONFIGURATION_ERROR)
@@ -304,7 +304,7 @@ impl Base {
     fn enable_queues(&mut self) -> Result<(), NtStatus> {
         let transport = self.registers()?;
         let mistakes = self.settings.mistakes;
-        if !self.queues.is_empty() && self.makes(Mistake::NoSetUpAfterReset) {
+        if !self.queues.is_empty() && self.makes(Mistake::NO_SET_UP_AFTER_RESET) {
             return Ok(());
         }
         for place in 0..self.used() {
@@ -324,7 +324,7 @@ impl Base {
             self.queues[place].mistakes = mistakes;
             self.fill(&transport, place)?;
             self.slip(Moment::Filled);
-            if place + 1 != self.used() || !self.makes(Mistake::LateEnable) {
+            if place + 1 != self.used() || !self.makes(Mistake::LATE_ENABLE) {
                 transport.enable_queue();
                 self.slip(Moment::Enabled);
             }
@@ -348,7 +348,7 @@ impl Base {
         let features = self.ring_features();
         let named = self.has(feature::NOTIF_CONFIG_DATA);
         let offered = transport.queue_size();
-        let unchecked = self.makes(Mistake::QueueSizeUnchecked);
+        let unchecked = self.makes(Mistake::QUEUE_SIZE_UNCHECKED);
         let size = if unchecked {
             offered
         } else {
@@ -387,7 +387,7 @@ impl Base {
         let Some(transport) = self.transport else {
             return;
         };
-        if self.makes(Mistake::NotifyBeforeDriverOk) {
+        if self.makes(Mistake::NOTIFY_BEFORE_DRIVER_OK) {
             self.active().iter().for_each(Queue::notify);
         }
         self.add_status(&transport, status::DRIVER_OK);
@@ -424,7 +424,7 @@ impl Base {
         if live {
             bits |= transport.status() & status::NEEDS_RESET;
         }
-        if !self.makes(Mistake::FailsSilently) {
+        if !self.makes(Mistake::FAILS_SILENTLY) {
             transport.set_status(bits);
         }
         self.slip(Moment::Failed);
@@ -435,17 +435,17 @@ impl Base {
     pub(super) fn forget_device(&mut self) {
         self.live = false;
         self.isr.read_from(None);
-        if self.makes(Mistake::NotifiesAfterRemoval) {
+        if self.makes(Mistake::NOTIFIES_AFTER_REMOVAL) {
             self.active().iter().for_each(Queue::notify);
         }
-        if self.makes(Mistake::ResetsAfterRemoval)
+        if self.makes(Mistake::RESETS_AFTER_REMOVAL)
             && let Some(transport) = self.transport
         {
             transport.set_status(0);
             time::poll(FOR_EVER_US, || transport.status() == 0);
         }
         self.status = 0;
-        if self.makes(Mistake::RemovalKeepsRequests) {
+        if self.makes(Mistake::REMOVAL_KEEPS_REQUESTS) {
             self.load = None;
             return;
         }
@@ -465,7 +465,7 @@ impl Base {
     /// Stops the device: reset, and wait for it.
     pub(super) fn quiesce(&mut self) {
         if self.status != 0
-            && !self.makes(Mistake::LeavesDeviceLive)
+            && !self.makes(Mistake::LEAVES_DEVICE_LIVE)
             && let Err(status) = self.reset()
         {
             dbg_print!("VIRTIO: the device does not stop: {status}");

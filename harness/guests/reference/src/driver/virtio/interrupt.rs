@@ -77,38 +77,38 @@ impl Isr {
 impl InterruptService for Isr {
     fn isr(&self, message: u32) -> Claim {
         self.state.with(|state| {
-            if self.mistakes.has(Mistake::EarlyMessageIgnored) && !state.ready {
+            if self.mistakes.has(Mistake::EARLY_MESSAGE_IGNORED) && !state.ready {
                 return Claim::Mine;
             }
             let Some(register) = state.register else {
                 if let Some(needless) = state.needless {
                     let _: u8 = needless.read(0);
                 }
-                if message == 0 && self.mistakes.has(Mistake::MessageIdAsBoolean) {
+                if message == 0 && self.mistakes.has(Mistake::MESSAGE_ID_AS_BOOLEAN) {
                     return Claim::NotMine;
                 }
                 return Claim::QueueDpc;
             };
-            if self.mistakes.has(Mistake::IntxIsrNotRead) {
+            if self.mistakes.has(Mistake::INTX_ISR_NOT_READ) {
                 state.latched = isr::QUEUE | isr::CONFIG;
                 return Claim::QueueDpc;
             }
             let status: u8 = register.read(0);
             if status == 0 {
-                return if self.mistakes.has(Mistake::ClaimsIsrZero) {
+                return if self.mistakes.has(Mistake::CLAIMS_ISR_ZERO) {
                     Claim::Mine
                 } else {
                     Claim::NotMine
                 };
             }
-            if self.mistakes.has(Mistake::IsrReservedBitsFatal) {
+            if self.mistakes.has(Mistake::ISR_RESERVED_BITS_FATAL) {
                 assert!(status & !(isr::QUEUE | isr::CONFIG) == 0, "known bits");
             }
-            if self.mistakes.has(Mistake::IsrEqualityTest) && status != isr::QUEUE {
+            if self.mistakes.has(Mistake::ISR_EQUALITY_TEST) && status != isr::QUEUE {
                 return Claim::Mine;
             }
             // The driver's other code, which holds the lock, goes on when this has returned.
-            while state.locked && self.mistakes.has(Mistake::LockInIsr) {
+            while state.locked && self.mistakes.has(Mistake::LOCK_IN_ISR) {
                 core::hint::spin_loop();
             }
             state.latched |= status & (isr::QUEUE | isr::CONFIG);

@@ -40,16 +40,16 @@ pub fn find(function: Function, settings: &Settings) -> Option<Transport> {
         .filter(|&(id, _)| id == capability::VENDOR)
         .map(capability)
         .collect();
-    if makes(Mistake::ExactRevision) && function.revision() != 1 {
+    if makes(Mistake::EXACT_REVISION) && function.revision() != 1 {
         dbg_print!("VIRTIO: revision {} is not known", function.revision());
         return None;
     }
     let is_known = |c: &Capability| cap::KNOWN.contains(&c.kind);
-    if makes(Mistake::ReservedTypeRefused) && !found.iter().all(is_known) {
+    if makes(Mistake::RESERVED_TYPE_REFUSED) && !found.iter().all(is_known) {
         dbg_print!("VIRTIO: a capability is not known");
         return None;
     }
-    if makes(Mistake::CapabilitiesAssumed) && found.is_empty() {
+    if makes(Mistake::CAPABILITIES_ASSUMED) && found.is_empty() {
         // The address that the structure was not found at.
         let common = Registers::memory(Mmio::new(0, common::SIZE));
         return Some(Transport::new(
@@ -62,7 +62,7 @@ pub fn find(function: Function, settings: &Settings) -> Option<Transport> {
     }
     vendor_data(function, settings, &found);
     found.retain(|c| c.bytes >= cap::SMALLEST);
-    if makes(Mistake::ExactCapLen) {
+    if makes(Mistake::EXACT_CAP_LEN) {
         found.retain(|c| c.bytes == cap::bytes(c.kind));
     }
     Finder {
@@ -76,7 +76,7 @@ pub fn find(function: Function, settings: &Settings) -> Option<Transport> {
 /// Tells what the vendor says, if it is one that is known.
 fn vendor_data(function: Function, settings: &Settings, found: &[Capability]) {
     for c in found.iter().filter(|c| c.kind == cap::VENDOR_DATA) {
-        let unchecked = settings.mistakes.has(Mistake::VendorDataUnchecked);
+        let unchecked = settings.mistakes.has(Mistake::VENDOR_DATA_UNCHECKED);
         if unchecked || function.read16(c.at + cap::VENDOR_ID) == cap::KNOWN_VENDOR {
             let data = function.read32(c.at + cap::VENDOR_ID + 4);
             dbg_print!("VIRTIO: vendor data {data:#x}");
@@ -91,7 +91,7 @@ impl Finder<'_> {
 
     fn transport(&self) -> Option<Transport> {
         let (common, _) = self.structure(cap::COMMON)?;
-        if self.makes(Mistake::WindowUnset)
+        if self.makes(Mistake::WINDOW_UNSET)
             && let Some(window) = self.window()
         {
             let _ = self.function.read32(window + cap::WINDOW_DATA);
@@ -99,11 +99,11 @@ impl Finder<'_> {
         let (notify, at) = self.structure(cap::NOTIFY)?;
         let device = self.structure(cap::DEVICE).map(|found| found.0);
         let device = device.filter(|device| device.length() > 0);
-        if self.makes(Mistake::ConfigRequired) && device.is_none() {
+        if self.makes(Mistake::CONFIG_REQUIRED) && device.is_none() {
             return None;
         }
         let exact = |device: &Registers| device.length() == 256;
-        if self.makes(Mistake::ExactConfigLength) && !device.as_ref().is_none_or(exact) {
+        if self.makes(Mistake::EXACT_CONFIG_LENGTH) && !device.as_ref().is_none_or(exact) {
             dbg_print!("VIRTIO: the device configuration has another length");
             return None;
         }
@@ -119,10 +119,10 @@ impl Finder<'_> {
     /// The first structure of a kind that can be used, and where its capability is.
     fn structure(&self, kind: u8) -> Option<(Registers, u16)> {
         let mut right: Vec<_> = self.found.iter().filter(|c| c.kind == kind).collect();
-        if self.makes(Mistake::LastCapability) {
+        if self.makes(Mistake::LAST_CAPABILITY) {
             right.reverse();
         }
-        if self.makes(Mistake::ReservedBarUsed) {
+        if self.makes(Mistake::RESERVED_BAR_USED) {
             right.truncate(1);
         }
         right
@@ -134,7 +134,7 @@ impl Finder<'_> {
         let bar = self.function.read8(c.at + cap::BAR);
         let offset = self.function.read32(c.at + cap::OFFSET);
         let size = self.function.read32(c.at + cap::SIZE) as usize;
-        if self.makes(Mistake::LargeStructureRefused) && size > MOST {
+        if self.makes(Mistake::LARGE_STRUCTURE_REFUSED) && size > MOST {
             dbg_print!("VIRTIO: a structure of {size:#x} bytes");
             return None;
         }

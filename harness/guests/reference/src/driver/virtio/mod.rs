@@ -97,7 +97,7 @@ impl<F: Function> Driver for Virtio<F> {
 
     /// Asks for no more MSI-X messages than the driver can use, whatever the table's size.
     fn filter_requirements(&mut self, requirements: &mut Vec<Requirement>) {
-        if !self.base.makes(Mistake::WholeTable) {
+        if !self.base.makes(Mistake::WHOLE_TABLE) {
             driver::keep_messages(requirements, MOST_MESSAGES);
         }
     }
@@ -112,7 +112,7 @@ impl<F: Function> Driver for Virtio<F> {
             return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
         }
         self.base.starts += 1;
-        if self.base.makes(Mistake::WritesCapability) {
+        if self.base.makes(Mistake::WRITES_CAPABILITY) {
             slip::write_capability(device.function);
         }
         self.base.take_interrupts(device)?;
@@ -130,14 +130,14 @@ impl<F: Function> Driver for Virtio<F> {
             self.negotiate().inspect_err(|_| self.base.give_up())?;
         }
         self.base.configure(device)?;
-        if self.base.makes(Mistake::EarlyMessageIgnored) {
+        if self.base.makes(Mistake::EARLY_MESSAGE_IGNORED) {
             self.go_live();
         }
         Ok(())
     }
 
     fn interrupts_enabled(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {
-        if self.base.makes(Mistake::LeavesMessagesMasked) {
+        if self.base.makes(Mistake::LEAVES_MESSAGES_MASKED) {
             mask_messages(device.function);
         }
         if !self.base.live {
@@ -147,8 +147,8 @@ impl<F: Function> Driver for Virtio<F> {
     }
 
     fn d0_exit(&mut self, device: &mut WdfDevice) {
-        let trusts = device.goes_to_sleep() && self.base.makes(Mistake::TrustsDeviceAfterD3);
-        if trusts || self.base.makes(Mistake::ResetAfterInterruptsOff) {
+        let trusts = device.goes_to_sleep() && self.base.makes(Mistake::TRUSTS_DEVICE_AFTER_D3);
+        if trusts || self.base.makes(Mistake::RESET_AFTER_INTERRUPTS_OFF) {
             self.base.live = false;
             return;
         }
@@ -179,7 +179,7 @@ impl<F: Function> Driver for Virtio<F> {
         if needs_reset {
             dbg_print!("VIRTIO: needs reset");
             if let Some(transport) = self.base.transport
-                && self.base.makes(Mistake::ClearsNeedsReset)
+                && self.base.makes(Mistake::CLEARS_NEEDS_RESET)
             {
                 transport.set_status(self.base.status & !status::NEEDS_RESET);
             }
@@ -222,7 +222,7 @@ impl<F: Function> Workload for Virtio<F> {
     }
 
     fn begin(&mut self, _device: &mut WdfDevice, args: &Args) -> Result<(), &'static str> {
-        let rejects = self.base.starts > 1 && self.base.makes(Mistake::RejectsAfterStop);
+        let rejects = self.base.starts > 1 && self.base.makes(Mistake::REJECTS_AFTER_STOP);
         if !self.base.live || rejects {
             return Err("stopped");
         }

@@ -210,7 +210,7 @@ impl Queue {
     /// `None` when there is no memory left for a ring of this size.
     pub fn begin(&mut self, size: u16, features: Features, notify: Notify) -> Option<()> {
         let bytes = Ring::bytes(size);
-        let unchecked = self.mistakes.has(Mistake::QueueSizeUnchecked);
+        let unchecked = self.mistakes.has(Mistake::QUEUE_SIZE_UNCHECKED);
         if self.memory.length() < bytes && !unchecked {
             self.memory = mem::dma(bytes)?;
         }
@@ -298,7 +298,7 @@ impl Queue {
             self.expose(n, deadline);
         }
         fence(Ordering::SeqCst);
-        let forgets = self.mistakes.has(Mistake::ForgetsNotification) && self.next == 4;
+        let forgets = self.mistakes.has(Mistake::FORGETS_NOTIFICATION) && self.next == 4;
         let ring = self.ring.as_mut();
         if self.next != old && ring.is_some_and(Ring::wants_notification) && !forgets {
             self.notify();
@@ -369,7 +369,7 @@ impl Queue {
                 Ok(Some(Back::Slot(id, _))) => {
                     dbg_print!("VIRTIO: queue {index}: used slot {id} is not in flight");
                 }
-                Ok(Some(Back::Unknown(id))) if self.mistakes.has(Mistake::UsedIdUnchecked) => {
+                Ok(Some(Back::Unknown(id))) if self.mistakes.has(Mistake::USED_ID_UNCHECKED) => {
                     let each = if self.features.indirect { 1 } else { PARTS };
                     back +=
                         usize::from(self.complete_unchecked((id / u32::from(each)) as usize, 0));
@@ -377,7 +377,7 @@ impl Queue {
                 Ok(Some(Back::Unknown(id))) => {
                     dbg_print!("VIRTIO: queue {index}: used id {id} is not in flight");
                 }
-                Err(_) if self.mistakes.has(Mistake::IgnoresIndexJump) => {}
+                Err(_) if self.mistakes.has(Mistake::IGNORES_INDEX_JUMP) => {}
                 Err(TooFar { index: used, new }) => {
                     dbg_print!(
                         "VIRTIO: queue {index}: used index {used} is {new} ahead with {in_flight} in flight"
@@ -392,7 +392,7 @@ impl Queue {
         let flying = |slot: &&mut Slot| slot.state == State::InFlight;
         let slot = self.slots.get_mut(n).filter(flying);
         let Some(slot) = slot else { return false };
-        if self.mistakes.has(Mistake::UsedLenTrusted) {
+        if self.mistakes.has(Mistake::USED_LEN_TRUSTED) {
             slot.read_to(length);
         }
         slot.state = State::Done(length);

@@ -16,7 +16,7 @@ impl Base {
     /// # Errors
     /// A word for what went wrong.
     pub(super) fn reset_queue(&mut self, index: u16) -> Result<(), &'static str> {
-        let agreed = self.has(feature::RING_RESET) || self.makes(Mistake::QueueResetUnnegotiated);
+        let agreed = self.has(feature::RING_RESET) || self.makes(Mistake::QUEUE_RESET_UNNEGOTIATED);
         if !agreed {
             return Err("unsupported");
         }
@@ -28,17 +28,17 @@ impl Base {
         if !transport.reset_queue() {
             return Err("unsupported");
         }
-        if self.makes(Mistake::QueueResetUnnegotiated) {
+        if self.makes(Mistake::QUEUE_RESET_UNNEGOTIATED) {
             return Ok(());
         }
         let limit = self.settings.timeout_ms;
-        let awaited = self.makes(Mistake::QueueResetNotAwaited)
+        let awaited = self.makes(Mistake::QUEUE_RESET_NOT_AWAITED)
             || time::poll(limit * 1000, || !transport.queue_resets());
         if !awaited {
             dbg_print!("VIRTIO: queue {index}: reset not finished after {limit} ms");
             return Err("timeout");
         }
-        if self.plan != Plan::IsrStatus && !self.makes(Mistake::QueueVectorNotRestored) {
+        if self.plan != Plan::IsrStatus && !self.makes(Mistake::QUEUE_VECTOR_NOT_RESTORED) {
             let queues: Vec<u16> = self.wanted.iter().map(|wanted| wanted.index).collect();
             let mapper = Mapper {
                 transport: &transport,
@@ -52,11 +52,11 @@ impl Base {
             }
         }
         transport.select(index);
-        if self.makes(Mistake::QueueResetNotAwaited) {
+        if self.makes(Mistake::QUEUE_RESET_NOT_AWAITED) {
             // Late: only the memory is left to whom it belongs.
             time::poll(limit * 1000, || !transport.queue_resets());
         }
-        if !self.makes(Mistake::QueueEnabledWithoutSetUp) {
+        if !self.makes(Mistake::QUEUE_ENABLED_WITHOUT_SET_UP) {
             self.fill(&transport, place).map_err(|_| "device")?;
         }
         transport.enable_queue();

@@ -33,7 +33,7 @@ impl Base {
             dbg_print!("VIRTIO: no interrupt was assigned");
             return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
         }
-        if self.starts > 1 && self.makes(Mistake::KeepsMessages) {
+        if self.starts > 1 && self.makes(Mistake::KEEPS_MESSAGES) {
             return Ok(());
         }
         self.messages = infos;
@@ -58,14 +58,14 @@ impl Base {
                     translated.affinity(),
                     translated.flags
                 );
-                if self.makes(Mistake::NoIntxFallback) {
+                if self.makes(Mistake::NO_INTX_FALLBACK) {
                     dbg_print!("VIRTIO: line-based interrupts are not supported");
                     return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
                 }
                 self.create(device, n)?;
                 continue;
             }
-            let count = if self.makes(Mistake::CountFromTranslated) {
+            let count = if self.makes(Mistake::COUNT_FROM_TRANSLATED) {
                 translated.message_count()
             } else {
                 raw.message_count()
@@ -78,7 +78,7 @@ impl Base {
                 translated.flags
             );
             counted += usize::from(count);
-            if !self.makes(Mistake::OneObjectPerPort) {
+            if !self.makes(Mistake::ONE_OBJECT_PER_PORT) {
                 (0..count).try_for_each(|_| self.create(device, n))?;
             } else if n == 0 {
                 (0..=self.settings.queues).try_for_each(|_| self.create(device, 0))?;

@@ -43,87 +43,91 @@ type Slip = (Mistake, Moment, fn(&Scene<'_>));
 
 /// Each mistake with its moment.
 const SLIPS: &[Slip] = &[
-    (Mistake::QueuesBeforeFeaturesOk, Moment::Agreeing, |scene| {
-        scene.transport.select(0);
-        scene.transport.set_queue_addresses(0, 0, 0);
-    }),
-    (Mistake::EarlyConfigWrite, Moment::Agreeing, |scene| {
+    (
+        Mistake::QUEUES_BEFORE_FEATURES_OK,
+        Moment::Agreeing,
+        |scene| {
+            scene.transport.select(0);
+            scene.transport.set_queue_addresses(0, 0, 0);
+        },
+    ),
+    (Mistake::EARLY_CONFIG_WRITE, Moment::Agreeing, |scene| {
         if let Some(config) = scene.transport.device() {
             config.write(block::WRITEBACK, 1u8);
         }
     }),
-    (Mistake::LateFeatures, Moment::Agreed, |scene| {
+    (Mistake::LATE_FEATURES, Moment::Agreed, |scene| {
         scene.transport.accept(scene.transport.offered());
     }),
-    (Mistake::OddQueueSize, Moment::Filled, |scene| {
+    (Mistake::ODD_QUEUE_SIZE, Moment::Filled, |scene| {
         let size = scene.transport.queue_size();
         scene.transport.set_queue_size(size - size / 4);
         scene.transport.set_queue_size(size);
     }),
-    (Mistake::WideQueueAddress, Moment::Filled, |scene| {
+    (Mistake::WIDE_QUEUE_ADDRESS, Moment::Filled, |scene| {
         let low: u32 = scene.transport.common().read(common::QUEUE_DESC);
         if let Some(wide) = scene.transport.common().in_memory() {
             wide.write(common::QUEUE_DESC, u64::from(low));
         }
     }),
-    (Mistake::AddressAfterEnable, Moment::Enabled, |scene| {
+    (Mistake::ADDRESS_AFTER_ENABLE, Moment::Enabled, |scene| {
         let low: u32 = scene.transport.common().read(common::QUEUE_DEVICE);
         scene.transport.common().write(common::QUEUE_DEVICE, low);
     }),
-    (Mistake::WritesReadOnlyField, Moment::Ready, |scene| {
+    (Mistake::WRITES_READ_ONLY_FIELD, Moment::Ready, |scene| {
         scene.transport.common().write(common::NUM_QUEUES, 1u16);
     }),
-    (Mistake::AccessOutsideStructures, Moment::Ready, |scene| {
+    (Mistake::ACCESS_OUTSIDE_STRUCTURES, Moment::Ready, |scene| {
         if let Some(common) = scene.transport.common().in_memory() {
             let behind = Mmio::new(common.address() + common.length() as u64, 4);
             behind.read::<u32>(0);
         }
     }),
-    (Mistake::EnablesMissingQueue, Moment::Ready, |scene| {
+    (Mistake::ENABLES_MISSING_QUEUE, Moment::Ready, |scene| {
         scene.transport.select(scene.transport.queues());
         scene.transport.queue_size();
         scene.transport.enable_queue();
     }),
-    (Mistake::LateEnable, Moment::Live, |scene| {
+    (Mistake::LATE_ENABLE, Moment::Live, |scene| {
         scene.transport.enable_queue();
     }),
-    (Mistake::NotifiesWithFourBytes, Moment::Live, |scene| {
+    (Mistake::NOTIFIES_WITH_FOUR_BYTES, Moment::Live, |scene| {
         if let Some(window) = scene.window(0) {
             window.write(0, 0u32);
         }
     }),
-    (Mistake::NotifiesWithWrongValue, Moment::Live, |scene| {
+    (Mistake::NOTIFIES_WITH_WRONG_VALUE, Moment::Live, |scene| {
         if let Some(window) = scene.window(0) {
             window.write(0, 0x100u16);
         }
     }),
-    (Mistake::NotifiesAtWrongPlace, Moment::Live, |scene| {
+    (Mistake::NOTIFIES_AT_WRONG_PLACE, Moment::Live, |scene| {
         if let Some(window) = scene.window(0) {
             window.write(0, 1u16);
         }
     }),
-    (Mistake::NotifiesBeyondQueues, Moment::Live, |scene| {
+    (Mistake::NOTIFIES_BEYOND_QUEUES, Moment::Live, |scene| {
         let beyond = scene.transport.queues();
         if let Some(window) = scene.transport.notify_place(beyond) {
             window.write(0, beyond);
         }
     }),
-    (Mistake::NotifiesUnusedQueue, Moment::Live, |scene| {
+    (Mistake::NOTIFIES_UNUSED_QUEUE, Moment::Live, |scene| {
         let unused = scene.queues.len() as u16;
         if let Some(window) = scene.transport.notify_place(unused) {
             window.write(0, unused);
         }
     }),
-    (Mistake::DisablesQueues, Moment::Leaving, |scene| {
+    (Mistake::DISABLES_QUEUES, Moment::Leaving, |scene| {
         for queue in scene.queues {
             scene.transport.select(queue.index);
             scene.transport.common().write(common::QUEUE_ENABLE, 0u16);
         }
     }),
-    (Mistake::NotifiesAfterReset, Moment::Left, |scene| {
+    (Mistake::NOTIFIES_AFTER_RESET, Moment::Left, |scene| {
         scene.queues.iter().for_each(Queue::notify);
     }),
-    (Mistake::RetriesWithoutReset, Moment::Failed, |scene| {
+    (Mistake::RETRIES_WITHOUT_RESET, Moment::Failed, |scene| {
         scene.transport.accept(feature::VERSION_1);
     }),
 ];
@@ -146,7 +150,7 @@ impl Scene<'_> {
 
 /// The status that is written where `status` is right.
 pub fn status(mistakes: Mistakes, status: u8) -> u8 {
-    if mistakes.has(Mistake::ClearsStatusBit) && status & status::DRIVER_OK != 0 {
+    if mistakes.has(Mistake::CLEARS_STATUS_BIT) && status & status::DRIVER_OK != 0 {
         status & !status::ACKNOWLEDGE
     } else {
         status
@@ -157,11 +161,11 @@ pub fn status(mistakes: Mistakes, status: u8) -> u8 {
 /// because something went wrong; `first` is where those of queue 0 are.
 pub fn places(mistakes: Mistakes, resets: u32, right: [u64; 3], first: [u64; 3]) -> [u64; 3] {
     let [descriptors, available, used] = right;
-    if mistakes.has(Mistake::SharesQueueMemory) {
+    if mistakes.has(Mistake::SHARES_QUEUE_MEMORY) {
         first
-    } else if mistakes.has(Mistake::MisalignedRing) && resets == 0 {
+    } else if mistakes.has(Mistake::MISALIGNED_RING) && resets == 0 {
         [descriptors, available, used + 2]
-    } else if mistakes.has(Mistake::OverlappingRings) {
+    } else if mistakes.has(Mistake::OVERLAPPING_RINGS) {
         [descriptors, available, available]
     } else {
         right

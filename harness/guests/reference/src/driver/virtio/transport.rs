@@ -29,7 +29,7 @@ impl Transport {
         device: Option<Registers>,
         mistakes: Mistakes,
     ) -> Self {
-        let ignored = mistakes.has(Mistake::NotifyMultiplierIgnored);
+        let ignored = mistakes.has(Mistake::NOTIFY_MULTIPLIER_IGNORED);
         Self {
             common,
             notify,
@@ -110,10 +110,10 @@ impl Transport {
     /// second value is that generation. `None` when there is no configuration, or no end to its changes.
     pub fn config<T>(&self, mistakes: Mistakes, read: impl Fn(Registers) -> T) -> Option<(T, u8)> {
         let device = self.device?;
-        if mistakes.has(Mistake::GenerationNotRead) {
+        if mistakes.has(Mistake::GENERATION_NOT_READ) {
             return Some((read(device), 0));
         }
-        let most = if mistakes.has(Mistake::UnboundedConfigRetry) {
+        let most = if mistakes.has(Mistake::UNBOUNDED_CONFIG_RETRY) {
             usize::MAX
         } else {
             MOST_READS
@@ -122,7 +122,7 @@ impl Transport {
         for _ in 0..most {
             let value = read(device);
             let after = self.generation();
-            if before == after || mistakes.has(Mistake::GenerationNotCompared) {
+            if before == after || mistakes.has(Mistake::GENERATION_NOT_COMPARED) {
                 return Some((value, after));
             }
             before = after;
@@ -170,7 +170,7 @@ impl Transport {
     /// Where queue `index`, which is selected, is notified with so many bytes; `None` when that is outside the window.
     pub fn notify_window(&self, index: u16, width: usize) -> Option<Registers> {
         let off: u16 = self.common.read(common::QUEUE_NOTIFY_OFF);
-        let ignored = self.mistakes.has(Mistake::NotifyOffIgnored);
+        let ignored = self.mistakes.has(Mistake::NOTIFY_OFF_IGNORED);
         let off = if ignored { index } else { off };
         let at = usize::from(off) * self.multiplier as usize;
         // With NOTIFICATION_DATA it takes four bytes (4.1.5.2.1).

@@ -29,8 +29,8 @@ pub fn plans(messages: usize, queues: usize, poll: bool, mistakes: Mistakes) -> 
     if poll && messages > 0 {
         return vec![Plan::Polled];
     }
-    let enough = messages > queues || mistakes.has(Mistake::AssumeAllMessages);
-    let share = messages > 0 && !mistakes.has(Mistake::NoSharedVectorFallback);
+    let enough = messages > queues || mistakes.has(Mistake::ASSUME_ALL_MESSAGES);
+    let share = messages > 0 && !mistakes.has(Mistake::NO_SHARED_VECTOR_FALLBACK);
     let mut plans = Vec::new();
     if enough {
         plans.push(Plan::PerQueue);
@@ -91,8 +91,8 @@ impl Mapper<'_> {
     }
 
     fn maps_config(&self) -> bool {
-        let once = self.again && self.mistakes.has(Mistake::ConfigVectorOnce);
-        !once && !self.mistakes.has(Mistake::ConfigVectorNotMapped)
+        let once = self.again && self.mistakes.has(Mistake::CONFIG_VECTOR_ONCE);
+        !once && !self.mistakes.has(Mistake::CONFIG_VECTOR_NOT_MAPPED)
     }
 
     /// Maps the queues in use. `false` when the device refuses one.
@@ -116,7 +116,9 @@ impl Mapper<'_> {
                 let place = self.queues.iter().position(|&queue| queue == index);
                 place.map_or(0, |place| place + 1)
             }
-            (Plan::PerQueue, Event::Config) if self.mistakes.has(Mistake::ConfigOnLastMessage) => {
+            (Plan::PerQueue, Event::Config)
+                if self.mistakes.has(Mistake::CONFIG_ON_LAST_MESSAGE) =>
+            {
                 self.queues.len()
             }
             _ => 0,
@@ -124,7 +126,7 @@ impl Mapper<'_> {
         let Some(info) = self.messages.get(message) else {
             return message as u16;
         };
-        if self.mistakes.has(Mistake::ApicVectorAsIndex) {
+        if self.mistakes.has(Mistake::APIC_VECTOR_AS_INDEX) {
             info.vector as u16
         } else {
             info.message_number as u16
@@ -139,8 +141,9 @@ impl Mapper<'_> {
             Event::Config => self.transport.set_config_vector(vector),
             Event::Queue(_) => self.transport.set_queue_vector(vector),
         }
-        let unchecked = event == Event::Config && self.mistakes.has(Mistake::ConfigVectorUnchecked);
-        if unchecked || self.mistakes.has(Mistake::NoReadBack) {
+        let unchecked =
+            event == Event::Config && self.mistakes.has(Mistake::CONFIG_VECTOR_UNCHECKED);
+        if unchecked || self.mistakes.has(Mistake::NO_READ_BACK) {
             dbg_print!("VIRTIO: {event} vector written {vector}");
             return true;
         }
@@ -149,7 +152,7 @@ impl Mapper<'_> {
             "VIRTIO: {event} vector written {vector} read back {}",
             Vector(read)
         );
-        if self.mistakes.has(Mistake::AcceptsAnyReadBack) {
+        if self.mistakes.has(Mistake::ACCEPTS_ANY_READ_BACK) {
             return read != NO_VECTOR;
         }
         read == vector

@@ -17,7 +17,7 @@ impl<F: Function> Virtio<F> {
     /// Requests that are late: perhaps only the interrupt was lost, so the ring is looked at; if
     /// the request is not there, the device is reset and the request issued again, once.
     pub(super) fn watch(&mut self, device: &mut WdfDevice) {
-        if !self.base.live || dispatch::is_pending() || self.base.makes(Mistake::NoWatchdog) {
+        if !self.base.live || dispatch::is_pending() || self.base.makes(Mistake::NO_WATCHDOG) {
             return;
         }
         let now = time::now();

@@ -89,7 +89,7 @@ impl Control {
     /// Takes an answer, and sends the next command.
     pub fn go_on(&mut self, base: &mut Base) {
         while self.take_answer(base) && self.send(base) {
-            if !base.makes(Mistake::EndlessControlWait) {
+            if !base.makes(Mistake::ENDLESS_CONTROL_WAIT) {
                 return;
             }
             self.wait(base);

@@ -153,7 +153,7 @@ impl Function for Net {
         self.config = Config::read(base);
         dbg_print!("VIRTIO: link {}", self.config.link());
         let transport = base.registers()?;
-        if base.makes(Mistake::ConfigWritten)
+        if base.makes(Mistake::CONFIG_WRITTEN)
             && let Some(config) = transport.device()
         {
             let mac = self.config.mac;

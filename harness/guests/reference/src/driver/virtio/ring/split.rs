@@ -44,14 +44,14 @@ impl Split {
     /// An empty ring in zeroed memory.
     pub fn new(memory: Mmio, size: u16, features: Features, mistakes: Mistakes) -> Self {
         let mut features = features;
-        features.indirect |= mistakes.has(Mistake::IndirectUnnegotiated);
-        if mistakes.has(Mistake::UsedFlagsNotZeroed) {
+        features.indirect |= mistakes.has(Mistake::INDIRECT_UNNEGOTIATED);
+        if mistakes.has(Mistake::USED_FLAGS_NOT_ZEROED) {
             memory.write(Self::used_at(size.into()), ring::NO_NOTIFY);
         }
-        let flags = if mistakes.has(Mistake::AvailableFlagsReserved) {
+        let flags = if mistakes.has(Mistake::AVAILABLE_FLAGS_RESERVED) {
             2
         } else {
-            u16::from(mistakes.has(Mistake::AvailableFlagsWithEventIdx))
+            u16::from(mistakes.has(Mistake::AVAILABLE_FLAGS_WITH_EVENT_IDX))
         };
         if flags != 0 {
             memory.write(ring::DESCRIPTOR * usize::from(size), flags);
@@ -95,10 +95,10 @@ impl Split {
 
     /// The pieces as a mistaken driver orders or places them.
     fn mistaken(&self, parts: &mut [Part]) {
-        if self.slips(Mistake::WritableFirst) {
+        if self.slips(Mistake::WRITABLE_FIRST) {
             parts.reverse();
         }
-        if self.slips(Mistake::BufferOutsideMemory)
+        if self.slips(Mistake::BUFFER_OUTSIDE_MEMORY)
             && let Some(part) = parts.get_mut(1)
         {
             part.address = 1 << 40;
@@ -112,14 +112,14 @@ impl Split {
         let set = |memory: Mmio, at: usize, flag: u16| {
             memory.write(at + 12, memory.read::<u16>(at + 12) | flag);
         };
-        if self.slips(Mistake::ChainLoops) {
+        if self.slips(Mistake::CHAIN_LOOPS) {
             set(self.memory, ring(last), ring::NEXT);
             self.memory.write(ring(last) + 14, first);
         }
-        if self.slips(Mistake::NextOutsideTable) {
+        if self.slips(Mistake::NEXT_OUTSIDE_TABLE) {
             self.memory.write(ring(0) + 14, self.size);
         }
-        if self.slips(Mistake::NextOutOfOrder) {
+        if self.slips(Mistake::NEXT_OUT_OF_ORDER) {
             // The second and the third descriptor change places.
             let words = |k: u16| (self.memory.read(ring(k)), self.memory.read(ring(k) + 8));
             let (second, third): ((u64, u64), (u64, u64)) = (words(1), words(2));
@@ -130,14 +130,14 @@ impl Split {
             self.memory.write(ring(1), third.0);
             self.memory.write(ring(1) + 8, third.1);
         }
-        if self.slips(Mistake::IndirectNested) {
+        if self.slips(Mistake::INDIRECT_NESTED) {
             set(chain.table, 0, ring::INDIRECT);
         }
-        if self.slips(Mistake::IndirectWithNext) {
+        if self.slips(Mistake::INDIRECT_WITH_NEXT) {
             set(self.memory, ring(0), ring::NEXT);
             self.memory.write(ring(0) + 14, (first + 1) % self.size);
         }
-        if self.slips(Mistake::OddTableLength) {
+        if self.slips(Mistake::ODD_TABLE_LENGTH) {
             let length: u32 = self.memory.read(ring(0) + 8);
             self.memory.write(ring(0) + 8, length + 8);
         }
@@ -160,7 +160,7 @@ impl Split {
         let at = self.available();
         let entry = at + ring::ENTRIES + 2 * usize::from(self.next % self.size);
         self.memory.write(entry, head);
-        let ahead = if self.slips(Mistake::AvailableIndexJumps) {
+        let ahead = if self.slips(Mistake::AVAILABLE_INDEX_JUMPS) {
             self.size + 1
         } else {
             1
@@ -256,10 +256,10 @@ impl Split {
             },
         };
         self.last_used = self.last_used.wrapping_add(passed);
-        if self.mistakes.has(Mistake::WritesUsedRing) {
+        if self.mistakes.has(Mistake::WRITES_USED_RING) {
             self.memory.write(at, u32::MAX);
         }
-        let stuck = self.mistakes.has(Mistake::UsedEventStuck) && self.last_used > 1;
+        let stuck = self.mistakes.has(Mistake::USED_EVENT_STUCK) && self.last_used > 1;
         if self.features.event_idx && !stuck {
             let event = self.available() + ring::ENTRIES + 2 * usize::from(self.size);
             self.memory.write(event, self.last_used);

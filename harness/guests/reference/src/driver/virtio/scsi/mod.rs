@@ -167,7 +167,7 @@ impl Function for Scsi {
     }
 
     fn before_live(&mut self, base: &mut Base) {
-        if base.makes(Mistake::EventsBeforeDriverOk)
+        if base.makes(Mistake::EVENTS_BEFORE_DRIVER_OK)
             && let Some(queue) = base.active().get(EVENTS)
         {
             queue.notify();
