@@ -68,6 +68,9 @@ fn log(out: &mut String, events: &[Event], names: &mut Names) {
     );
 }
 
+/// What a driver reads to learn why the line is up.
+const STATUS_OF_LINE: [Field; 2] = [Field::Isr, Field::Port(PortCard::IntStatus)];
+
 /// What a guest of ours prints first; the firmware's output comes before it.
 const GUEST_STARTS: &str = "MISFIRE: guest";
 
@@ -88,7 +91,8 @@ fn device(out: &mut String, hello: &Hello, events: &[Event], names: &mut Names) 
                 match &step.input {
                     Input::Access(access) if left_out(access) => {}
                     // How long the line is seen up after the last event differs.
-                    _ if step.read(Field::Port(PortCard::IntStatus)) == Some(0) => {}
+                    _ if step.meant.is_none()
+                        && STATUS_OF_LINE.iter().any(|f| step.read(*f) == Some(0)) => {}
                     Input::Access(access) => {
                         let line = names.access(step, access, hello);
                         if in_any_order(access) {

@@ -184,18 +184,24 @@ impl Shell<'_> {
         for n in 0..self.slots.len() {
             self.look_at_slot(n);
         }
-        if self.active.is_none() {
+        if self.takes_commands() {
             console::read_line(|line| self.obey(line));
         }
         self.go_on();
-        let busy = self.active.is_none() && console::has_line();
+        let idle = self.takes_commands();
+        let busy = idle && console::has_line();
         if !busy {
             let deadline = self.deadline();
-            let idle = self.active.is_none();
             time::sleep_until(deadline, || {
                 dispatch::is_pending() || idle && console::has_line()
             });
         }
+    }
+
+    /// Whether the last command is over, and so is what the drivers began by themselves.
+    fn takes_commands(&self) -> bool {
+        let mut started = self.devices.iter().filter(|(_, device)| device.started);
+        self.active.is_none() && started.all(|(_, device)| device.driver.is_settled())
     }
 
     /// What came or went, or is asked to go. The slots are polled: their interrupt is not used.

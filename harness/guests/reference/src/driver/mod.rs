@@ -128,6 +128,11 @@ pub trait Workload: Driver {
 
     /// A configuration change that nobody has asked about yet: `key=value`.
     fn take_change(&mut self) -> Option<String>;
+
+    /// Whether nothing is under way that a start or a change has led to.
+    fn is_settled(&self) -> bool {
+        true
+    }
 }
 
 /// The drivers of this kernel.
@@ -213,6 +218,9 @@ impl Workload for AnyDriver {
     }
     fn take_change(&mut self) -> Option<String> {
         either!(self, driver => driver.take_change())
+    }
+    fn is_settled(&self) -> bool {
+        either!(self, driver => driver.is_settled())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::base::{Base, Tally};
 use super::function::{Function, Wanted};
-use super::queue::{Part, State};
+use super::queue::{Part, Slot, State};
 use super::registers::Registers;
 use super::spec::{console, feature};
 use crate::dbg_print;
@@ -124,6 +124,28 @@ impl Function for Console {
         } else {
             vec![receive, Wanted { index: 1, depth }]
         })
+    }
+
+    /// What had come back of a line that is written again, or may be lost with the ring that it was in,
+    /// is nothing any more.
+    fn before_live(&mut self, base: &mut Base) {
+        let deadline = base.time_limit();
+        base.receive(RECEIVE, |_, _| {});
+        self.unread.clear();
+        let (Some(load), Some(queue)) = (&mut self.load, base.queues.get_mut(TRANSMIT)) else {
+            return;
+        };
+        load.back = 0;
+        load.deadline = deadline;
+        let finished = base.load.as_ref().map_or(0, |tally| tally.finished);
+        // One line alone, and with the device: it is issued again with its queue.
+        let issued = |slot: &&Slot| slot.state == State::InFlight && slot.tag == finished;
+        let alone = load.written == finished + 1 && queue.slots.iter().any(|slot| issued(&slot));
+        if !alone {
+            load.written = finished;
+            let slots = queue.slots.iter_mut();
+            slots.for_each(|slot| slot.state = State::Free);
+        }
     }
 
     fn went_live(&mut self, base: &mut Base) {

@@ -57,7 +57,7 @@ pub trait Function {
     /// After a change of the configuration: reads it again. The result is what `wait-config` says.
     fn config_changed(&mut self, base: &mut Base) -> String;
 
-    /// Whether nothing is under way that a change has led to.
+    /// Whether nothing is under way that the start or a change has led to.
     fn is_settled(&self) -> bool {
         true
     }

@@ -301,4 +301,8 @@ impl<F: Function> Workload for Virtio<F> {
             None
         }
     }
+
+    fn is_settled(&self) -> bool {
+        !self.base.live || self.function.is_settled()
+    }
 }

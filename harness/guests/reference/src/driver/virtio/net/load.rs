@@ -10,6 +10,7 @@ use crate::driver::virtio::queue::{Part, State};
 use crate::driver::virtio::spec::{control, feature, net};
 use crate::hal::mmio::Mmio;
 use crate::hal::time;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -32,6 +33,8 @@ pub struct Frames {
     next: u64,
     /// Those that have not come back.
     away: Vec<u64>,
+    /// Those that are to be sent once more: a reset has taken what came back.
+    again: VecDeque<u64>,
     /// Until when one of them has to.
     deadline: u64,
 }
@@ -125,6 +128,13 @@ impl Load {
         }
     }
 
+    /// The device was reset, and what was in its rings is gone.
+    pub fn start_again(&mut self, base: &mut Base) {
+        if let Self::Frames(frames) = self {
+            frames.start_again(base);
+        }
+    }
+
     /// Goes on; whether the load is over. `ready`: the device has obeyed all commands.
     pub fn go_on(&mut self, base: &mut Base, tally: &mut Tally, ready: bool) -> bool {
         match self {
@@ -186,6 +196,7 @@ impl Frames {
             pairs,
             next: 0,
             away: Vec::new(),
+            again: VecDeque::new(),
             deadline: u64::MAX,
         })
     }
@@ -212,6 +223,28 @@ impl Frames {
         };
     }
 
+    /// What is with the device is issued again with its queue. What was sent before, and has not come
+    /// back, may have been in the ring of a receive queue.
+    fn start_again(&mut self, base: &mut Base) {
+        let queues = self.pairs.clone().map(transmit);
+        let slots = queues.filter_map(|place| base.queues.get(place));
+        let flying: Vec<u64> = slots
+            .flat_map(|queue| &queue.slots)
+            .filter(|slot| slot.state == State::InFlight)
+            .map(|slot| slot.tag)
+            .collect();
+        let (kept, lost) = self
+            .away
+            .drain(..)
+            .partition(|number| flying.contains(number));
+        self.away = kept;
+        self.again.extend::<Vec<u64>>(lost);
+        self.deadline = match self.away.is_empty() {
+            true => u64::MAX,
+            false => base.time_limit(),
+        };
+    }
+
     fn go_on(&mut self, base: &mut Base, tally: &mut Tally) {
         if time::now() >= self.deadline {
             let mut places = self.pairs.clone().map(receive);
@@ -225,8 +258,13 @@ impl Frames {
             1 => 1,
             depth => usize::from(depth) * self.pairs.len(),
         };
-        while tally.reason.is_none() && self.next < self.frames && self.away.len() < most {
-            let turn = (self.next % self.pairs.len() as u64) as usize;
+        while tally.reason.is_none() && self.away.len() < most {
+            let number = match self.again.front() {
+                Some(&number) => number,
+                None if self.next < self.frames => self.next,
+                None => return,
+            };
+            let turn = (number % self.pairs.len() as u64) as usize;
             let place = transmit(self.pairs.start + turn);
             let Some(queue) = base.active().get_mut(place) else {
                 return;
@@ -234,18 +272,20 @@ impl Frames {
             let Some(n) = queue.free() else { return };
             let slot = &mut queue.slots[n];
             let Some(data) = slot.data() else { return };
-            frame::write(data, self.mac, self.next, self.size);
+            frame::write(data, self.mac, number, self.size);
             let header = slot.out(0);
             (0..net::HEADER as usize).for_each(|at| header.write(at, 0u8));
             let header = Part::out(header, net::HEADER);
             let frame = Part::out(data, self.size as u32);
-            slot.tag = self.next;
+            slot.tag = number;
             slot.retried = false;
             slot.parts = [Some(header), Some(frame), None];
             queue.submit(n, deadline);
-            self.away.push(self.next);
+            self.away.push(number);
             self.deadline = self.deadline.min(deadline);
-            self.next += 1;
+            if self.again.pop_front().is_none() {
+                self.next += 1;
+            }
         }
     }
 }

@@ -103,6 +103,22 @@ impl Config {
 }
 
 impl Net {
+    /// Takes the frames that have come.
+    fn take_frames(&mut self, base: &mut Base) {
+        let limit = base.time_limit();
+        for pair in 0..self.pairs.into() {
+            let (received, load) = (&mut self.received, &mut self.load);
+            let mut tally = base.load.take();
+            base.receive(receive(pair), |data, length| {
+                *received += 1;
+                if let (Some(load), Some(tally)) = (load.as_mut(), tally.as_mut()) {
+                    load.take(limit, data, length, tally);
+                }
+            });
+            base.load = tally;
+        }
+    }
+
     /// What the device has to be told after each reset.
     fn start_commands(&mut self, base: &Base) {
         self.control.start_again();
@@ -186,6 +202,13 @@ impl Function for Net {
         Ok(wanted)
     }
 
+    fn before_live(&mut self, base: &mut Base) {
+        self.take_frames(base);
+        if let Some(load) = &mut self.load {
+            load.start_again(base);
+        }
+    }
+
     fn went_live(&mut self, base: &mut Base) {
         (0..self.pairs.into()).for_each(|pair| base.post(receive(pair), BUFFER));
         self.start_commands(base);
@@ -193,17 +216,8 @@ impl Function for Net {
     }
 
     fn serve(&mut self, base: &mut Base) {
-        let limit = base.time_limit();
+        self.take_frames(base);
         for pair in 0..self.pairs.into() {
-            let (received, load) = (&mut self.received, &mut self.load);
-            let mut tally = base.load.take();
-            base.receive(receive(pair), |data, length| {
-                *received += 1;
-                if let (Some(load), Some(tally)) = (load.as_mut(), tally.as_mut()) {
-                    load.take(limit, data, length, tally);
-                }
-            });
-            base.load = tally;
             base.post(receive(pair), BUFFER);
             if let Some(queue) = base.active().get_mut(transmit(pair)) {
                 queue.retire();

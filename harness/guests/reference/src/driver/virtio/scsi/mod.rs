@@ -222,6 +222,10 @@ impl Function for Scsi {
         format!("seg_max={segments}")
     }
 
+    fn is_settled(&self) -> bool {
+        !self.survey.is_busy()
+    }
+
     fn begin(&mut self, base: &mut Base, args: &Args) -> Result<(), &'static str> {
         self.load = Some(Load::new(base, args, &DISK, |_| true)?);
         Ok(())
