@@ -3,6 +3,7 @@
 mod keep;
 mod recorder;
 mod session;
+mod subject;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use crate::guest::Reference;
+use crate::guest::{Guest, Reference};
 use crate::machine::{Accel, Boot, MachineError, Qemu, RunDir, argv};
 use crate::report::{Document, FaultReport, Progress, ScenarioReport, millis};
 use crate::rules::{Context, FIRMWARE, IDLE_FIRMWARE, Judgement, judge};
@@ -26,19 +27,18 @@ use crate::verdict::{Case, Decision, Observed, Verdict, joined, observe};
 use keep::Kept;
 use recorder::{MAX_EVENTS, Recorder};
 use session::Session;
+pub use subject::{NoGuest, REFERENCE, Subject};
 
 /// Everything random in the faults comes from this.
 const SEED: u64 = 0x6d69_7366_6972_6521;
 /// What a machine may take beside its steps.
 const OVERHEAD: Duration = Duration::from_secs(20);
-/// The kind of the guest that is built in.
-pub const REFERENCE: &str = "reference";
-/// Its driver and the revision, as `expect.known` names it.
-pub const REFERENCE_DRIVER: &str = "reference@1";
 
 /// How scenarios are run.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The guest.
+    pub subject: Subject,
     /// The QEMU.
     pub qemu: Qemu,
     /// How it carries out instructions.
@@ -150,6 +150,9 @@ pub async fn run_all(
 /// Outside a tokio runtime with I/O and time.
 pub async fn run_scenario(scenario: &Scenario, options: &Options) -> Run {
     let begin = Instant::now();
+    if let Some(reason) = options.subject.skips(scenario) {
+        return skipped(scenario, options, reason);
+    }
     let kept = Kept::open(&options.out, &scenario.name);
     let recorder = Recorder::new();
     recorder.begin(&scenario.name);
@@ -166,6 +169,30 @@ pub async fn run_scenario(scenario: &Scenario, options: &Options) -> Run {
         run.report.reasons.insert(0, reason);
     }
     run
+}
+
+/// A scenario that is not meant for the guest: nothing is started.
+fn skipped(scenario: &Scenario, options: &Options, reason: String) -> Run {
+    let decided = Decision {
+        verdict: Verdict::Skip,
+        reasons: vec![reason],
+        notes: Vec::new(),
+    };
+    let seen = Observed::default();
+    let mut report = report(
+        scenario,
+        options,
+        &seen,
+        Vec::new(),
+        decided,
+        Duration::ZERO,
+    );
+    report.interrupts = None;
+    Run {
+        report,
+        transcript: String::new(),
+        row: None,
+    }
 }
 
 /// A scenario can't be run to its end.
@@ -219,6 +246,7 @@ async fn drive(scenario: &Scenario, options: &Options, recorder: &Recorder) -> R
         Boot::SeaBios => "SeaBIOS",
     };
     recorder.mark(None, FIRMWARE, firmware);
+    let guest = Guest::Reference(guest);
     let mut session = Session::new(scenario, spec, guest, &served, recorder);
     let gone_through = session.go().await;
     let ended = session.end().await;
@@ -276,6 +304,7 @@ fn conclude(
     let decide = |comparison: Option<&Comparison>| {
         decision(
             scenario,
+            &options.subject,
             events,
             &observed,
             &judgements,
@@ -330,7 +359,14 @@ fn conclude(
             }
         },
     };
-    let mut report = report(scenario, &observed, judgements, decided, begin.elapsed());
+    let mut report = report(
+        scenario,
+        options,
+        &observed,
+        judgements,
+        decided,
+        begin.elapsed(),
+    );
     if in_trouble {
         // The guest did not get to show what the driver does.
         (report.outcome, report.interrupts) = (None, None);
@@ -356,6 +392,7 @@ fn compare(
 
 fn decision(
     scenario: &Scenario,
+    subject: &Subject,
     events: &[Event],
     observed: &Observed,
     judgements: &[Judgement],
@@ -365,8 +402,8 @@ fn decision(
     let faults: Vec<(u8, String, String)> = faults(scenario).collect();
     Case {
         expect: &scenario.expect,
-        guest: REFERENCE,
-        driver: Some(REFERENCE_DRIVER),
+        guest: subject.kind(),
+        driver: subject.driver(),
         faults: &faults,
         events,
         observed,
@@ -394,6 +431,7 @@ fn faults(scenario: &Scenario) -> impl Iterator<Item = (u8, String, String)> {
 
 fn report(
     scenario: &Scenario,
+    options: &Options,
     observed: &Observed,
     rules: Vec<Judgement>,
     decided: Decision,
@@ -401,7 +439,7 @@ fn report(
 ) -> ScenarioReport {
     ScenarioReport {
         name: scenario.name.clone(),
-        guest: REFERENCE.into(),
+        guest: options.subject.kind().into(),
         verdict: decided.verdict,
         outcome: observed.outcome,
         interrupts: Some(joined(&observed.interrupts)),

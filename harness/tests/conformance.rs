@@ -13,7 +13,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use misfire::cli::vocabulary;
 use misfire::machine::{Accel, Cache, Qemu};
 use misfire::report::one_scenario;
-use misfire::run::{Options, Snapshots, run_scenario};
+use misfire::run::{Options, Snapshots, Subject, run_scenario};
 use misfire::scenario::{Library, Scenario};
 use misfire::snapshot::Comparison;
 use misfire::verdict::Verdict;
@@ -54,6 +54,7 @@ fn test(scenario: &Scenario, runtime: &Runtime) -> Result<(), Failed> {
             .await
             .map_err(|error| format!("{error}\n{}", error.help().unwrap_or_default()))?;
         let options = Options {
+            subject: Subject::Reference,
             qemu,
             accel: Accel::Tcg,
             out: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("conformance"),

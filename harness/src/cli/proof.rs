@@ -3,7 +3,7 @@
 use super::running::{Show, go, json, options, runtime};
 use super::{Failure, Format, ProofArgs, say};
 use crate::proof::{Scope, Shown, Trial, prove, trials};
-use crate::run::{Options, Runs, Snapshots};
+use crate::run::{Options, Runs, Snapshots, Subject};
 use crate::scenario::{Library, Scenario};
 
 pub(super) fn proof(args: &ProofArgs) -> Result<(), Failure> {
@@ -17,7 +17,7 @@ async fn all(library: Library, args: &ProofArgs) -> Result<(), Failure> {
     } else {
         Scope::Named
     };
-    let options = options(&args.machine, Snapshots::Leave).await?;
+    let options = options(&args.machine, Subject::Reference, Snapshots::Leave).await?;
     let show = match args.format {
         Format::Pretty => Show::Bar,
         Format::Json => Show::Nothing,

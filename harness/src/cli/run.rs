@@ -10,28 +10,17 @@ use super::running::{Show, go, json, options, runtime};
 use super::{Failure, Format, RunArgs, say};
 use crate::doctor::{Doctor, State};
 use crate::report::{Document, html, junit};
-use crate::run::{REFERENCE, Snapshots, dry_run};
+use crate::run::{Snapshots, Subject, dry_run};
 use crate::scenario::Library;
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let library = args.selection.open()?;
-    if args.guest != REFERENCE && Path::new(&args.guest).exists() {
-        return Err(Failure::Wrong(miette::miette!(
-            "{}: guest files are not there yet; the guest is `{REFERENCE}`",
-            args.guest
-        )));
-    }
-    if args.guest != REFERENCE {
-        return Err(Failure::Wrong(miette::miette!(
-            help = format!("the guest that is built in is called `{REFERENCE}`"),
-            "no guest is called `{}`",
-            args.guest
-        )));
-    }
-    runtime()?.block_on(all(library, args))
+    let subject = Subject::named(&args.guest)
+        .map_err(|error| Failure::Wrong(miette::miette!(help = error.help.clone(), "{error}")))?;
+    runtime()?.block_on(all(library, subject, args))
 }
 
-async fn all(library: Library, args: &RunArgs) -> Result<(), Failure> {
+async fn all(library: Library, subject: Subject, args: &RunArgs) -> Result<(), Failure> {
     // Before anything is started: a run that can't be kept is none.
     let files = if args.dry_run {
         None
@@ -43,7 +32,7 @@ async fn all(library: Library, args: &RunArgs) -> Result<(), Failure> {
     } else {
         Snapshots::Compare
     };
-    let options = options(&args.machine, snapshots).await?;
+    let options = options(&args.machine, subject, snapshots).await?;
     if args.dry_run {
         for scenario in &library.scenarios {
             let words: Vec<String> = dry_run(scenario, &options)

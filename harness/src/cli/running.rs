@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::{AccelArg, Failure, say};
 use crate::machine::{AccelChoice, Cache, MachineError, Qemu};
 use crate::report::{Progress, Terminal};
-use crate::run::{Options, Runs, Snapshots, run_all};
+use crate::run::{Options, Runs, Snapshots, Subject, run_all};
 use crate::scenario::Scenario;
 
 /// How machines are run.
@@ -46,7 +46,11 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
         .map_err(Failure::Machine)
 }
 
-pub(super) async fn options(args: &MachineArgs, snapshots: Snapshots) -> Result<Options, Failure> {
+pub(super) async fn options(
+    args: &MachineArgs,
+    subject: Subject,
+    snapshots: Snapshots,
+) -> Result<Options, Failure> {
     let cache = Cache::of_user();
     let qemu = Qemu::find(&cache).await.map_err(machine)?;
     let choice = match args.accel {
@@ -61,6 +65,7 @@ pub(super) async fn options(args: &MachineArgs, snapshots: Snapshots) -> Result<
         std::num::NonZeroUsize::get,
     );
     Ok(Options {
+        subject,
         qemu,
         accel,
         out: args.out.clone(),

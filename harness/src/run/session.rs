@@ -10,7 +10,7 @@ use misfire_device::trace::{Host, What, World};
 
 use super::Trouble;
 use super::recorder::Recorder;
-use crate::guest::Reference;
+use crate::guest::Guest;
 use crate::log::{Done, MachineLine};
 use crate::machine::{
     MachineError, MachineSpec, Next, QmpError, TablePlace, device_number, slot_id,
@@ -26,7 +26,7 @@ const WEDGED_LIMIT: Duration = Duration::from_millis(100);
 /// A machine, and what is known of its guest.
 pub(super) struct Session<'a> {
     scenario: &'a Scenario,
-    guest: Reference,
+    guest: Guest,
     served: &'a [Served],
     recorder: &'a Recorder,
     /// What the machine is, for devices that are put in again.
@@ -73,7 +73,7 @@ impl<'a> Session<'a> {
     pub(super) fn new(
         scenario: &'a Scenario,
         spec: MachineSpec,
-        guest: Reference,
+        guest: Guest,
         served: &'a [Served],
         recorder: &'a Recorder,
     ) -> Self {
@@ -132,7 +132,7 @@ impl<'a> Session<'a> {
             let deadline = Instant::now() + limit;
             // A guest that is not ready does not read commands.
             if let Waited::Met(()) = self.until_ready(deadline).await? {
-                self.guest.machine().say("exit").await;
+                self.guest.say("exit").await;
                 self.leaving = true;
                 let _ = self
                     .until("the guest's end", deadline, false, |_| None::<()>)
@@ -381,7 +381,7 @@ impl<'a> Session<'a> {
 
     async fn say(&mut self, command: &str) {
         self.answers.clear();
-        self.guest.machine().say(command).await;
+        self.guest.say(command).await;
     }
 
     /// Waits for the answer to the last command.
@@ -453,7 +453,7 @@ impl<'a> Session<'a> {
             }
             let seen = self.seen;
             let next = tokio::select! {
-                next = self.guest.machine().next(awaited, deadline) => next?,
+                next = self.guest.next(awaited, deadline) => next?,
                 () = self.recorder.more(seen), if watching => continue,
             };
             match next {

@@ -1,0 +1,50 @@
+//! A guest of whatever kind, as the steps of a scenario use it.
+
+use std::time::Instant;
+
+use super::reference::Reference;
+use crate::machine::{Machine, MachineError, Next};
+
+/// A machine with a guest in it. Whatever the kind, what the harness has to know comes as
+/// [`MachineLine`](crate::log::MachineLine)s among the lines of [`Guest::next`].
+#[derive(Debug)]
+pub enum Guest {
+    /// The reference guest.
+    Reference(Reference),
+}
+
+impl Guest {
+    /// The machine, for its control channel.
+    pub fn machine(&mut self) -> &mut Machine {
+        match self {
+            Self::Reference(guest) => guest.machine(),
+        }
+    }
+
+    /// Gives the guest a command, such as `load read dev=0 blocks=64`; its answer is a line.
+    pub async fn say(&mut self, command: &str) {
+        match self {
+            Self::Reference(guest) => guest.machine().say(command).await,
+        }
+    }
+
+    /// The next line of the guest, until `deadline`; `awaited` says what for, in errors.
+    ///
+    /// # Errors
+    /// When QEMU fails; see [`Machine::next`].
+    pub async fn next(&mut self, awaited: &str, deadline: Instant) -> Result<Next, MachineError> {
+        match self {
+            Self::Reference(guest) => guest.machine().next(awaited, deadline).await,
+        }
+    }
+
+    /// Ends the machine, by force if it is still there.
+    ///
+    /// # Errors
+    /// When the operating system can't tell how it ended.
+    pub async fn end(self) -> Result<(), MachineError> {
+        match self {
+            Self::Reference(guest) => guest.end().await,
+        }
+    }
+}
