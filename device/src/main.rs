@@ -1,6 +1,6 @@
 //! `misfire-device`: serves misbehaving devices to a QEMU that is started by hand.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -24,11 +24,9 @@ impl Log for Stderr {
     }
 
     fn log(&self, record: &Record<'_>) {
-        eprintln!(
-            "{}: {}",
-            record.level().as_str().to_lowercase(),
-            record.args()
-        );
+        let level = record.level().as_str().to_lowercase();
+        // A stream that can't be written is told of nowhere.
+        let _ = writeln!(io::stderr(), "{level}: {}", record.args());
     }
 
     fn flush(&self) {}

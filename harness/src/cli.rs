@@ -9,9 +9,10 @@ mod replay;
 mod run;
 mod running;
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -225,13 +226,21 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    match cli.command.carry_out() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Scenario) => ExitCode::from(1),
-        Err(Failure::Wrong(report)) => complain(&report, 2),
-        Err(Failure::Machine(report)) => complain(&report, 3),
-        Err(Failure::Told(status)) => ExitCode::from(status),
-        Err(Failure::Interrupted) => ExitCode::from(130),
+    let status = match cli.command.carry_out() {
+        Ok(()) => 0,
+        Err(Failure::Scenario) => 1,
+        Err(Failure::Wrong(report)) => told(&report, 2),
+        Err(Failure::Machine(report)) => told(&report, 3),
+        Err(Failure::Told(status)) => status,
+        Err(Failure::Interrupted) => 130,
+    };
+    match UNSAID.get() {
+        // What nobody could read is no result.
+        Some(error) if status <= 1 => {
+            complain(format_args!("standard output can't be written: {error}"));
+            ExitCode::from(2)
+        }
+        _ => ExitCode::from(status),
     }
 }
 
@@ -243,15 +252,17 @@ fn diagnose() {
         .unwrap_or_else(|_| EnvFilter::new("warn,vfio_user=off"));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .without_time()
+        // A stream that can't be written is told of nowhere, and least of all there.
+        .log_internal_errors(false)
         .try_init();
 }
 
-fn complain(report: &miette::Report, status: u8) -> ExitCode {
-    eprintln!("{report:?}");
-    ExitCode::from(status)
+fn told(report: &miette::Report, status: u8) -> u8 {
+    complain(format_args!("{report:?}"));
+    status
 }
 
 impl Command {
@@ -279,10 +290,10 @@ impl Command {
 
 /// The daemon's commands, with its own way to tell what is wrong.
 fn device(command: &misfire_device::command::Command) -> Result<(), Failure> {
-    command.run(&mut std::io::stdout()).map_err(|failure| {
+    command.run(&mut io::stdout()).map_err(|failure| {
         let status = failure.status();
         // There is nowhere else to tell it.
-        let _ = failure.print(&mut std::io::stderr());
+        let _ = failure.print(&mut io::stderr());
         Failure::Told(status)
     })
 }
@@ -327,8 +338,19 @@ pub fn vocabulary() -> Vocabulary {
     }
 }
 
-/// Prints a line. A reader that went away is no failure of ours.
+/// Why a line could not be printed, the first time.
+static UNSAID: OnceLock<io::Error> = OnceLock::new();
+
+/// Prints a line. A reader that went away is no failure of ours; what else is in the way is told at the
+/// end, by [`main`].
 fn say(text: impl std::fmt::Display) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stdout(), "{text}");
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(UNSAID.set(error)),
+        _ => {}
+    }
+}
+
+/// Prints a line to the standard error stream. There is nowhere else to tell that it can't be.
+fn complain(text: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{text}");
 }

@@ -314,6 +314,55 @@ fn a_scenario_whose_files_can_not_be_written_is_an_error() {
     );
 }
 
+/// Its driver makes our backend warn: the available index jumps.
+const WARNED: &str = "title = \"A driver whose index jumps\"\n[device]\nkind = \"block\"\n\
+    [guest]\nmistake = \"available-index-jumps\"\n[[step]]\nload = \"read\"\nblocks = 2\n";
+
+#[test]
+fn streams_that_are_full_end_the_run_with_status_2_and_nothing_worse() {
+    let full = || fs::File::create("/dev/full").unwrap();
+    let dir = folder(CARD);
+    fs::write(dir.path().join("scenarios/a/warned.toml"), WARNED).unwrap();
+    for format in ["pretty", "json"] {
+        let output = misfire(dir.path())
+            .args(["run", "--accel", "tcg", "a/card", "--format", format])
+            .stdout(full())
+            .output()
+            .unwrap();
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{err}");
+        assert_eq!(
+            err,
+            "standard output can't be written: No space left on device (os error 28)\n"
+        );
+    }
+    let both = misfire(dir.path())
+        .args(["run", "--accel", "tcg"])
+        .stdout(full())
+        .stderr(full())
+        .status()
+        .unwrap();
+    assert_eq!(both.code(), Some(2));
+    let errors = misfire(dir.path())
+        .args(["run", "--accel", "tcg", "a/card"])
+        .stderr(full())
+        .output()
+        .unwrap();
+    assert_eq!(errors.status.code(), Some(0));
+}
+
+#[test]
+fn a_reader_that_goes_away_changes_nothing() {
+    let dir = folder(CARD);
+    let mut child = misfire(dir.path())
+        .args(["run", "--accel", "tcg"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn a_transcript_that_differs_is_offered_for_review_and_only_a_passing_one_is_accepted() {
     let dir = folder(CARD);

@@ -7,7 +7,7 @@ use miette::IntoDiagnostic as _;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-use super::{AccelArg, Failure, say};
+use super::{AccelArg, Failure, complain, say};
 use crate::machine::{AccelChoice, Cache, MachineError, Qemu};
 use crate::report::{Progress, Terminal};
 use crate::run::{Options, Runs, Snapshots, Subject, run_all};
@@ -88,15 +88,17 @@ pub(super) async fn go(
     let mut told = |what: &Progress| {
         ended += usize::from(matches!(what, Progress::End(_)));
         if let Some(text) = terminal.show(what).filter(|_| show == Show::Lines) {
-            terminal.print(&text);
+            terminal.print(|| say(text));
         }
     };
     let mut running = std::pin::pin!(run_all(scenarios, options, sender, stopped()));
+    let mut moves = tokio::time::interval(Terminal::TICK);
     let runs = loop {
         tokio::select! {
             biased;
             Some(what) = progress.recv() => told(&what),
             runs = &mut running => break runs,
+            _ = moves.tick() => terminal.tick(),
         }
     };
     while let Ok(what) = progress.try_recv() {
@@ -104,7 +106,9 @@ pub(super) async fn go(
     }
     let Some(runs) = runs else {
         terminal.clear();
-        eprintln!("interrupted: {ended} of {total} scenarios were run");
+        complain(format_args!(
+            "interrupted: {ended} of {total} scenarios were run"
+        ));
         return Err(Failure::Interrupted);
     };
     let last = terminal.finish(&runs.document());

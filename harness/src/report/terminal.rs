@@ -27,7 +27,6 @@ impl Terminal {
         {
             bar.set_style(style);
         }
-        bar.enable_steady_tick(Duration::from_millis(120));
         Self { bars, bar, colour }
     }
 
@@ -44,9 +43,19 @@ impl Terminal {
         None
     }
 
-    /// Prints without tearing the bar.
-    pub fn print(&self, text: &str) {
-        self.bars.suspend(|| println!("{text}"));
+    /// How often the bar wants to move.
+    pub const TICK: Duration = Duration::from_millis(120);
+
+    /// Moves the bar. There is no thread that does: what prints has to be one with it.
+    pub fn tick(&self) {
+        self.bar.tick();
+    }
+
+    /// Has `print` print without tearing the bar. A terminal that is gone is no obstacle.
+    pub fn print(&self, print: impl FnOnce()) {
+        let _ = self.bars.clear();
+        print();
+        self.tick();
     }
 
     /// Takes the bar away.
