@@ -6,6 +6,7 @@
 //! addresses and interrupt vectors get stable names; repeats are folded.
 
 mod names;
+mod order;
 mod row;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use misfire_device::trace::{
 };
 
 use names::Names;
+use order::Order;
 pub use row::row;
 
 /// The transcript of a run.
@@ -83,10 +85,12 @@ fn device(out: &mut String, hello: &Hello, events: &[Event], names: &mut Names) 
     let mut interrupts = BTreeSet::new();
     let mut faults = BTreeSet::new();
     let mut table = None;
+    let mut order = Order::default();
     let seen = &events[driver_starts(events, dev)..];
     for event in seen {
         match &event.what {
             What::Step(step) if step.dev == dev => {
+                order.see(step);
                 interrupts.extend(step.shown.iter().filter_map(interrupt));
                 match &step.input {
                     Input::Access(access) if left_out(access) => {}
@@ -125,6 +129,7 @@ fn device(out: &mut String, hello: &Hello, events: &[Event], names: &mut Names) 
         &format!("device {dev}: in any order"),
         live.into_iter().collect(),
     );
+    section(out, &format!("device {dev}: rings"), order.lines());
     section(
         out,
         &format!("device {dev}: interrupts"),

@@ -213,7 +213,8 @@ pub const BUGS: &[Bug] = &[
         "B33",
         "virtio-win ce0e2517, 7ef084b8, 223afaa4",
         "Reception stops under load: interrupts are enabled again without a second look at the ring",
-    ),
+    )
+    .but("on a disk, whose driver never moves used_event on: no race has to be lost"),
     driver(
         "B34",
         "virtio-win 5f65ea36, 796f64ae, 582dd183, d056a259",
@@ -289,7 +290,8 @@ pub const BUGS: &[Bug] = &[
         "B48",
         "DragonOS #2129; managarm #11; lkl/linux #148",
         "Completions are lost or late: devices share a vector, or the comparison with used_event is wrong",
-    ),
+    )
+    .but("the comparison: used_event stays behind"),
     driver(
         "B49",
         "SeaBIOS 4e0daae5, 5f2d17d3, 5e03881f, 3208b098, 5a7730db, 8abc6a89",

@@ -10,7 +10,7 @@ use crate::scenario::{Action, Scenario, Step, Wait};
 use crate::verdict::Verdict;
 
 /// How many scenarios of a fault are tried at most.
-const TRIALS: usize = 4;
+const TRIALS: usize = 12;
 /// The longest that a step may wait for what may never come without the fault.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest that a step may wait for the fault itself, which is not there.

@@ -269,3 +269,33 @@ fn an_access_of_another_width_than_the_registers_shows_it() {
         "{text}"
     );
 }
+
+#[test]
+fn that_chains_come_back_in_another_order_is_said_once_for_a_queue() {
+    let fetch = |trace: Trace, head| {
+        let request = String::new();
+        trace.step(
+            Input::Chain {
+                queue: 1,
+                head,
+                request,
+            },
+            &[],
+        )
+    };
+    let two = || fetch(fetch(Trace::new(), 4), 7);
+    let used = |trace: Trace, ids: [u32; 2]| {
+        let used = ids.map(|id| Effect::Complete {
+            queue: 1,
+            id,
+            len: 1,
+        });
+        trace.step(Input::Used { queue: 1 }, &used)
+    };
+    let line = "## device 0: rings\nq1: chains become used in another order\n";
+    assert!(!used(two(), [4, 7]).text().contains("rings"));
+    assert!(used(two(), [7, 4]).text().contains(line));
+    // What a reset overtook comes back in no order.
+    let reset = used(two(), [7, 7]).wr("cc.device_status", 0);
+    assert!(!used(fetch(reset, 4), [4, 4]).text().contains("rings"));
+}

@@ -15,6 +15,9 @@ impl Base {
     /// # Errors
     /// What the framework says, or there is none.
     pub fn take_interrupts(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {
+        if device.message_kind().is_none() && self.makes(Mistake::LINE_NOT_CONNECTED) {
+            return Ok(());
+        }
         self.create_interrupts(device)?;
         let infos: Vec<_> = (0..device.interrupt_count())
             .filter_map(|handle| device.interrupt_info(handle))

@@ -13,4 +13,6 @@ list! {
         "reads the ISR status for each message";
     CLAIMS_ISR_ZERO = "claims-isr-zero", "VIO-ISR-004",
         "claims an interrupt of the line although the ISR status is 0";
+    LINE_NOT_CONNECTED = "line-not-connected", "VIO-ISR-005",
+        "connects no interrupt object to its line";
 }
