@@ -107,9 +107,9 @@ pub struct Shape {
     /// Length of the device configuration structure, bytes. Default: 256.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub devcfg_len: Option<u16>,
-    /// The PCI revision id (4.1.2).
-    #[serde(default = "revision_1", skip_serializing_if = "is_revision_1")]
-    pub revision: u8,
+    /// The PCI revision id (4.1.2). Default: 1, and 0 for a device with the legacy interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u8>,
     /// The ids of the board. Default: those of the device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subsystem: Option<Subsystem>,
@@ -335,12 +335,6 @@ fn four_wide() -> u32 {
 fn is_four(value: &u32) -> bool {
     *value == four_wide()
 }
-fn revision_1() -> u8 {
-    1
-}
-fn is_revision_1(value: &u8) -> bool {
-    *value == revision_1()
-}
 fn unsaid<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -402,7 +396,7 @@ impl Shape {
             notify_off: NotifyOrder::default(),
             caps: Caps::default(),
             devcfg_len: None,
-            revision: revision_1(),
+            revision: None,
             subsystem: None,
             vendor_cap: None,
             features_decoy: Vec::new(),

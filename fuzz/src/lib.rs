@@ -4,7 +4,7 @@ pub mod wire;
 
 use arbitrary::Arbitrary;
 use misfire_device::endpoint::Endpoint;
-use misfire_device::shape::{Kind, Shape, WITH};
+use misfire_device::shape::{Interface, Kind, Shape, WITH};
 use misfire_device::trace::{Input, IrqKind, Op, Space};
 
 /// The kinds of device that there are.
@@ -23,6 +23,7 @@ pub struct AnyShape {
     devcfg_len: Option<u8>,
     strict: bool,
     with: u8,
+    virtio: u8,
 }
 
 impl AnyShape {
@@ -47,6 +48,11 @@ impl AnyShape {
             devcfg_len: self.devcfg_len.map(u16::from),
             strict: self.strict,
             with: self.with(),
+            virtio: match (kind.is_virtio(), self.virtio % 4) {
+                (true, 1) => Interface::Transitional,
+                (true, 2) => Interface::Legacy,
+                _ => Interface::Modern,
+            },
             ..Shape::new(kind)
         };
         shape.check().is_ok().then_some(shape)

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use misfire_device::port::{Journal, Served, serve_on};
-use misfire_device::shape::{Kind, Shape};
+use misfire_device::shape::{Interface, Kind, Shape};
 use misfire_fuzz::wire::{Sent, hear_out, send};
 
 /// A message of a VMM.
@@ -162,6 +162,7 @@ fn socket() -> &'static PathBuf {
         let shape = Shape {
             queues: 2,
             msi: 4,
+            virtio: Interface::Transitional,
             ..Shape::new(Kind::Block)
         };
         let journal = Journal::new(Box::new(|_| ()));

@@ -9,7 +9,7 @@ use super::line::Line;
 use crate::endpoint::Nanos;
 use crate::shape::Attach;
 use crate::spec::{
-    CommonCfg, ConfigField, Field, NO_VECTOR, Status, command, msi_control, msix_control,
+    CommonCfg, ConfigField, Field, LegacyCfg, NO_VECTOR, Status, command, msi_control, msix_control,
 };
 use crate::trace::{
     Access, Cause, Device, Effect, Effects, Input, IrqKind, Message, Mode, Op, RingWrite,
@@ -300,6 +300,12 @@ impl State {
                 }
             }
             Input::Access(access) if !access.window => {
+                if access
+                    .legacy()
+                    .is_some_and(|register| access.off == register.offset())
+                {
+                    self.template = Some(*access);
+                }
                 if let Some(Field::Common(register)) = access.field
                     && access.width == register.width()
                     && access
@@ -527,21 +533,33 @@ impl Bench<'_> {
         }
     }
 
-    /// The device hears a write of the common configuration that the driver never made.
+    /// The device hears a write of the common configuration that the driver never made, by the
+    /// interface that the driver uses. What that does not have is not written.
     pub fn write_common(&mut self, register: CommonCfg, val: impl Into<u64>, queue: Option<u16>) {
         let Some(template) = self.state.template else {
             return;
         };
-        let Some(Field::Common(known)) = template.field else {
-            return;
+        let field = Field::Common(register);
+        let (off, field) = match template.field {
+            Some(Field::Common(known)) => {
+                ((template.off - known.offset()) + register.offset(), field)
+            }
+            Some(Field::Legacy(_)) => {
+                let header = LegacyCfg::header_bytes(self.world.mode() == Mode::Msix);
+                let same = |r: &&LegacyCfg| r.modern() == Some(field) && r.offset() < header;
+                let Some(register) = LegacyCfg::ALL.iter().find(same) else {
+                    return;
+                };
+                (register.offset(), Field::Legacy(*register))
+            }
+            _ => return,
         };
-        let off = (template.off - known.offset()) + register.offset();
         self.hear(Hear::plain(Input::Access(Access {
             op: Op::Write,
             off,
             width: register.width(),
             val: Some(val.into()),
-            field: Some(Field::Common(register)),
+            field: Some(field),
             q: queue,
             ..template
         })));

@@ -182,7 +182,7 @@ impl Needs {
         };
         let vector = |pattern: Pattern| {
             matches!(
-                pattern.field,
+                pattern.field.as_modern(),
                 Field::Common(CommonCfg::ConfigMsixVector | CommonCfg::QueueMsixVector)
             )
         };
@@ -210,7 +210,8 @@ impl Needs {
                 Self::StatusWrite => {
                     matches!(trigger.on, On::StatusAdds { after: false, .. })
                         || access.is_some_and(|p| {
-                            p.op == Op::Write && p.field == Field::Common(CommonCfg::DeviceStatus)
+                            p.op == Op::Write
+                                && p.field.as_modern() == Field::Common(CommonCfg::DeviceStatus)
                         })
                 }
             }

@@ -96,7 +96,7 @@ impl Armed {
             return;
         };
         let generation = Some(Field::Common(CommonCfg::ConfigGeneration));
-        if access.op == Op::Read && access.field == generation {
+        if access.op == Op::Read && access.register() == generation {
             self.seen.fill(false);
         }
         for (seen, pattern) in self.seen.iter_mut().zip(&condition.used().seen) {

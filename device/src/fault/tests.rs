@@ -143,7 +143,7 @@ fn each_mistake_is_placed_and_says_what_was_expected() {
         ),
         (
             "on = 'cc.queue_vector.wr'\ndo = 'vector.reject'",
-            "'cc.queue_vector.wr' -> `cc.queue_vector` is not a register: expected cc.<field>, isr, ntf, dev.<offset>, pci.<field>, msix.<entry>, pba or port.<field> (did you mean `cc.queue_msix_vector`?)",
+            "'cc.queue_vector.wr' -> `cc.queue_vector` is not a register: expected cc.<field>, leg.<field>, isr, ntf, dev.<offset>, pci.<field>, msix.<entry>, pba or port.<field> (did you mean `cc.queue_msix_vector`?)",
         ),
         (
             "on = 'isr.rd'\nwhere = 'vall == 1'\ndo = 'needs_reset'",

@@ -241,7 +241,7 @@ impl Trigger {
                 },
             ) => {
                 access.op == Op::Write
-                    && access.field == Some(Field::Notify)
+                    && access.register() == Some(Field::Notify)
                     && queue.is_none_or(|queue| access.q == Some(queue))
             }
             (On::Chain(queue), Occasion::Chain(q))
@@ -258,6 +258,6 @@ impl Trigger {
 
 /// The status that an access writes, if it does.
 pub(super) fn writes_status(access: &Access) -> Option<u8> {
-    (access.op == Op::Write && access.field == Some(Field::Common(CommonCfg::DeviceStatus)))
+    (access.op == Op::Write && access.register() == Some(Field::Common(CommonCfg::DeviceStatus)))
         .then(|| access.val.unwrap_or(0) as u8)
 }

@@ -1,7 +1,7 @@
 //! Where everything lies in the base address registers.
 
-use crate::shape::{Interface, Oddity, Shape};
-use crate::spec::{CommonCfg, Field, MSIX_ENTRY_BYTES, VirtioCap, msix_control};
+use crate::shape::{Oddity, Shape};
+use crate::spec::{CommonCfg, Field, LegacyCfg, MSIX_ENTRY_BYTES, VirtioCap, msix_control};
 use crate::trace::Space;
 
 /// The regions of BAR 0 of a virtio function as they usually are, and of BAR 2.
@@ -40,6 +40,10 @@ const HUGE_STRIDE: u64 = 0x10_0000;
 const TWIN_BAR: u8 = 1;
 /// The BAR that holds table and pending bits.
 const TABLE_BAR: u8 = 2;
+/// The BAR of I/O ports for the legacy interface (4.1.4.10), and its bytes: no more are allowed
+/// (PCI 3.0, 6.2.5.1).
+const PORT_BAR: u8 = 0;
+const PORT_BYTES: u64 = 0x100;
 
 /// A virtio structure in a BAR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +73,7 @@ pub struct Layout {
     notify_off: Option<Vec<u16>>,
     queues: u16,
     notify_bytes: u64,
+    legacy: bool,
 }
 
 impl Layout {
@@ -86,6 +91,7 @@ impl Layout {
             notify_off: None,
             queues: shape.queues,
             notify_bytes: 0,
+            legacy: shape.has_legacy(),
         };
         if shape.table_size() != 0 {
             layout.sizes[usize::from(TABLE_BAR)] = TABLE_BYTES;
@@ -102,18 +108,14 @@ impl Layout {
         // A notification takes four bytes with NOTIFICATION_DATA (4.1.4.4.1).
         let notify_bytes = u64::from(last) * u64::from(shape.notify_mult) + 4;
         layout.notify_bytes = notify_bytes.max(NOTIFY_BYTES);
-        if shape.virtio != Interface::Modern {
-            layout.sizes[0] = 0x100;
+        if layout.legacy {
+            layout.sizes[usize::from(PORT_BAR)] = PORT_BYTES;
         }
         if !shape.has_structures() {
             return layout;
         }
         let wide = shape.caps.has(Oddity::Bar4Wide);
-        let bar = if wide || shape.virtio != Interface::Modern {
-            4
-        } else {
-            0
-        };
+        let bar = if wide || layout.legacy { 4 } else { 0 };
         let size = (3 * layout.stride + layout.notify_bytes.max(layout.stride)).next_power_of_two();
         layout.sizes[usize::from(bar)] = size;
         layout.wide = wide.then_some(bar);
@@ -133,6 +135,27 @@ impl Layout {
     /// Whether BAR `n` is 64 bits wide.
     pub fn is_wide(&self, n: usize) -> bool {
         self.wide.is_some_and(|wide| usize::from(wide) == n)
+    }
+
+    /// Whether BAR `n` is one of I/O ports.
+    pub fn is_ports(&self, n: usize) -> bool {
+        self.legacy && n == usize::from(PORT_BAR)
+    }
+
+    /// Whether an access of this space is one of the legacy interface.
+    pub fn holds_legacy(&self, space: Space) -> bool {
+        self.legacy && Space::bar(PORT_BAR) == Some(space)
+    }
+
+    /// The register at an offset of the I/O ports: where device configuration begins depends on
+    /// whether MSI-X is enabled.
+    pub fn legacy_field(&self, off: u64, msix: bool) -> Option<Field> {
+        match off.checked_sub(LegacyCfg::header_bytes(msix)) {
+            None => LegacyCfg::at(off).map(Field::Legacy),
+            Some(at) => {
+                (at < self.device_bytes && off < PORT_BYTES).then_some(Field::Device(at as u16))
+            }
+        }
     }
 
     /// Where instance 0 or 1 of a structure is.

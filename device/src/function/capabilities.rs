@@ -59,12 +59,15 @@ impl Msi {
 
 /// The first byte after the header.
 const FIRST: u64 = PciHeader::SIZE;
-/// Where decoys lead to, and how far: a place in the BAR where no structure is.
-const NOWHERE: Region = Region {
-    bar: 0,
-    offset: 0x800,
-    length: 0x100,
-};
+/// Where decoys lead to, and how far: a place where no structure is.
+fn nowhere(layout: &Layout) -> Region {
+    let common = layout.region(VirtioCap::Common, 0);
+    Region {
+        bar: common.filter(|_| layout.is_ports(0)).map_or(0, |c| c.bar),
+        offset: 0x800,
+        length: 0x100,
+    }
+}
 
 /// Appends capabilities one after the other and links them.
 struct Builder<'a> {
@@ -141,14 +144,14 @@ fn structures(list: &mut Builder<'_>, shape: &Shape, layout: &Layout, caps: &mut
     let plain = VirtioCapField::CapExtra.offset() + more;
     let extended = VirtioCapField::SIZE + more;
     if odd(Oddity::ReservedType) {
-        list.virtio(RESERVED_CFG_TYPE, plain, NOWHERE);
+        list.virtio(RESERVED_CFG_TYPE, plain, nowhere(layout));
     }
     if odd(Oddity::ReservedBar) {
-        let nowhere = Region {
+        let reserved = Region {
             bar: RESERVED_BAR,
-            ..NOWHERE
+            ..nowhere(layout)
         };
-        list.virtio(VirtioCap::Common as u8, plain, nowhere);
+        list.virtio(VirtioCap::Common as u8, plain, reserved);
     }
     for instance in 0..2 {
         for kind in [
@@ -179,7 +182,7 @@ fn structures(list: &mut Builder<'_>, shape: &Shape, layout: &Layout, caps: &mut
         list.virtio(
             VirtioCap::SharedMemory as u8,
             VIRTIO_CAP64_BYTES + more,
-            NOWHERE,
+            nowhere(layout),
         );
     }
     if let Some(vendor) = shape.vendor_cap {

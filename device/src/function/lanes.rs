@@ -1,6 +1,6 @@
 //! Accesses of any width and alignment, cut into the registers that they touch.
 
-use crate::spec::{BlkConfig, CommonCfg, PciHeader, PortCard, VirtioCapField};
+use crate::spec::{BlkConfig, CommonCfg, LegacyCfg, PciHeader, PortCard, VirtioCapField};
 
 /// A register block that can be cut.
 pub trait Block: Copy + 'static {
@@ -21,7 +21,14 @@ macro_rules! blocks {
         }
     )*};
 }
-blocks!(CommonCfg, BlkConfig, PciHeader, PortCard, VirtioCapField);
+blocks!(
+    CommonCfg,
+    LegacyCfg,
+    BlkConfig,
+    PciHeader,
+    PortCard,
+    VirtioCapField
+);
 
 /// All ones in `width` bytes: what a read gets when nobody answers.
 pub const fn ones(width: u8) -> u64 {

@@ -14,6 +14,8 @@ mod virtio;
 mod window;
 
 #[cfg(test)]
+mod legacy_tests;
+#[cfg(test)]
 mod queue_tests;
 #[cfg(test)]
 mod shapes;
@@ -95,7 +97,7 @@ impl Function {
                 }
                 Op::Write => self.config_write(access, &mut effects),
             },
-            _ if !self.pci.answers_memory(access.window) => {
+            space if !self.answers(space, access.window) => {
                 if access.op == Op::Read {
                     effects.push(Effect::Value(lanes::ones(access.width)));
                 }
@@ -109,6 +111,9 @@ impl Function {
                 }
             }
             space => match &mut self.kind {
+                Behind::Virtio(virtio) if self.layout.holds_legacy(space) => {
+                    virtio.legacy_access(access, &mut self.pci, &mut self.interrupts, &mut effects);
+                }
                 Behind::Virtio(virtio) if self.layout.holds(space) => {
                     virtio.access(access, &mut self.pci, &mut self.interrupts, &mut effects)
                 }
@@ -123,6 +128,15 @@ impl Function {
             },
         }
         effects
+    }
+
+    /// Whether accesses of a BAR are answered.
+    fn answers(&self, space: Space, window: bool) -> bool {
+        if self.layout.holds_legacy(space) {
+            self.pci.answers_ports(window)
+        } else {
+            self.pci.answers_memory(window)
+        }
     }
 
     fn config_write(&mut self, access: &Access, effects: &mut Effects) {
@@ -266,6 +280,9 @@ impl Endpoint for Function {
             Space::Config => self.pci.field(off, width),
             Space::Bar2 => self.interrupts.field(off),
             _ => match &self.kind {
+                Behind::Virtio(_) if self.layout.holds_legacy(space) => {
+                    self.layout.legacy_field(off, self.pci.msix_enabled())
+                }
                 Behind::Virtio(_) if self.layout.holds(space) => self.layout.field(off),
                 Behind::Ports(ports) if space == Space::Bar0 => ports.field(off),
                 _ => None,

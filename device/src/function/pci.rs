@@ -3,7 +3,7 @@
 use super::bars::Layout;
 use super::capabilities::Capabilities;
 use super::window::Target;
-use crate::shape::{Interface, Shape, Subsystem};
+use crate::shape::{Shape, Subsystem};
 use crate::spec::{
     CONFIG_BYTES, ExpressCap, Field, MsiCap, MsixCap, PciHeader, PowerCap, VENDOR_DATA_BYTES,
     VENDOR_DATA_ID, VIRTIO_MODERN_DEVICE, VIRTIO_VENDOR, VirtioCapField, command, msi_control,
@@ -131,6 +131,9 @@ impl Pci {
     pub fn new(shape: &Shape, layout: &Layout) -> Self {
         let mut image = Image::new();
         let (vendor, device, class, board) = match shape.kind.device_type() {
+            Some(virtio) if shape.has_legacy() => {
+                (VIRTIO_VENDOR, virtio.transitional, virtio.class, virtio.id)
+            }
             Some(virtio) => {
                 let device = VIRTIO_MODERN_DEVICE + virtio.id;
                 (VIRTIO_VENDOR, device, virtio.class, device)
@@ -141,7 +144,11 @@ impl Pci {
         let put = |image: &mut Image, r: PciHeader, val: u64| image.put(r.offset(), r.width(), val);
         put(&mut image, PciHeader::VendorId, vendor.into());
         put(&mut image, PciHeader::DeviceId, device.into());
-        put(&mut image, PciHeader::RevisionId, shape.revision.into());
+        put(
+            &mut image,
+            PciHeader::RevisionId,
+            shape.revision_id().into(),
+        );
         put(&mut image, PciHeader::ClassCode, class.into());
         put(
             &mut image,
@@ -168,7 +175,7 @@ impl Pci {
                 continue;
             }
             image.writable(bar.offset(), 4, !(bars[n] - 1));
-            if n == 0 && shape.virtio != Interface::Modern {
+            if layout.is_ports(n) {
                 image.put(bar.offset(), 4, bar_bits::IO);
             } else if layout.is_wide(n) {
                 image.put(bar.offset(), 4, bar_bits::WIDE);
@@ -176,8 +183,11 @@ impl Pci {
             }
         }
         const PARITY_AND_SERR: u16 = 1 << 6 | 1 << 8;
-        let commands =
+        let mut commands =
             command::MEMORY | command::BUS_MASTER | command::INTX_DISABLE | PARITY_AND_SERR;
+        if shape.has_legacy() {
+            commands |= command::IO;
+        }
         image.writable(PciHeader::Command.offset(), 2, commands.into());
         image.writable(PciHeader::CacheLineSize.offset(), 1, u64::MAX);
         image.writable(PciHeader::InterruptLine.offset(), 1, u64::MAX);
@@ -248,6 +258,12 @@ impl Pci {
     pub fn answers_memory(&self, window: bool) -> bool {
         let control = self.control();
         control.power == 0 && (window || control.command & command::MEMORY != 0)
+    }
+
+    /// Whether accesses of I/O ports are answered; the configuration access window does not need them.
+    pub fn answers_ports(&self, window: bool) -> bool {
+        let control = self.control();
+        control.power == 0 && (window || control.command & command::IO != 0)
     }
 
     /// Whether MSI-X is enabled.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::shape::{Caps, Kind, NotifyOrder, Oddity};
+use crate::shape::{Caps, Interface, Kind, NotifyOrder, Oddity};
 use crate::spec::{
     CommonCfg, NO_VECTOR, PciHeader, Status, command, isr, msi_control, msix_control,
 };
@@ -646,32 +646,48 @@ pub(crate) fn any_shape() -> impl Strategy<Value = Shape> {
         ],
         proptest::collection::vec(0u32..16, 1..9),
         any::<[bool; 4]>(),
+        prop_oneof![
+            4 => Just(Interface::Modern),
+            2 => Just(Interface::Transitional),
+            1 => Just(Interface::Legacy),
+        ],
     );
-    (plain, presented).prop_filter_map("is served", |(shape, (odd, mult, order, sizes, flags))| {
-        if shape.kind != Kind::Block {
-            return Some(shape);
-        }
-        let queues = usize::from(shape.queues);
-        let sizes: Vec<u16> = sizes.iter().take(queues).map(|n| 1 << n).collect();
-        let shape = Shape {
-            caps: Caps::odd(&odd),
-            notify_mult: mult,
-            notify_off: match order {
-                NotifyOrder::Each(mut offs) => {
-                    offs.truncate(queues);
-                    NotifyOrder::Each(offs)
-                }
-                order => order,
-            },
-            queue_size: sizes.into(),
-            strict: flags[0],
-            msi_64: flags[1],
-            msi_masking: flags[2],
-            vendor_cap: flags[3].then_some(0x1234),
-            ..shape
-        };
-        shape.check().is_ok().then_some(shape)
-    })
+    (plain, presented).prop_filter_map(
+        "is served",
+        |(shape, (odd, mult, order, sizes, flags, virtio))| {
+            let shape = Shape {
+                virtio: if shape.kind.is_virtio() {
+                    virtio
+                } else {
+                    Interface::Modern
+                },
+                ..shape
+            };
+            if shape.kind != Kind::Block || virtio == Interface::Legacy {
+                return Some(shape);
+            }
+            let queues = usize::from(shape.queues);
+            let sizes: Vec<u16> = sizes.iter().take(queues).map(|n| 1 << n).collect();
+            let shape = Shape {
+                caps: Caps::odd(&odd),
+                notify_mult: mult,
+                notify_off: match order {
+                    NotifyOrder::Each(mut offs) => {
+                        offs.truncate(queues);
+                        NotifyOrder::Each(offs)
+                    }
+                    order => order,
+                },
+                queue_size: sizes.into(),
+                strict: flags[0],
+                msi_64: flags[1],
+                msi_masking: flags[2],
+                vendor_cap: flags[3].then_some(0x1234),
+                ..shape
+            };
+            shape.check().is_ok().then_some(shape)
+        },
+    )
 }
 
 /// A function of a kind as it is when nothing else is said, with memory space on.

@@ -1,5 +1,7 @@
 //! The virtio-pci registers: common configuration, ISR status, notifications, device configuration.
 
+mod legacy;
+
 use super::bars::Layout;
 use super::interrupts::Interrupts;
 use super::lanes;
@@ -12,9 +14,10 @@ use virtio_bindings::virtio_config::{
 };
 
 use crate::spec::{
-    CommonCfg, DeviceType, Field, MacAddress, NO_VECTOR, Rights, Scope, Status, features_ok, isr,
+    CommonCfg, DeviceType, Field, LegacyCfg, MacAddress, NO_VECTOR, Rights, Scope, Status,
+    features_ok, isr,
 };
-use crate::trace::{Access, Cause, Effect, Effects, Op, Start};
+use crate::trace::{Access, Cause, Effect, Effects, Op, QueueSetup, Start};
 
 /// A virtio device as its registers show it.
 #[derive(Clone, Debug)]
@@ -65,6 +68,15 @@ impl Driver {
             suspended: false,
         }
     }
+
+    /// What the backend needs to run the queues that are enabled.
+    fn setups(&self) -> Vec<QueueSetup> {
+        let queues = self.queues.iter().enumerate();
+        queues
+            .filter(|(_, q)| q.enabled)
+            .map(|(i, q)| q.setup(i as u16))
+            .collect()
+    }
 }
 
 /// Bytes at the start of the configuration that a command of the driver changes until the next reset
@@ -103,6 +115,10 @@ impl Virtio {
     pub fn queue_of(&self, field: Field, off: u64, val: Option<u64>) -> Option<u16> {
         match field {
             Field::Common(register) if register.scope() == Scope::queue => Some(self.driver.select),
+            Field::Legacy(register) if register.scope() == Scope::queue => Some(self.driver.select),
+            Field::Legacy(LegacyCfg::QueueNotify) => val
+                .map(|val| val as u16)
+                .filter(|q| usize::from(*q) < self.driver.queues.len()),
             Field::Notify => {
                 let mut named = val.unwrap_or(0) as u16;
                 if self.driver.features >> NOTIF_CONFIG_DATA & 1 == 1 {
@@ -421,16 +437,9 @@ impl Virtio {
         driver.status = new;
         if new.has(Status::DRIVER_OK | Status::FEATURES_OK) && !driver.started {
             driver.started = true;
-            let queues: Vec<_> = driver
-                .queues
-                .iter()
-                .enumerate()
-                .filter(|(_, q)| q.enabled)
-                .map(|(i, q)| q.setup(i as u16))
-                .collect();
             effects.push(Effect::Start(Box::new(Start {
                 features: driver.features as u64,
-                queues,
+                queues: driver.setups(),
             })));
             if !pci.control().bus_master() {
                 self.suspend(effects);

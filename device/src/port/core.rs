@@ -261,7 +261,9 @@ impl Core {
     /// Records the rings that an input is about.
     fn sample(&mut self, input: &Input) {
         let (one, all) = match input {
-            Input::Access(a) if a.op == Op::Write && a.field == Some(Field::Notify) => (a.q, false),
+            Input::Access(a) if a.op == Op::Write && a.register() == Some(Field::Notify) => {
+                (a.q, false)
+            }
             Input::Access(_) if is_reset(input) => (None, true),
             Input::Access(a) if resets_queue(a) => (a.q, false),
             Input::Complete { queue, .. } => (Some(*queue), false),
@@ -404,7 +406,7 @@ fn is_reset(input: &Input) -> bool {
     match input {
         Input::Access(a) => {
             a.op == Op::Write
-                && a.field == Some(Field::Common(CommonCfg::DeviceStatus))
+                && a.register() == Some(Field::Common(CommonCfg::DeviceStatus))
                 && a.val == Some(0)
         }
         Input::FunctionReset => true,

@@ -18,7 +18,8 @@ use super::vhost_user::{Backend, BackendError};
 use crate::backend::{Ledger, default_mac};
 use crate::fault::{Fault, Injector, device_input};
 use crate::function::Function;
-use crate::shape::{Attach, Kind, Shape, Siblings};
+use crate::shape::{Attach, Interface, Kind, Shape, Siblings};
+use crate::spec::LEGACY_REACH;
 use crate::trace::{Hello, Host, Input, TableEntry, What};
 
 /// A device can't be served.
@@ -199,7 +200,7 @@ pub fn serve_on(
             };
             let offered = u128::from(offer.features) & !unserved;
             let given = (offered | shape.transport_features()) & !shape.withheld();
-            let features = given | decoys(&shape);
+            let features = (given | decoys(&shape)) & reach(&shape);
             (Some(fronted), features, offer.config)
         }
         None => (None, 0, Vec::new()),
@@ -306,6 +307,14 @@ impl Attachment {
         };
         let one = json!({"driver": "virtio-rng-pci-non-transitional", "vectors": msix});
         vec![one; n.into()]
+    }
+}
+
+/// The feature bits that drivers can reach by one interface at least.
+fn reach(shape: &Shape) -> u128 {
+    match shape.virtio {
+        Interface::Legacy => LEGACY_REACH,
+        Interface::Modern | Interface::Transitional => u128::MAX,
     }
 }
 

@@ -7,8 +7,8 @@ mod written;
 
 use super::{Attach, Kind, MAX_QUEUE_SIZE, Shape, ShapeError};
 use crate::spec::{
-    CONFIG_BYTES, ExpressCap, MsiCap, MsixCap, PciHeader, PowerCap, VENDOR_DATA_BYTES,
-    VIRTIO_CAP64_BYTES, VIRTIO_VENDOR, VirtioCapField,
+    CONFIG_BYTES, ExpressCap, LEGACY_FEATURES, MsiCap, MsixCap, PciHeader, PowerCap,
+    VENDOR_DATA_BYTES, VIRTIO_CAP64_BYTES, VIRTIO_VENDOR, VirtioCapField,
 };
 
 /// A feature bit that is a decoy, since the function has no SR-IOV capability (6.1).
@@ -181,7 +181,7 @@ pub struct Siblings {
 }
 
 macro_rules! check {
-    ($right:expr, $key:literal, $($message:tt)*) => {
+    ($right:expr, $key:expr, $($message:tt)*) => {
         if !$right {
             return Err(ShapeError { key: $key, message: format!($($message)*) });
         }
@@ -228,6 +228,16 @@ impl Shape {
             bytes += VENDOR_DATA_BYTES;
         }
         bytes
+    }
+
+    /// The PCI revision id.
+    pub fn revision_id(&self) -> u8 {
+        self.revision.unwrap_or(u8::from(!self.has_legacy()))
+    }
+
+    /// Whether there are the legacy registers, in the I/O ports of BAR 0.
+    pub fn has_legacy(&self) -> bool {
+        self.kind.is_virtio() && self.virtio != Interface::Modern
     }
 
     /// Whether there are virtio structures that capabilities describe.
@@ -319,12 +329,64 @@ impl Shape {
                 "siblings.msix = {msix}: expected 1 to 2048 entries (PCI 3.0, 6.8.2.3)"
             );
         }
-        check!(
-            self.virtio == Interface::Modern,
-            "virtio",
-            "virtio: only \"modern\" is served"
-        );
+        self.check_legacy()?;
         self.check_foreign_transport()
+    }
+
+    /// A device with the legacy interface looks like those of before virtio 1.0 (4.1.2.3), and one that
+    /// has nothing else knows nothing newer.
+    fn check_legacy(&self) -> Result<(), ShapeError> {
+        if !self.has_legacy() {
+            return Ok(());
+        }
+        check!(
+            self.revision_id() == 0,
+            "revision",
+            "revision = {}: a device with the legacy interface has 0 (virtio 1.3, 4.1.2.3)",
+            self.revision_id()
+        );
+        let id = self.kind.device_type().map_or(0, |device| device.id);
+        check!(
+            self.subsystem.is_none_or(|board| board.id == id),
+            "subsystem",
+            "subsystem.id: of a {} with the legacy interface it is {id} (virtio 1.3, 4.1.2.3)",
+            self.kind.word()
+        );
+        for bit in &self.features_decoy {
+            check!(
+                LEGACY_FEATURES.iter().all(|(known, _)| known != bit),
+                "features-decoy",
+                "features-decoy = {bit}: the bit has a meaning with the legacy interface (virtio 1.3, 6.3)"
+            );
+        }
+        if self.virtio == Interface::Transitional {
+            check!(
+                !self.caps.has(Oddity::None),
+                "caps",
+                "caps = \"none\": a transitional device has both interfaces; use virtio = \"legacy\""
+            );
+            return Ok(());
+        }
+        let plain = Self::new(self.kind);
+        for (key, said) in [
+            ("with", !self.with.is_empty()),
+            ("notify-mult", self.notify_mult != plain.notify_mult),
+            ("notify-off", self.notify_off != plain.notify_off),
+            ("caps", self.caps != plain.caps),
+            ("vendor-cap", self.vendor_cap.is_some()),
+            ("strict", self.strict),
+            (
+                "features-decoy",
+                self.features_decoy.iter().any(|bit| *bit > 31),
+            ),
+        ] {
+            check!(
+                !said,
+                key,
+                "{key}: virtio = \"legacy\" has no capabilities, no FEATURES_OK and no feature bit above 31; use \"transitional\""
+            );
+        }
+        Ok(())
     }
 
     /// Behind QEMU's transport nothing of this can be chosen.
@@ -382,6 +444,8 @@ mod tests {
             "caps = \"bar4-64\"",
             "caps = [\"long\", \"reserved-bar\"]",
             "revision = 0\nsubsystem = { vendor = 1, id = 2 }\nvendor-cap = 5",
+            "virtio = \"transitional\"\nwith = [\"RING_PACKED\"]\ncaps = \"dup\"",
+            "virtio = \"legacy\"\nrevision = 0\nsubsystem = { vendor = 1, id = 2 }",
             "features-decoy = [25, 127]\nstrict = true\nsiblings = { n = 2, msix = 64 }",
         ] {
             let shape = checked(text).unwrap();
@@ -446,6 +510,35 @@ mod tests {
             ("features-decoy = [128]", "up to 127"),
             ("siblings = { n = 9, msix = 1 }", "expected 1 to 8"),
             ("siblings = { n = 1, msix = 0 }", "expected 1 to 2048"),
+            (
+                "virtio = \"transitional\"\nrevision = 1",
+                "revision = 1: a device with the legacy interface has 0",
+            ),
+            (
+                "virtio = \"transitional\"\nsubsystem = { vendor = 1, id = 9 }",
+                "subsystem.id: of a block device with the legacy interface it is 2",
+            ),
+            (
+                "virtio = \"transitional\"\nfeatures-decoy = [30]",
+                "the bit has a meaning with the legacy interface",
+            ),
+            (
+                "virtio = \"transitional\"\ncaps = \"none\"",
+                "use virtio = \"legacy\"",
+            ),
+            (
+                "virtio = \"legacy\"\nwith = [\"RING_PACKED\"]",
+                "with: virtio = \"legacy\" has no capabilities",
+            ),
+            ("virtio = \"legacy\"\nstrict = true", "strict: virtio"),
+            (
+                "virtio = \"legacy\"\nfeatures-decoy = [45]",
+                "no feature bit above 31",
+            ),
+            (
+                "attach = \"vhost-user\"\nvirtio = \"transitional\"",
+                "virtio: QEMU's virtio-pci decides",
+            ),
             (
                 "attach = \"vhost-user\"\nrevision = 0",
                 "revision: QEMU's virtio-pci decides",

@@ -9,6 +9,8 @@ use super::{BlkConfig, ConfigField, ConsoleConfig, Feature, NetConfig, ScsiConfi
 pub struct DeviceType {
     /// Its device ID.
     pub id: u16,
+    /// The PCI device id of a transitional device (4.1.2.1).
+    pub transitional: u16,
     /// The section that describes it.
     pub section: &'static str,
     /// The name of its configuration structure.
@@ -29,6 +31,7 @@ impl DeviceType {
     /// The network device.
     pub const NET: Self = Self {
         id: virtio_ids::VIRTIO_ID_NET as u16,
+        transitional: 0x1000,
         section: "5.1",
         structure: "virtio_net_config",
         class: 0x0200,
@@ -41,6 +44,7 @@ impl DeviceType {
     /// The block device.
     pub const BLOCK: Self = Self {
         id: virtio_ids::VIRTIO_ID_BLOCK as u16,
+        transitional: 0x1001,
         section: "5.2",
         structure: "virtio_blk_config",
         class: 0x0180,
@@ -53,6 +57,7 @@ impl DeviceType {
     /// The console.
     pub const CONSOLE: Self = Self {
         id: virtio_ids::VIRTIO_ID_CONSOLE as u16,
+        transitional: 0x1003,
         section: "5.3",
         structure: "virtio_console_config",
         class: 0x0780,
@@ -65,6 +70,7 @@ impl DeviceType {
     /// The entropy device.
     pub const ENTROPY: Self = Self {
         id: virtio_ids::VIRTIO_ID_RNG as u16,
+        transitional: 0x1005,
         section: "5.4",
         structure: "device configuration",
         class: 0x00ff,
@@ -77,6 +83,7 @@ impl DeviceType {
     /// The SCSI host.
     pub const SCSI: Self = Self {
         id: virtio_ids::VIRTIO_ID_SCSI as u16,
+        transitional: 0x1004,
         section: "5.6",
         structure: "virtio_scsi_config",
         class: 0x0100,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{CommonCfg, PciHeader, PortCard};
+use super::{CommonCfg, LegacyCfg, PciHeader, PortCard};
 
 /// A register by name, as traces, triggers and reports spell it.
 ///
@@ -19,6 +19,8 @@ use super::{CommonCfg, PciHeader, PortCard};
 pub enum Field {
     /// `cc.<name>`: the common configuration structure.
     Common(CommonCfg),
+    /// `leg.<name>`: the legacy header. Device configuration behind it is [`Self::Device`].
+    Legacy(LegacyCfg),
     /// `isr`: the ISR status byte.
     Isr,
     /// `ntf`: the notification area.
@@ -60,7 +62,7 @@ pub enum Field {
 /// The name is not that of a register.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a register: expected cc.<field>, isr, ntf, dev.<offset>, pci.<field>, msix.<entry>, pba or port.<field>"
+    "`{0}` is not a register: expected cc.<field>, leg.<field>, isr, ntf, dev.<offset>, pci.<field>, msix.<entry>, pba or port.<field>"
 )]
 pub struct UnknownField(pub String);
 
@@ -85,16 +87,27 @@ impl Field {
         CommonCfg::ALL
             .iter()
             .map(|r| Self::Common(*r))
+            .chain(LegacyCfg::ALL.iter().map(|r| Self::Legacy(*r)))
             .chain(PciHeader::ALL.iter().map(|r| Self::Pci(*r)))
             .chain(PortCard::ALL.iter().map(|r| Self::Port(*r)))
             .chain(fixed)
             .map(|f| f.to_string())
     }
 
+    /// The register of the modern interface that means the same: what rules and faults speak of,
+    /// whichever interface the driver uses. A register that has none, and every other, is itself.
+    pub fn as_modern(self) -> Self {
+        match self {
+            Self::Legacy(register) => register.modern().unwrap_or(self),
+            _ => self,
+        }
+    }
+
     /// Width in bytes, where the register has one width.
     pub fn width(self) -> Option<u8> {
         match self {
             Self::Common(r) => Some(r.width()),
+            Self::Legacy(r) => Some(r.width()),
             Self::Isr => Some(1),
             Self::Pci(r) => Some(r.width()),
             Self::MsixControl | Self::MsiControl | Self::PowerControl | Self::DeviceControl => {
@@ -110,6 +123,7 @@ impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Common(r) => write!(f, "cc.{}", r.name()),
+            Self::Legacy(r) => write!(f, "leg.{}", r.name()),
             Self::Isr => f.write_str("isr"),
             Self::Notify => f.write_str("ntf"),
             Self::Device(offset) => write!(f, "dev.{offset}"),
@@ -155,6 +169,7 @@ impl FromStr for Field {
                 let (group, rest) = name.split_once('.').ok_or_else(unknown)?;
                 match group {
                     "cc" => CommonCfg::named(rest).map(Self::Common),
+                    "leg" => LegacyCfg::named(rest).map(Self::Legacy),
                     "dev" => rest.parse().ok().map(Self::Device),
                     "msix" => rest.parse().ok().map(Self::MsixEntry),
                     "pci" => PciHeader::named(rest).map(Self::Pci),

@@ -8,6 +8,7 @@ mod config;
 mod device_type;
 mod feature;
 mod field;
+mod legacy;
 mod mac_address;
 mod pci;
 mod port_card;
@@ -21,6 +22,10 @@ pub use config::{ConfigField, ConsoleConfig, NetConfig, ScsiConfig, net_status};
 pub use device_type::DeviceType;
 pub use feature::{Feature, feature_bit, feature_name, features_ok};
 pub use field::{Field, UnknownField};
+pub use legacy::{
+    LEGACY_ALIGN, LEGACY_FEATURES, LEGACY_OFFERED, LEGACY_REACH, LEGACY_UNUSED, LegacyCfg,
+    legacy_areas,
+};
 pub use mac_address::{MacAddress, NotAnAddress};
 pub use pci::*;
 pub use port_card::PortCard;

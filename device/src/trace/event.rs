@@ -140,17 +140,17 @@ impl Step {
         Some((access, value.unwrap_or(0)))
     }
 
-    /// The write of `field`, as the driver made it.
+    /// The write of `field`, as the driver made it, by whichever interface.
     pub fn wrote(&self, field: Field) -> Option<u64> {
         self.access()
-            .filter(|(a, _)| a.op == Op::Write && a.field == Some(field))
+            .filter(|(a, _)| a.op == Op::Write && a.register() == Some(field))
             .map(|(_, v)| v)
     }
 
-    /// What the driver got when it read `field`.
+    /// What the driver got when it read `field`, by whichever interface.
     pub fn read(&self, field: Field) -> Option<u64> {
         self.access()
-            .filter(|(a, _)| a.op == Op::Read && a.field == Some(field))
+            .filter(|(a, _)| a.op == Op::Read && a.register() == Some(field))
             .map(|(_, v)| v)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::Field;
+use crate::spec::{Field, LegacyCfg};
 
 /// What reaches a device.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,6 +133,19 @@ pub struct Access {
 }
 
 impl Access {
+    /// The register at `off` as the modern interface names it, whichever the driver uses.
+    pub fn register(&self) -> Option<Field> {
+        self.field.map(Field::as_modern)
+    }
+
+    /// The register of the legacy header at `off`.
+    pub fn legacy(&self) -> Option<LegacyCfg> {
+        match self.field {
+            Some(Field::Legacy(register)) => Some(register),
+            _ => None,
+        }
+    }
+
     /// Whether it sets Initiate Function Level Reset (PCI Express 3.0, 7.8.4).
     pub fn resets_function(&self) -> bool {
         // The bit is the top one of the register, which begins at a multiple of four bytes.

@@ -113,7 +113,7 @@ impl Access {
         if let Some(q) = self.q {
             write!(f, "[q{q}]")?;
         }
-        if self.field == Some(Field::Common(CommonCfg::DeviceStatus)) && self.width == 1 {
+        if self.register() == Some(Field::Common(CommonCfg::DeviceStatus)) && self.width == 1 {
             return write!(f, " = {}", Status(value as u8));
         }
         write!(f, " = {value:#0width$x}", width = digits + 2)

@@ -6,7 +6,10 @@ use virtio_bindings::virtio_config::VIRTIO_F_RING_RESET;
 
 use super::{Access, Effect, Event, Input, IrqKind, Op, Part, RingSample, Step, TableEntry, What};
 use crate::shape::{Attach, Shape};
-use crate::spec::{CommonCfg, Field, NO_VECTOR, Status, features_ok, msi_control, msix_control};
+use crate::spec::{
+    CommonCfg, Field, LEGACY_REACH, LegacyCfg, NO_VECTOR, Status, features_ok, legacy_areas,
+    msi_control, msix_control,
+};
 
 /// All devices of a run, as their events tell.
 #[derive(Clone, Debug, Default)]
@@ -126,6 +129,8 @@ pub struct Device {
     pub accepted: u128,
     /// Status that the device holds.
     pub status: Status,
+    /// The driver uses the legacy interface: the registers that it accessed last are those.
+    pub legacy: bool,
     /// Completed resets, from 0.
     pub epoch: u32,
     /// A reset was written and a read of 0 not yet seen.
@@ -170,6 +175,7 @@ impl Device {
             offered,
             accepted: 0,
             status: Status::default(),
+            legacy: false,
             epoch: 0,
             resetting: false,
             queue_select: 0,
@@ -213,7 +219,8 @@ impl Device {
 
     /// Driver and device agreed on feature `bit`.
     pub fn agreed(&self, bit: u32) -> bool {
-        self.status.has(Status::FEATURES_OK) && (self.offered & self.accepted) >> bit & 1 == 1
+        let over = self.status.has(Status::FEATURES_OK) || self.legacy && self.live();
+        over && (self.offered & self.accepted) >> bit & 1 == 1
     }
 
     /// Chains that the backend holds in all queues.
@@ -245,6 +252,13 @@ impl Device {
 
     /// The device hears an input: the first part of [`Self::apply`].
     pub fn hear(&mut self, input: &Input, part: Part) {
+        if let Input::Access(access) = input {
+            match access.field {
+                Some(Field::Legacy(_)) => self.legacy = true,
+                Some(Field::Common(_)) => self.legacy = false,
+                _ => {}
+            }
+        }
         match input {
             Input::Access(_) if self.gone => {}
             Input::Access(access) if access.resets_function() => {
@@ -310,7 +324,7 @@ impl Device {
             return;
         }
         let asked = access.val.map(|val| val as u16);
-        match access.field {
+        match access.register() {
             Some(Field::Common(CommonCfg::ConfigMsixVector)) => self.config_asked = asked,
             Some(Field::Common(CommonCfg::QueueMsixVector)) => {
                 let selected = access.q.unwrap_or(self.queue_select);
@@ -327,7 +341,7 @@ impl Device {
         if self.resetting
             && let Input::Access(access) = input
             && access.op == Op::Read
-            && access.field == Some(Field::Common(CommonCfg::DeviceStatus))
+            && access.register() == Some(Field::Common(CommonCfg::DeviceStatus))
             && shown.contains(&Effect::Value(0))
         {
             self.resetting = false;
@@ -375,6 +389,17 @@ impl Device {
                     byte += r.width();
                 }
             }
+            Field::Legacy(first) => {
+                let mut byte = 0;
+                while byte < width.min(8) {
+                    let Some(r) = LegacyCfg::at(first.offset() + u64::from(byte)) else {
+                        break;
+                    };
+                    let bits = u64::MAX >> (64 - 8 * u32::from(r.width()));
+                    self.legacy_written(r, val >> (8 * byte) & bits, q);
+                    byte += r.width();
+                }
+            }
             Field::Notify => {
                 if let Some(queue) = q.and_then(|q| self.queues.get_mut(usize::from(q))) {
                     queue.notified += 1;
@@ -414,6 +439,33 @@ impl Device {
             CommonCfg::ConfigMsixVector => self.config_vector = accepted(val),
             CommonCfg::QueueSelect => self.queue_select = val as u16,
             _ => self.queue_written(register, val, accepted(val)),
+        }
+    }
+
+    fn legacy_written(&mut self, register: LegacyCfg, val: u64, q: Option<u16>) {
+        let agreed = self.status.has(Status::DRIVER_OK);
+        match (register, register.modern()) {
+            (LegacyCfg::DriverFeatures, _) if agreed => {}
+            (LegacyCfg::DriverFeatures, _) => self.accepted = u128::from(val) & LEGACY_REACH,
+            (LegacyCfg::DeviceStatus, _) if val as u8 != 0 => {
+                let kept = self.status.0 & Status::NEEDS_RESET;
+                self.status = Status(val as u8 & !Status::NEEDS_RESET | kept);
+            }
+            (LegacyCfg::QueueAddress, _) => {
+                let size = self.shape.queue_size.of(self.queue_select);
+                let selected = usize::from(self.queue_select);
+                if let Some(queue) = self.queues.get_mut(selected) {
+                    queue.enabled = val != 0;
+                    [queue.desc, queue.driver, queue.device] = match val {
+                        0 => [0; 3],
+                        page => legacy_areas(page as u32, size),
+                    };
+                }
+            }
+            (LegacyCfg::QueueSize, _) => {}
+            (_, Some(Field::Common(common))) => self.common_written(common, val),
+            (_, Some(field)) => self.written(field, register.width(), val, q),
+            (_, None) => {}
         }
     }
 

@@ -86,7 +86,7 @@ pub const RULES: &[Rule] = &[
         proof: PROOF,
         watch: Watch::With(|| {
             odd(
-                |shape| shape.revision != 1 || shape.subsystem.is_some(),
+                |shape| shape.revision.is_some_and(|id| id != 1) || shape.subsystem.is_some(),
                 "revision or board are not the usual ones",
             )
         }),

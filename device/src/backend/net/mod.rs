@@ -9,6 +9,7 @@ mod tests;
 
 pub use config::{default_mac, features, value};
 
+use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::virtio_net as net;
 
 use super::chain::{Chain, NoStatus};
@@ -22,6 +23,8 @@ use filter::Filter;
 
 /// `struct virtio_net_hdr` as VERSION_1 has it, without a hash report (5.1.6).
 const HEADER_BYTES: usize = 12;
+/// The same with the legacy interface, where `num_buffers` comes with MRG_RXBUF alone (5.1.6.1).
+const SHORT_HEADER_BYTES: usize = 10;
 /// An Ethernet header without and with a VLAN tag.
 const ETHERNET_BYTES: usize = 14;
 const TAG_BYTES: usize = 4;
@@ -89,15 +92,27 @@ impl Net {
         role.filter(|role| *role != QueueRole::Control || control)
     }
 
+    /// Bytes before each frame.
+    fn header_bytes(&self) -> usize {
+        let whole =
+            self.offer.has(VIRTIO_F_VERSION_1) || self.offer.has(net::VIRTIO_NET_F_MRG_RXBUF);
+        if whole {
+            HEADER_BYTES
+        } else {
+            SHORT_HEADER_BYTES
+        }
+    }
+
     fn status(&self) -> u16 {
         self.offer.configuration.get(NetConfig::Status) as u16
     }
 
     /// The first frame for the pair that fits into so many bytes. Frames that do not are lost.
     fn first_fitting(&mut self, pair: u16, room: u64) -> Option<usize> {
+        let header = self.header_bytes();
         let wire = self.wires.get_mut(usize::from(pair))?;
         while let Some(length) = wire.first_frame() {
-            if (length + HEADER_BYTES) as u64 <= room {
+            if (length + header) as u64 <= room {
                 return Some(length);
             }
             wire.drop_frame();
@@ -106,6 +121,7 @@ impl Net {
     }
 
     fn deliver(&mut self, memory: &Memory, chain: &Chain, pair: u16, length: usize) -> u32 {
+        let bytes = self.header_bytes();
         let Some(wire) = self.wires.get_mut(usize::from(pair)) else {
             return 0;
         };
@@ -113,24 +129,25 @@ impl Net {
         // A frame lies in one buffer, whether buffers may be merged or not.
         header[HEADER_BYTES - 2] = 1;
         let mut buffers = chain.writer();
-        let written = buffers.write(memory, &header);
+        let written = buffers.write(memory, &header[..bytes]);
         let written = written.and(wire.pop_frame(memory, &mut buffers));
         if !wire.is_empty() {
             self.offer.wake(2 * pair);
         }
-        written.map_or(0, |()| (HEADER_BYTES + length) as u32)
+        written.map_or(0, |()| (bytes + length) as u32)
     }
 
     fn send(&mut self, memory: &Memory, chain: &Chain, pair: u16) {
         let mut header = [0; HEADER_BYTES];
+        let bytes = self.header_bytes();
         let mut buffers = chain.reader();
-        let length = chain.readable_bytes().saturating_sub(HEADER_BYTES as u64);
+        let length = chain.readable_bytes().saturating_sub(bytes as u64);
         let frame = usize::try_from(length).ok();
         let frame = frame.filter(|n| *n >= ETHERNET_BYTES);
         let Some(frame) = frame.and_then(|n| self.frame.get_mut(..n)) else {
             return;
         };
-        let read = buffers.read(memory, &mut header);
+        let read = buffers.read(memory, &mut header[..bytes]);
         if read.and_then(|()| buffers.read(memory, frame)).is_err() {
             return;
         }
@@ -225,7 +242,8 @@ impl Device for Net {
                 }
             }
             Some(QueueRole::Transmit(pair)) if pair < self.pairs => {
-                let length = chain.readable_bytes().saturating_sub(HEADER_BYTES as u64);
+                let header = self.header_bytes() as u64;
+                let length = chain.readable_bytes().saturating_sub(header);
                 Asked::Transmit { pair, length }
             }
             Some(QueueRole::Control) => {
@@ -269,6 +287,18 @@ impl Device for Net {
         self.pairs = 1;
         self.set_mac(self.mac);
         self.filter = Filter::new(self.mac);
+    }
+
+    /// A driver of the legacy interface may write the address (5.1.4.3).
+    fn written(&mut self, offset: u32, bytes: &[u8]) {
+        let mut mac = NetConfig::ALL
+            .iter()
+            .map(|f| self.offer.configuration.get(*f) as u8);
+        let mut address = [0; size_of::<MacAddress>()];
+        address.fill_with(|| mac.next().unwrap_or(0));
+        let at = address.iter_mut().skip(offset as usize);
+        at.zip(bytes).for_each(|(old, new)| *old = *new);
+        self.set_mac(MacAddress(address));
     }
 
     fn changed(&mut self, _before: &Configuration) {

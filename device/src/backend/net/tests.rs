@@ -15,7 +15,7 @@ fn interface(queues: u16, features: u64) -> Net {
         queues,
         ..Shape::new(Kind::Net)
     });
-    net.accept(features);
+    net.accept(features | 1 << VIRTIO_F_VERSION_1);
     net
 }
 
@@ -53,6 +53,30 @@ fn passes(net: &mut Net, frame: &[u8]) -> bool {
         Some(back) => back == frame,
         None => false,
     }
+}
+
+#[test]
+fn a_legacy_driver_has_no_count_of_buffers_in_the_header_unless_they_may_be_merged() {
+    for (features, bytes) in [(0, 10), (1 << net::VIRTIO_NET_F_MRG_RXBUF, 12)] {
+        let mut net = interface(3, 0);
+        net.accept(features);
+        give_parts(&mut net, 1, &[&vec![0; bytes], &plain(MAC)], &[]);
+        let back = give(&mut net, 0, &[], 2048).bytes();
+        assert_eq!(back[bytes..], plain(MAC));
+    }
+}
+
+#[test]
+fn a_legacy_driver_may_write_the_address_until_the_next_reset() {
+    let mut net = interface(3, u64::MAX);
+    assert!(command(&mut net, 2, [0, 0], &[0]));
+    for (at, byte) in OTHER.iter().enumerate() {
+        net.written(at as u32, &[*byte]);
+    }
+    assert!(net.filter.passes(&plain(OTHER), &net.offer));
+    assert!(!net.filter.passes(&plain(MAC), &net.offer));
+    net.accept(0);
+    assert_eq!(net.configuration().bytes()[..6], MAC);
 }
 
 #[test]

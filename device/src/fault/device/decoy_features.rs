@@ -79,7 +79,7 @@ fn word(bits: u128, select: u32) -> u64 {
 }
 
 fn is_read(access: &Access) -> bool {
-    access.op == Op::Read && access.field == Some(Field::Common(CommonCfg::DeviceFeature))
+    access.op == Op::Read && access.register() == Some(Field::Common(CommonCfg::DeviceFeature))
 }
 
 impl Act for Decoy {
@@ -100,7 +100,7 @@ impl Act for Decoy {
     }
 
     fn rewrite(&mut self, access: &mut Access, _firing: Firing, world: &Device) -> bool {
-        let (Some(Field::Common(register)), Some(val)) = (access.field, access.val) else {
+        let (Some(Field::Common(register)), Some(val)) = (access.register(), access.val) else {
             return true;
         };
         match register {

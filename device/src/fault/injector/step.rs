@@ -165,7 +165,7 @@ impl<E: Endpoint> Injector<E> {
 
     /// What an access shows the driver to have looked at.
     fn serves(&mut self, access: &Access) {
-        match (access.op, access.field) {
+        match (access.op, access.register()) {
             (Op::Write, Some(Field::Notify)) => {
                 self.is_served(|cause| access.q.map(Cause::Queue) == Some(cause));
             }
@@ -461,7 +461,7 @@ impl<E: Endpoint> Injector<E> {
             let known = facts(&occasion, &self.world, &self.state, &[], run.now);
             armed.fault.act.show(access, &mut value, firing, &known);
         }
-        if access.field == Some(Field::Common(CommonCfg::DeviceStatus)) {
+        if access.register() == Some(Field::Common(CommonCfg::DeviceStatus)) {
             run.reset_ended |= self.release_hold(run.now);
             if let Some(hold) = self.state.hold {
                 value = (value & !0xff) | u64::from(hold.status);
@@ -571,7 +571,7 @@ fn function_reset(input: &Input) -> bool {
 fn reads_isr(access: &Access) -> bool {
     access.op == Op::Read
         && matches!(
-            access.field,
+            access.register(),
             Some(Field::Isr | Field::Port(PortCard::IntStatus))
         )
 }

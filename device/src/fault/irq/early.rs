@@ -101,7 +101,7 @@ impl Act for Early {
     }
 
     fn show(&mut self, access: &Access, value: &mut u64, _firing: Firing, _facts: &Facts<'_>) {
-        if access.op == Op::Read && access.field == Some(Field::Isr) && self.bit {
+        if access.op == Op::Read && access.register() == Some(Field::Isr) && self.bit {
             self.bit = false;
             *value |= u64::from(isr::QUEUE);
         }

@@ -61,7 +61,7 @@ impl Act for Drop {
 
     fn show(&mut self, access: &Access, _value: &mut u64, _firing: Firing, _facts: &Facts<'_>) {
         let served = matches!(
-            access.field,
+            access.register(),
             Some(Field::Isr | Field::Port(PortCard::IntStatus))
         );
         self.down &= !(access.op == Op::Read && served);

@@ -66,7 +66,7 @@ impl Act for Msix {
 
     fn show(&mut self, access: &Access, value: &mut u64, firing: Firing, facts: &Facts<'_>) {
         let silent = firing.now || (self.silent && firing.goes_on);
-        if silent && access.field == Some(Field::Isr) && facts.device.mode() == Mode::Msix {
+        if silent && access.register() == Some(Field::Isr) && facts.device.mode() == Mode::Msix {
             *value = 0;
         }
     }
@@ -81,7 +81,7 @@ fn is_read(occasion: &Occasion<'_>) -> bool {
     matches!(
         occasion,
         Occasion::Access { access, after: false, .. }
-            if access.op == Op::Read && access.field == Some(Field::Isr)
+            if access.op == Op::Read && access.register() == Some(Field::Isr)
     )
 }
 

@@ -58,7 +58,7 @@ impl Act for Stale {
     }
 
     fn show(&mut self, access: &Access, value: &mut u64, _firing: Firing, _facts: &Facts<'_>) {
-        if access.field == Some(Field::Isr) && access.op == Op::Read {
+        if access.register() == Some(Field::Isr) && access.op == Op::Read {
             *value |= std::mem::take(&mut self.now);
         }
     }

@@ -117,14 +117,15 @@ impl Pattern {
         Ok(Self { field, op })
     }
 
-    /// Whether this access is meant. A byte of device configuration is met by any access that covers it.
+    /// Whether this access is meant. A byte of device configuration is met by any access that covers it,
+    /// and a register of the modern interface also by way of the legacy one.
     pub fn matches(&self, access: &Access) -> bool {
         self.op == access.op
             && match (self.field, access.field) {
                 (Field::Device(byte), Some(Field::Device(first))) => {
                     (first..first.saturating_add(access.width.into())).contains(&byte)
                 }
-                (field, at) => at == Some(field),
+                (field, at) => at == Some(field) || access.register() == Some(field),
             }
     }
 }

@@ -117,7 +117,7 @@ fn a_mistake_is_found_when_the_text_is_read() {
         ),
         (
             "seen(cc.queue_vector.rd)",
-            "`cc.queue_vector` is not a register: expected cc.<field>, isr, ntf, dev.<offset>, pci.<field>, msix.<entry>, pba or port.<field>",
+            "`cc.queue_vector` is not a register: expected cc.<field>, leg.<field>, isr, ntf, dev.<offset>, pci.<field>, msix.<entry>, pba or port.<field>",
             "did you mean `cc.queue_msix_vector`?",
         ),
         (

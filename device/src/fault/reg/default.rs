@@ -46,7 +46,7 @@ args = { field = "cc.queue_msix_vector", val = 0 }
 "#,
     build: |args, shape| {
         let name = args.word("field")?.ok_or_else(|| args.missing("field"))?;
-        let register = match name.parse() {
+        let register = match name.parse().map(Field::as_modern) {
             Ok(Field::Common(register)) => register,
             Ok(_) => {
                 return Err(args.error(

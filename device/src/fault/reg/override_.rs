@@ -62,8 +62,11 @@ args = { field = "cc.queue_size", val = 0 }
             args.error("field", unknown.to_string())
                 .help(nearest(name, Field::names()))
         })?;
-        let virtio = matches!(field, Field::Common(_) | Field::Isr | Field::Device(_));
-        let never = match field {
+        let virtio = matches!(
+            field,
+            Field::Common(_) | Field::Legacy(_) | Field::Isr | Field::Device(_)
+        );
+        let never = match field.as_modern() {
             Field::MsixEntry(_) => Some("the VMM shows the MSI-X table, not the device"),
             Field::Notify => Some("a notification is not read"),
             Field::Port(_) | Field::PortEvents(_) if shape.kind != Kind::PortCard => {

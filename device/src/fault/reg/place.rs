@@ -1,7 +1,7 @@
 //! Where a register lies in what an access reads.
 
 use crate::shape::Shape;
-use crate::spec::{CommonCfg, Field};
+use crate::spec::{CommonCfg, Field, LegacyCfg};
 use crate::trace::{Access, Cause};
 
 /// Bytes of a register.
@@ -17,6 +17,7 @@ impl Place {
     /// The bytes of a register of a device of this shape. Device configuration has the width of the
     /// field that begins there, where it is known, or four bytes.
     pub fn of(field: Field, shape: &Shape) -> Self {
+        let field = field.as_modern();
         let width = match field {
             Field::Device(off) => shape
                 .kind
@@ -38,9 +39,11 @@ impl Place {
     /// For each byte of the access, which byte of the register it is.
     fn bytes(self, access: &Access) -> impl Iterator<Item = Option<u8>> {
         let begins = offset_of(self.field);
-        let at = access.field.and_then(|field| {
+        let at = access.register().and_then(|field| {
             let block = std::mem::discriminant(&field) == std::mem::discriminant(&self.field);
             let same = match field {
+                // There its neighbours are others.
+                field if access.legacy().is_some() => field == self.field,
                 Field::Common(_) | Field::Device(_) | Field::Pci(_) => block,
                 field => field == self.field,
             };
@@ -80,6 +83,9 @@ impl Place {
     pub fn object(self, q: Option<u16>) -> String {
         use CommonCfg as C;
         let name = match self.field {
+            Field::Legacy(LegacyCfg::QueueAddress) => {
+                return q.map_or_else(|| "device".to_owned(), |q| Cause::Queue(q).to_string());
+            }
             Field::Common(r) if r.scope() == crate::spec::Scope::queue => {
                 return q.map_or_else(|| "device".to_owned(), |q| Cause::Queue(q).to_string());
             }
@@ -113,6 +119,7 @@ fn offset_of(field: Field) -> u64 {
 fn offset_at(field: Field, off: u64) -> u64 {
     match field {
         Field::Common(r) => r.offset() + off % u64::from(r.width()),
+        Field::Legacy(r) => off % u64::from(r.width()),
         Field::Device(first) => first.into(),
         Field::Pci(_) => off,
         Field::MsixControl | Field::MsiControl | Field::PowerControl | Field::DeviceControl => {

@@ -65,6 +65,8 @@ impl Shown {
             return None;
         };
         let (register, most) = match self.place.field {
+            // There is no other size with the legacy interface (4.1.5.1.3.1).
+            Field::Common(CommonCfg::QueueSize) if world.legacy => return None,
             Field::Common(r @ CommonCfg::QueueSize) => (r, world.shape.queue_size.smallest()),
             Field::Common(r @ CommonCfg::NumQueues) => (r, world.shape.queues),
             _ => return None,

@@ -4,7 +4,7 @@ use super::{On, Source, Trigger};
 use crate::fault::error::FaultError;
 use crate::fault::predicate::{Name, Pattern};
 use crate::shape::{Attach, Kind, Shape};
-use crate::spec::Field;
+use crate::spec::{Field, LegacyCfg};
 use crate::trace::{Cause, Op};
 
 impl Trigger {
@@ -37,9 +37,12 @@ impl Trigger {
         match &self.on {
             On::Access { pattern, .. } => match (pattern.field, shape.kind) {
                 (
-                    Field::Common(_) | Field::Isr | Field::Notify | Field::Device(_),
+                    Field::Common(_) | Field::Legacy(_) | Field::Isr | Field::Notify | Field::Device(_),
                     Kind::PortCard,
                 ) => cannot("a port-card has no virtio registers".to_owned()),
+                (Field::Legacy(_), _) if !shape.has_legacy() => cannot(
+                    "the device has no legacy interface; use virtio = \"transitional\"".to_owned(),
+                ),
                 (Field::Port(_) | Field::PortEvents(_), kind) if kind.is_virtio() => {
                     cannot("only a port-card has ports".to_owned())
                 }
@@ -54,7 +57,7 @@ impl Trigger {
                 (Field::MsixEntry(entry), _) if entry >= shape.table_size() => {
                     cannot(table_words(shape))
                 }
-                (Field::Isr, _) if pattern.op == Op::Write => {
+                (Field::Isr | Field::Legacy(LegacyCfg::IsrStatus), _) if pattern.op == Op::Write => {
                     cannot("drivers read the ISR status, they don't write it".to_owned())
                 }
                 _ => Ok(()),

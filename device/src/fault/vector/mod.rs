@@ -14,7 +14,7 @@ use crate::trace::{Access, Cause};
 
 /// The event whose vector an access is about.
 fn event(access: &Access) -> Option<Cause> {
-    match access.field {
+    match access.register() {
         Some(Field::Common(CommonCfg::ConfigMsixVector)) => Some(Cause::Config),
         Some(Field::Common(CommonCfg::QueueMsixVector)) => access.q.map(Cause::Queue),
         _ => None,
