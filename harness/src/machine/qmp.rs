@@ -208,8 +208,18 @@ impl Qmp {
         &mut self,
         doing: &str,
         command: C,
-    ) -> Result<C::Ok, QmpError> {
-        let answer = async { self.service().await?.execute(command).await };
+    ) -> Result<C::Ok, QmpError>
+    where
+        C: 'static,
+        C::Ok: Send,
+    {
+        let answer = async {
+            let service = self.service().await?;
+            // A task of its own: who asks may lose interest before the answer comes, and the next
+            // command has to wait for it all the same.
+            let asked = tokio::spawn(service.execute(command));
+            asked.await.map_err(io::Error::other)?
+        };
         match timeout(ANSWER_LIMIT, answer).await {
             Ok(Ok(ok)) => Ok(ok),
             Ok(Err(qapi::ExecuteError::Io(source))) => Err(QmpError::Channel {
@@ -276,8 +286,11 @@ async fn sort(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
     use std::io::{BufRead, BufReader, Write};
+    use std::pin::pin;
     use std::sync::mpsc;
+    use std::task::Poll;
 
     const GREETING: &str = r#"{"QMP": {"version": {"qemu": {"micro": 3, "minor": 1, "major": 11}, "package": ""}, "capabilities": ["oob"]}}"#;
 
@@ -353,6 +366,19 @@ mod tests {
                 "{error:?}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_command_whose_answer_nobody_waited_for_is_no_obstacle_to_the_next() {
+        let answers = ["first", "second", "third"].map(returned);
+        let (mut qmp, _events) = qemu(answers.into());
+        assert_eq!(qmp.monitor("one".into()).await.unwrap(), "first");
+        {
+            let mut given_up = pin!(qmp.monitor("two".into()));
+            let once = poll_fn(|context| Poll::Ready(given_up.as_mut().poll(context).is_ready()));
+            assert!(!once.await, "the answer can't be there yet");
+        }
+        assert_eq!(qmp.monitor("three".into()).await.unwrap(), "third");
     }
 
     #[tokio::test]
