@@ -204,13 +204,9 @@ impl Qmp {
             .filter(|address| *address != 0))
     }
 
-    async fn execute<C: qmp::QmpCommand>(
-        &mut self,
-        doing: &str,
-        command: C,
-    ) -> Result<C::Ok, QmpError>
+    async fn execute<C>(&mut self, doing: &str, command: C) -> Result<C::Ok, QmpError>
     where
-        C: 'static,
+        C: qmp::QmpCommand + 'static,
         C::Ok: Send,
     {
         let answer = async {
