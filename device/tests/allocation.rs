@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use misfire_device::backend::{
     Block, Chain, Console, Device, Entropy, Look, Net, Request, Scsi, Storage, needs_interrupt,
-    peek, settle,
+    peek, settle, take,
 };
 use misfire_device::shape::{Kind, Shape};
 use virtio_bindings::virtio_blk::{VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT};
@@ -97,6 +97,7 @@ fn requests_are_served_without_an_allocation() {
         let request = Request::read(&memory, &chain);
         let done = block.carry_out(&memory, &chain, &request).unwrap();
         assert_eq!(done.status, u8::from(index % 4 == 3));
+        take(&mut queue);
         settle(&mut queue, &memory, chain.head(), done.len).unwrap();
         assert!(needs_interrupt(&mut queue, &memory).unwrap());
     }

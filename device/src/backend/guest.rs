@@ -7,7 +7,7 @@ use virtio_queue::desc::split::Descriptor;
 use virtio_queue::{Queue, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
-use super::{Block, BrokenRing, Chain, Done, Request, needs_interrupt, peek, settle};
+use super::{Block, BrokenRing, Chain, Done, Request, needs_interrupt, peek, settle, take};
 
 pub const MEMORY: usize = 1 << 20;
 pub const DESC: u64 = 0x1000;
@@ -128,6 +128,7 @@ impl Guest {
         let done = block
             .carry_out(&self.memory, &chain, &request)
             .map_err(|source| BrokenRing::Chain { head, source })?;
+        take(&mut self.queue);
         settle(&mut self.queue, &self.memory, head, done.len)?;
         Ok(Some(done))
     }

@@ -116,10 +116,13 @@ impl Ledger {
         })
     }
 
-    /// The chain at `position` is used now, or given up.
-    pub fn used(&mut self, q: u16, position: u16) {
+    /// The device says that a chain with this head is used, or the buffer with this id.
+    pub fn used(&mut self, q: u16, head: u16) {
         if let Some(watched) = self.queues.get_mut(&q) {
-            watched.chains.remove(&position);
+            let named = watched.chains.iter().find(|(_, held)| held.head == head);
+            if let Some(position) = named.map(|(position, _)| *position) {
+                watched.chains.remove(&position);
+            }
         }
     }
 
@@ -148,6 +151,9 @@ impl Ledger {
     pub fn wrote<M: GuestMemory>(&mut self, memory: &M, q: u16) {
         if let Some(watched) = self.queues.get_mut(&q) {
             watched.shadow = watched.device_area(memory);
+            if watched.features.packed {
+                watched.read_again(memory);
+            }
         }
     }
 }
@@ -179,6 +185,17 @@ impl Watched {
     fn entry<M: GuestMemory>(&self, memory: &M, position: u16) -> Option<u16> {
         let slot = u64::from(position.checked_rem(self.setup.size)?);
         word(memory, self.setup.driver.checked_add(4 + 2 * slot)?)
+    }
+
+    /// A used descriptor may lie where another list's descriptors lay.
+    fn read_again<M: GuestMemory>(&mut self, memory: &M) {
+        let positions: Vec<u16> = self.chains.keys().copied().collect();
+        for position in positions {
+            let walk = self.walk(memory, position);
+            if let (Some((_, walk)), Some(held)) = (walk, self.chains.get_mut(&position)) {
+                held.digest = walk.digest;
+            }
+        }
     }
 
     fn altered<M: GuestMemory>(&mut self, memory: &M, dev: u8) -> Vec<What> {

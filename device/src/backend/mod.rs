@@ -46,7 +46,7 @@ pub use entropy::Entropy;
 pub use ledger::Ledger;
 pub use net::{Net, default_mac};
 pub use packed::Packed;
-pub use ring::{BrokenRing, is_drained, needs_interrupt, peek, settle, write_used};
+pub use ring::{BrokenRing, is_drained, needs_interrupt, peek, settle, take, write_used};
 pub use scsi::Scsi;
 pub use signaller::Signaller;
 pub use storage::Storage;

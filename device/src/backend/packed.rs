@@ -1,8 +1,10 @@
 //! The device's side of a packed ring (2.8).
 //!
-//! Lists are used in the order in which they were made available, so one place in the ring is both
-//! where the next list is looked for and where the next used descriptor goes.
+//! Two places move along it: where the next list is looked for, and where the next used descriptor
+//! goes. The second follows the first by the lists that were taken and are not used; each of them, when
+//! it is, moves it by as many descriptors as it had, in whatever order they come back (2.8.6).
 
+use std::collections::VecDeque;
 use std::sync::atomic::{Ordering, fence};
 
 use virtio_bindings::virtio_ring::{
@@ -14,7 +16,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemory};
 
 use super::chain::{Chain, NoStatus};
 use super::ring::BrokenRing;
-use crate::trace::QueueSetup;
+use crate::trace::{Effect, QueueSetup, RingWrite};
 
 const NEXT: u16 = VRING_DESC_F_NEXT as u16;
 const WRITE: u16 = VRING_DESC_F_WRITE as u16;
@@ -30,17 +32,61 @@ const DESCRIPTOR_BYTES: u64 = 16;
 const WRAP: u16 = 1 << 15;
 
 /// A packed ring as the device drives it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packed {
     setup: QueueSetup,
     event_idx: bool,
-    /// The next descriptor, and the wrap counter there.
-    next: u16,
-    wrap: bool,
-    /// Descriptors of the list that was looked at last.
-    slots: u16,
+    /// Where the next list is looked for.
+    next: Place,
+    /// Where the next used descriptor goes.
+    used: Place,
+    /// The list that was looked at last.
+    seen: Taken,
+    /// Lists that were taken and are not used, oldest first; never more than the ring has elements.
+    taken: VecDeque<Taken>,
     /// Where the used descriptors ended when the driver's wish was looked at last.
-    asked: u16,
+    asked: Place,
+}
+
+/// An offset, and the wrap counter there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    at: u16,
+    wrap: bool,
+}
+
+impl Place {
+    /// From the form of a base.
+    fn of(base: u16, size: u16) -> Self {
+        Self {
+            at: (base & !WRAP).checked_rem(size).unwrap_or(0),
+            wrap: base & WRAP != 0,
+        }
+    }
+
+    /// In the form of a base: the offset in bits 0 to 14, the wrap counter in bit 15.
+    fn base(self) -> u16 {
+        self.at | if self.wrap { WRAP } else { 0 }
+    }
+
+    /// The place so many descriptors further.
+    fn after(self, slots: u16, size: u16) -> Self {
+        let size = u32::from(size.max(1));
+        let end = u32::from(self.at) + u32::from(slots);
+        Self {
+            at: (end % size) as u16,
+            wrap: self.wrap ^ (end / size % 2 == 1),
+        }
+    }
+}
+
+/// A list of descriptors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Taken {
+    /// The id of its buffer.
+    id: u16,
+    /// Descriptors in the ring.
+    slots: u16,
 }
 
 /// A descriptor of the ring or of a table.
@@ -55,21 +101,21 @@ impl Packed {
     /// The ring of a queue that begins at `base`: an offset in bits 0 to 14 and the wrap counter in
     /// bit 15. A queue that begins for the first time has a base of 0x8000 (2.8.1).
     pub fn new(setup: QueueSetup, event_idx: bool, base: u16) -> Self {
-        let next = (base & !WRAP).checked_rem(setup.size).unwrap_or(0);
-        let wrap = base & WRAP != 0;
+        let place = Place::of(base, setup.size);
         Self {
             setup,
             event_idx,
-            next,
-            wrap,
-            slots: 0,
-            asked: place(next, wrap),
+            next: place,
+            used: place,
+            seen: Taken::default(),
+            taken: VecDeque::new(),
+            asked: place,
         }
     }
 
-    /// Where it stands, in the form of a base.
+    /// Where the next list is looked for, in the form of a base.
     pub fn base(&self) -> u16 {
-        place(self.next, self.wrap)
+        self.next.base()
     }
 
     /// The queue.
@@ -93,7 +139,7 @@ impl Packed {
         fence(Ordering::Acquire);
         let size = self.setup.size;
         chain.begin(0);
-        let mut at = self.next;
+        let mut at = self.next.at;
         for slots in 1..=size {
             let descriptor = self.read(memory, self.setup.desc, at)?;
             chain.name(descriptor.id);
@@ -110,7 +156,7 @@ impl Packed {
                 push(&descriptor, chain, size);
             }
             if !goes_on {
-                self.slots = slots;
+                self.seen = Taken { id: head, slots };
                 chain.end().map_err(unanswerable)?;
                 return Ok(true);
             }
@@ -186,8 +232,8 @@ impl Packed {
     /// # Errors
     /// The descriptor ring is not in the guest's memory.
     pub fn is_drained<M: GuestMemory>(&self, memory: &M) -> Result<bool, BrokenRing> {
-        let flags = self.flags(memory, self.next)?;
-        let available = if self.wrap { AVAIL } else { USED };
+        let flags = self.flags(memory, self.next.at)?;
+        let available = if self.next.wrap { AVAIL } else { USED };
         Ok(flags & (AVAIL | USED) != available)
     }
 
@@ -206,7 +252,16 @@ impl Packed {
         address.filter(|a| a.checked_add(DESCRIPTOR_BYTES).is_some())
     }
 
-    /// As [`settle`](super::settle): makes the list that [`peek`](Self::peek) read used.
+    /// As [`take`](super::take): the list that [`peek`](Self::peek) read is the device's.
+    pub fn take(&mut self) {
+        if self.taken.len() >= usize::from(self.setup.size) {
+            self.taken.pop_front();
+        }
+        self.taken.push_back(self.seen);
+        self.next = self.next.after(self.seen.slots, self.setup.size);
+    }
+
+    /// As [`settle`](super::settle): makes a list that was taken used.
     ///
     /// # Errors
     /// A part of the ring is not in the guest's memory.
@@ -216,15 +271,18 @@ impl Packed {
         id: u16,
         len: u32,
     ) -> Result<(), BrokenRing> {
-        let (at, wrap) = (self.next, self.wrap);
-        let end = u32::from(at) + u32::from(self.slots);
-        let size = u32::from(self.setup.size);
-        (self.next, self.wrap) = if end >= size {
-            ((end - size) as u16, !wrap)
-        } else {
-            (end as u16, wrap)
-        };
         self.enable_notification(memory)?;
+        self.put(memory, id, len)
+    }
+
+    /// Writes a used descriptor. One with an id that no list has moves its place by one.
+    fn put<M: GuestMemory>(&mut self, memory: &M, id: u16, len: u32) -> Result<(), BrokenRing> {
+        let list = self.taken.iter().position(|list| list.id == id);
+        let slots = list
+            .and_then(|list| self.taken.remove(list))
+            .map_or(1, |list| list.slots);
+        let Place { at, wrap } = self.used;
+        self.used = self.used.after(slots, self.setup.size);
         let mut flags = if wrap { AVAIL | USED } else { 0 };
         if len > 0 {
             flags |= WRITE;
@@ -236,6 +294,40 @@ impl Packed {
             memory.store(flags.to_le(), GuestAddress(address + 14), Ordering::Release)
         };
         write().map_err(|_| BrokenRing::Unmapped)
+    }
+
+    /// As [`write_used`](super::write_used): writes what an observer makes of the ring. Returns whether
+    /// the driver wants an interrupt for what was used.
+    ///
+    /// # Errors
+    /// A part of the ring is not in the guest's memory.
+    pub fn write_used<M: GuestMemory>(
+        &mut self,
+        memory: &M,
+        effects: &[Effect],
+    ) -> Result<bool, BrokenRing> {
+        let (before, area) = (self.used, self.setup.device);
+        let store = |offset: u64, word: u16| {
+            let at = area.checked_add(offset);
+            let at = GuestAddress(at.ok_or(BrokenRing::Unmapped)?);
+            let stored = memory.store(word.to_le(), at, Ordering::Release);
+            stored.map_err(|_| BrokenRing::Unmapped)
+        };
+        for effect in effects {
+            match effect {
+                Effect::Complete { id, len, .. } => self.put(memory, *id as u16, *len)?,
+                Effect::Ring { write, .. } => match write {
+                    RingWrite::Jump(by) => self.used = self.used.after(*by, self.setup.size),
+                    RingWrite::Flags(flags) => store(2, *flags)?,
+                    RingWrite::AvailEvent(at) => store(0, *at)?,
+                },
+                _ => {}
+            }
+        }
+        if self.used == before {
+            return Ok(false);
+        }
+        self.needs_interrupt(memory)
     }
 
     /// Asks the driver to notify the device of the next list (2.8.10). Returns whether there is one
@@ -272,8 +364,8 @@ impl Packed {
             .map_err(|_| BrokenRing::Unmapped)?;
         let [d0, d1, f0, f1] = bytes;
         let event = u16::from_le_bytes([d0, d1]);
-        let now = self.base();
-        let since = std::mem::replace(&mut self.asked, now);
+        let now = self.used.base();
+        let since = std::mem::replace(&mut self.asked, self.used).base();
         Ok(match u16::from_le_bytes([f0, f1]) & EVENT_FLAGS {
             DISABLE => false,
             DESC if self.event_idx => self.distance(since, event) < self.distance(since, now),
@@ -288,10 +380,6 @@ impl Packed {
             |place: u16| u32::from(place & !WRAP) % size + if place & WRAP != 0 { 0 } else { size };
         (line(to) + 2 * size - line(from)) % (2 * size)
     }
-}
-
-fn place(at: u16, wrap: bool) -> u16 {
-    at | if wrap { WRAP } else { 0 }
 }
 
 fn push(descriptor: &Descriptor, chain: &mut Chain, limit: u16) {

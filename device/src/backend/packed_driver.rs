@@ -7,7 +7,7 @@ use vm_memory::{Bytes, GuestAddress};
 use super::guest::*;
 use super::tests::{OK, disk};
 use super::{Block, BrokenRing, Chain, Device, Look, Packed};
-use crate::trace::QueueSetup;
+use crate::trace::{Effect, QueueSetup, RingWrite};
 
 const AVAILABLE: u16 = 1 << 7;
 const USED_FLAG: u16 = 1 << 15;
@@ -113,6 +113,7 @@ impl Driver {
         let broken = |source| BrokenRing::Chain { head, source };
         assert_eq!(block.look(memory, 0, &chain).map_err(broken)?, Look::Take);
         let len = block.serve(memory, 0, &chain).map_err(broken)?;
+        self.ring.take();
         self.ring.settle(memory, head, len)?;
         Ok(true)
     }
@@ -187,6 +188,83 @@ fn a_table_takes_one_place_in_the_ring() {
         assert_eq!(driver.serve(&mut block), Ok(true));
         assert_eq!(driver.take(), Some((id, 513)));
     }
+}
+
+/// What the driver finds at a place: id and length, if it is used there.
+fn used_at(driver: &Driver, at: u16, wrap: bool) -> Option<(u16, u32)> {
+    let at = DESC + 16 * u64::from(at);
+    let flags: u16 = driver.guest.memory.read_obj(GuestAddress(at + 14)).unwrap();
+    let both = if wrap { AVAILABLE | USED_FLAG } else { 0 };
+    (flags & (AVAILABLE | USED_FLAG) == both).then(|| {
+        let len = driver.guest.memory.read_obj(GuestAddress(at + 8)).unwrap();
+        let id = driver.guest.memory.read_obj(GuestAddress(at + 12)).unwrap();
+        (id, len)
+    })
+}
+
+/// The device takes what was made available and makes nothing used.
+fn take_all(driver: &mut Driver) {
+    let mut chain = Chain::default();
+    while driver.ring.peek(&driver.guest.memory, &mut chain).unwrap() {
+        driver.ring.take();
+    }
+}
+
+fn complete(id: u32, len: u32) -> Effect {
+    Effect::Complete { queue: 0, id, len }
+}
+
+fn ring(write: RingWrite) -> Effect {
+    Effect::Ring { queue: 0, write }
+}
+
+#[test]
+fn lists_that_were_taken_come_back_in_any_order_each_with_its_descriptors() {
+    let mut driver = Driver::new(8, false);
+    driver.offer(1, &flush());
+    driver.offer(2, &[(TABLE, 16, INDIRECT)]);
+    driver.offer(
+        3,
+        &[(HEADER, 16, 0), (DATA, 512, WRITE), (STATUS, 1, WRITE)],
+    );
+    driver.guest.descriptors(TABLE, &[(STATUS, 1, 0, WRITE)]);
+    take_all(&mut driver);
+    assert_eq!(driver.ring.base(), 6 | WRAP);
+    assert_eq!(used_at(&driver, 0, true), None, "taken is not used");
+    let effects = [complete(3, 513), complete(1, 1), complete(2, 0)];
+    let memory = &driver.guest.memory;
+    assert_eq!(driver.ring.write_used(memory, &effects), Ok(true));
+    for (at, used) in [(0, (3, 513)), (3, (1, 1)), (5, (2, 0))] {
+        assert_eq!(used_at(&driver, at, true), Some(used), "at {at}");
+    }
+}
+
+#[test]
+fn what_a_device_says_of_no_list_takes_one_descriptor_and_the_rest_goes_on() {
+    let mut driver = Driver::new(4, false);
+    driver.offer(1, &flush());
+    driver.offer(2, &flush());
+    take_all(&mut driver);
+    let effects = [
+        complete(9, 1),
+        ring(RingWrite::Flags(1)),
+        complete(1, 7),
+        ring(RingWrite::Jump(2)),
+        ring(RingWrite::AvailEvent(3 | WRAP)),
+        complete(0x1_0002, 8),
+    ];
+    let memory = &driver.guest.memory;
+    assert_eq!(driver.ring.write_used(memory, &effects), Ok(true));
+    let used = [(0, true), (1, true), (1, false)].map(|(at, wrap)| used_at(&driver, at, wrap));
+    assert_eq!(used, [Some((9, 1)), None, Some((2, 8))]);
+    assert_eq!(driver.guest.get(USED, 4), [3, 0x80, 1, 0]);
+    let only = [ring(RingWrite::Flags(0))];
+    let memory = &driver.guest.memory;
+    assert_eq!(
+        driver.ring.write_used(memory, &only),
+        Ok(false),
+        "nothing was used"
+    );
 }
 
 #[test]
@@ -283,6 +361,7 @@ proptest! {
         wrap in any::<bool>(),
         areas in prop::collection::vec(prop_oneof![4 => Just(USED), 1 => Just(MEMORY as u64 - 2), 1 => any::<u64>()], 3),
         event_idx in any::<bool>(),
+        (id, jump) in (0..4u16, any::<u16>()),
     ) {
         let (mut guest, mut block) = (Guest::new(), disk());
         let desc = if areas[2] == USED { DESC } else { areas[2] };
@@ -295,6 +374,8 @@ proptest! {
         for _ in 0..100 {
             let Ok(true) = driver.serve(&mut block) else { break };
             let _ = driver.ring.needs_interrupt(&driver.guest.memory);
+            let effects = [complete(id.into(), 1), ring(RingWrite::Jump(jump))];
+            let _ = driver.ring.write_used(&driver.guest.memory, &effects);
             let _ = driver.ring.enable_notification(&driver.guest.memory);
             prop_assert!(driver.ring.base() & !WRAP < size);
         }

@@ -40,7 +40,7 @@ impl From<virtio_queue::Error> for BrokenRing {
     }
 }
 
-/// Reads the next available chain into `chain`. It stays available until [`settle`].
+/// Reads the next available chain into `chain`. It stays available until [`take`].
 ///
 /// Returns whether there is one.
 ///
@@ -77,7 +77,12 @@ pub fn is_drained<M: GuestMemory>(queue: &Queue, memory: &M) -> Result<bool, Bro
     Ok(queue.avail_idx(memory, Ordering::Acquire)?.0 == queue.next_avail())
 }
 
-/// Makes the chain that [`peek`] read used.
+/// The chain that [`peek`] read is the device's, until it is used.
+pub fn take(queue: &mut Queue) {
+    queue.set_next_avail(queue.next_avail().wrapping_add(1));
+}
+
+/// Makes a chain that was taken used.
 ///
 /// The device asks to be notified of the next chain before the driver can see this one used. So a
 /// driver with one request at a time notifies every time, whichever of the two is faster. While others
@@ -91,7 +96,6 @@ pub fn settle<M: GuestMemory>(
     head: u16,
     len: u32,
 ) -> Result<(), BrokenRing> {
-    queue.set_next_avail(queue.next_avail().wrapping_add(1));
     if is_drained(queue, memory)? {
         queue.enable_notification(memory)?;
     }

@@ -225,6 +225,7 @@ fn a_chain_stays_available_until_it_is_used() {
         assert_eq!(peek(&mut guest.queue, &guest.memory, &mut chain), Ok(true));
         assert_eq!(guest.queue.next_avail(), 0);
     }
+    take(&mut guest.queue);
     settle(&mut guest.queue, &guest.memory, chain.head(), 1).unwrap();
     assert_eq!(guest.queue.next_avail(), 1);
     assert_eq!(peek(&mut guest.queue, &guest.memory, &mut chain), Ok(false));
@@ -262,6 +263,7 @@ fn the_next_notification_is_asked_for_before_a_chain_is_used() {
     guest.ask(VIRTIO_BLK_T_FLUSH, 0, 0, false);
     let mut chain = Chain::default();
     peek(&mut guest.queue, &guest.memory, &mut chain).unwrap();
+    take(&mut guest.queue);
     assert_eq!(
         settle(&mut guest.queue, &guest.memory, SIZE, 0),
         Err(BrokenRing::Unmapped)

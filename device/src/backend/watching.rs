@@ -198,7 +198,7 @@ fn an_entry_of_the_available_ring_may_be_written_again_once_the_ring_has_gone_ro
     let mut ledger = Ledger::default();
     ledger.watch(&guest.memory, setup(), ALL);
     let seen = ledger.fetched(&guest.memory, 0, 0).unwrap();
-    ledger.used(0, 0);
+    ledger.used(0, seen.head);
     guest.descriptors(DESC + 16 * u64::from(seen.head), &[(0, 7, 0, 0)]);
     assert_eq!(ledger.look(&guest.memory, 0), [], "it was used");
 }
@@ -225,6 +225,36 @@ fn a_write_to_the_used_ring_is_told_and_the_devices_own_is_not() {
         );
         assert_eq!(ledger.look(&guest.memory, 0), []);
     }
+}
+
+#[test]
+fn a_list_is_held_until_its_id_is_used_and_the_devices_own_writes_change_none() {
+    let guest = Guest::new();
+    let mut ledger = Ledger::default();
+    ledger.watch(&guest.memory, setup(), PACKED);
+    let list = |at: u64, id| {
+        let rows = [(DATA, 1, id, WRITE | AVAILABLE)];
+        guest.descriptors(DESC + 16 * at, &rows);
+    };
+    list(0, 5);
+    list(1, 6);
+    for position in [0, 1] {
+        let seen = ledger.fetched(&guest.memory, 0, position | 1 << 15);
+        assert_eq!(seen.unwrap().head, 5 + position);
+    }
+    // The second is used first: the device writes over the first one's descriptor.
+    guest.descriptors(DESC, &[(DATA, 1, 6, AVAILABLE | USED_FLAG)]);
+    ledger.used(0, 6);
+    ledger.wrote(&guest.memory, 0);
+    assert_eq!(ledger.look(&guest.memory, 0), []);
+    list(1, 7);
+    assert_eq!(ledger.look(&guest.memory, 0), [], "it was used");
+    list(0, 7);
+    let found = ledger.look(&guest.memory, 0);
+    assert!(
+        matches!(found.as_slice(), [What::Altered(a)] if a.head == 5),
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -304,13 +304,20 @@ impl Fronted {
         let ran = self.running.iter().any(|q| q.index == queue);
         self.running.retain(|q| q.index != queue);
         self.parked.retain(|p| p.queue.index != queue);
-        let stopped = if ran {
-            self.stop_ring(queue).map(drop)
-        } else {
-            Ok(())
-        };
+        let stopped = if ran { self.end_ring(queue) } else { Ok(()) };
         void(&self.rings, queue);
         self.keep_or_hang_up(stopped)
+    }
+
+    /// Stops a ring that will not go on: at its next start it begins anew.
+    fn end_ring(&mut self, queue: u16) -> Result<(), FrontendError> {
+        if self.transport_features & PROTOCOL_FEATURES != 0
+            && let Some(frontend) = &mut self.frontend
+        {
+            let disabled = frontend.set_vring_enable(usize::from(queue), false);
+            doing("SET_VRING_ENABLE", disabled)?;
+        }
+        self.stop_ring(queue).map(drop)
     }
 
     /// Stops a ring, and tells where it stands.

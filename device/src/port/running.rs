@@ -8,13 +8,25 @@ use virtio_queue::QueueT;
 use vm_memory::GuestMemoryMmap;
 
 use super::vring::SharedMemory;
-use crate::backend::{BrokenRing, Chain, Packed, is_drained, needs_interrupt, peek, settle};
+use crate::backend::{
+    BrokenRing, Chain, Packed, is_drained, needs_interrupt, peek, settle, take, write_used,
+};
+use crate::trace::Effect;
 
 /// The state of a ring, locked.
 pub struct Running<'a> {
     pub(super) state: MutexGuard<'a, VringState<SharedMemory>>,
     /// None: the ring is split.
     pub(super) packed: MutexGuard<'a, Option<Packed>>,
+    /// A chain that is finished and about to be used.
+    pub(super) served: MutexGuard<'a, Option<Served>>,
+}
+
+/// A chain that is finished: it only has to be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    pub head: u16,
+    pub len: u32,
 }
 
 impl Running<'_> {
@@ -67,7 +79,15 @@ impl Running<'_> {
         }
     }
 
-    /// Makes the chain that was read last used.
+    /// The chain that was read last is the device's, until it is used.
+    pub fn take(&mut self) {
+        match &mut *self.packed {
+            Some(packed) => packed.take(),
+            None => take(self.state.get_queue_mut()),
+        }
+    }
+
+    /// Makes a chain that was taken used.
     ///
     /// # Errors
     /// The ring is not in the guest's memory.
@@ -81,6 +101,23 @@ impl Running<'_> {
             Some(packed) => packed.settle(memory, head, len),
             None => settle(self.state.get_queue_mut(), memory, head, len),
         }
+    }
+
+    /// Writes what an observer makes of the used ring. Returns whether the driver wants an interrupt.
+    ///
+    /// # Errors
+    /// The ring is not in the guest's memory.
+    pub fn write_used(
+        &mut self,
+        memory: &GuestMemoryMmap,
+        effects: &[Effect],
+    ) -> Result<bool, BrokenRing> {
+        if let Some(packed) = &mut *self.packed {
+            return packed.write_used(memory, effects);
+        }
+        let (next, interrupt) = write_used(self.state.get_queue(), memory, effects)?;
+        self.state.get_queue_mut().set_next_used(next);
+        Ok(interrupt)
     }
 
     /// Whether the driver wants an interrupt for what was used since it was asked last.

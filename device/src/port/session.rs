@@ -1,5 +1,7 @@
 //! One connection of a frontend to our backend.
 
+mod work;
+
 use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -9,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use vhost_user_backend::{VhostUserBackend, VringT};
-use virtio_queue::QueueT;
 use vm_memory::{GuestAddressSpace, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{
@@ -18,11 +19,10 @@ use vmm_sys_util::event::{
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::memory::sample_ring;
-use super::running::Running;
 use super::vring::{SharedMemory, Vring};
-use crate::backend::{BrokenRing, Chain, Device, Ledger, Look, Observer, RingFeatures, write_used};
+use crate::backend::{Chain, Device, Observer, RingFeatures};
 use crate::shape::{MAX_OWN_QUEUES, Shape};
-use crate::trace::{Effect, Input, QueueSetup, RingWrite, What};
+use crate::trace::Input;
 
 /// One worker of `vhost-user-backend` can't tell more queues apart.
 const _: () = assert!(MAX_OWN_QUEUES as u32 <= u64::BITS);
@@ -53,16 +53,6 @@ pub struct Session {
     wake: EventFd,
     /// The features that were agreed on.
     features: AtomicU64,
-}
-
-/// How far a ring came.
-enum Turn {
-    /// A chain was used, or more may be available.
-    More,
-    /// Nothing is available.
-    Rest,
-    /// The ring was stopped.
-    Stopped,
 }
 
 impl Session {
@@ -115,6 +105,7 @@ impl Session {
     pub fn stop(&self) {
         for ring in self.rings() {
             ring.set_enabled(false);
+            *ring.locked().served = None;
         }
     }
 
@@ -159,280 +150,6 @@ impl Session {
     pub fn ring_features(&self) -> RingFeatures {
         RingFeatures::of(self.features.load(Ordering::Acquire))
     }
-
-    /// Lets `act` have the observer's ledger, if it keeps one, and returns what that finds out.
-    fn watch(&self, mut act: impl FnMut(&mut Ledger, &mut Vec<What>)) -> Vec<What> {
-        let mut found = Vec::new();
-        if let Some(observer) = &self.lasting.observer {
-            observer.with_ledger(&mut |ledger| act(ledger, &mut found));
-        }
-        found
-    }
-
-    /// What there is to tell of the next chain of a ring, before anything is done to it.
-    fn look_at_next(&self, setup: QueueSetup, ring: &Running<'_>) -> Vec<What> {
-        let memory = self.memory.memory();
-        let index = setup.index;
-        self.watch(|ledger, found| {
-            if !ledger.watches(index) {
-                ledger.watch(memory.deref(), setup, self.ring_features());
-            }
-            if ring.has_next(memory.deref()) {
-                let chain = ledger.fetched(memory.deref(), index, ring.position());
-                found.extend(chain.map(|chain| What::Chain(Box::new(chain))));
-            }
-        })
-    }
-
-    /// Tells what was found out. No lock may be held.
-    fn note(&self, found: Vec<What>) {
-        if let Some(observer) = &self.lasting.observer {
-            found.into_iter().for_each(|what| observer.note(what));
-        }
-    }
-
-    /// Writes to the device area of a ring with `write`, and lets the ledger know that it was us.
-    fn write_ring<T>(&self, index: u16, mut write: impl FnMut() -> T) -> (T, Vec<What>) {
-        let memory = self.memory.memory();
-        let mut result = None;
-        let found = self.watch(|ledger, found| {
-            found.extend(ledger.look(memory.deref(), index));
-            result = Some(write());
-            ledger.wrote(memory.deref(), index);
-        });
-        (result.unwrap_or_else(write), found)
-    }
-
-    /// Works on a ring until it is empty, stopped or broken, if the driver notified it. The worker
-    /// also comes here when a ring is enabled: what was left of it goes on, and nothing begins that
-    /// the driver has not notified, so that a notification always comes before its chains.
-    fn work(&self, index: u16, ring: &Vring) {
-        let kicked = ring.take_kick();
-        if !kicked && !ring.take_left() {
-            return;
-        }
-        if kicked && self.lasting.observer.is_some() {
-            self.show_ring(index, ring);
-            self.observe(Input::Kick { queue: index });
-        }
-        self.follow(1 << index);
-    }
-
-    /// Works on the queues whose bits are set, and on those that the device wakes meanwhile. The
-    /// first comes first: a frame that goes out on one queue comes in on another before the next.
-    fn follow(&self, mut queues: u64) {
-        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        while queues != 0 {
-            let index = queues.trailing_zeros() as u16;
-            let Some(ring) = self.rings().get(usize::from(index)) else {
-                return;
-            };
-            let more = match self.turn(index, ring, &mut scratch) {
-                Ok(Turn::More) => true,
-                Ok(Turn::Rest) => false,
-                Ok(Turn::Stopped) => {
-                    ring.leave();
-                    false
-                }
-                Err(error) => {
-                    log::warn!("queue {index} is broken: {error}");
-                    ring.give_up();
-                    self.observe(Input::Broken);
-                    false
-                }
-            };
-            if !more {
-                queues &= !(1 << index);
-            }
-            queues |= self.woken();
-        }
-    }
-
-    /// The queues that the device woke, without those that the driver has never notified: what has
-    /// come for them is found when it does.
-    fn woken(&self) -> u64 {
-        let woken = self.lasting.device().offer_mut().take_woken();
-        let rings = self.rings().iter().enumerate();
-        rings
-            .filter(|(_, ring)| ring.is_known())
-            .fold(0, |queues, (index, _)| queues | woken & 1 << index)
-    }
-
-    /// Takes one chain from available to used.
-    ///
-    /// A chain stays available until it is used, and the ring is not locked while the observer
-    /// hears of it: a stop in between leaves the chain to the next start.
-    fn turn(&self, index: u16, ring: &Vring, chain: &mut Chain) -> Result<Turn, BrokenRing> {
-        let stops = ring.stops();
-        let setup = ring.setup(index);
-        let Some(mut state) = ring.running() else {
-            return Ok(Turn::Stopped);
-        };
-        let mut memory = self.memory.memory();
-        let found = self.look_at_next(setup, &state);
-        if !found.is_empty() {
-            drop(state);
-            self.note(found);
-            let Some(again) = ring.still_running(stops) else {
-                return Ok(Turn::Stopped);
-            };
-            state = again;
-            memory = self.memory.memory();
-        }
-        let position = state.position();
-        if !state.peek(memory.deref(), chain)? {
-            let (more, found) = self.write_ring(index, || ask(ring, &mut state, memory.deref()));
-            drop(state);
-            self.note(found);
-            return Ok(if more? { Turn::More } else { Turn::Rest });
-        }
-        let head = chain.head();
-        let unanswerable = |source| BrokenRing::Chain { head, source };
-        let mut device = self.lasting.device();
-        let look = device.look(memory.deref(), index, chain);
-        if look.map_err(unanswerable)? == Look::Wait {
-            return Ok(Turn::Rest);
-        }
-        if self.lasting.observer.is_some() {
-            let request = device.words(index);
-            drop((device, state));
-            self.observe(Input::Chain {
-                queue: index,
-                head,
-                request,
-            });
-            let Some(again) = ring.still_running(stops) else {
-                return Ok(Turn::Stopped);
-            };
-            state = again;
-            memory = self.memory.memory();
-            device = self.lasting.device();
-        }
-        let before = *device.configuration();
-        let len = device.serve(memory.deref(), index, chain);
-        let changed = before.change(device.configuration());
-        drop(device);
-        let len = len.map_err(unanswerable)?;
-        if self.lasting.observer.is_some() {
-            let found = self.watch(|ledger, found| {
-                found.extend(ledger.look(memory.deref(), index));
-                ledger.used(index, position);
-            });
-            // Only what stands in split rings is the observer's.
-            let passes_on = self.writes_used() && state.packed.is_none();
-            if passes_on {
-                let queue = state.state.get_queue_mut();
-                queue.set_next_avail(queue.next_avail().wrapping_add(1));
-                let (asked, _) = self.write_ring(index, || ask(ring, &mut state, memory.deref()));
-                asked?;
-            }
-            drop(state);
-            self.note(found);
-            if let Some((offset, bytes)) = changed {
-                self.observe(Input::Reconfigured { offset, bytes });
-            }
-            if self.shows_rings() {
-                self.show_ring(index, ring);
-            }
-            self.observe(Input::Complete {
-                queue: index,
-                head,
-                len,
-            });
-            if passes_on {
-                return Ok(Turn::More);
-            }
-            let Some(again) = ring.still_running(stops) else {
-                return Ok(Turn::Stopped);
-            };
-            state = again;
-            memory = self.memory.memory();
-        }
-        let (interrupt, found) = self.write_ring(index, || {
-            state.settle(memory.deref(), head, len)?;
-            let interrupt = state.needs_interrupt(memory.deref())?;
-            if interrupt && state.is_drained(memory.deref())? {
-                // Asked for before the interrupt: what the driver does on it is then always
-                // notified, and the same run makes the same notifications.
-                state.enable_notification(memory.deref())?;
-            }
-            Ok::<_, BrokenRing>(interrupt)
-        });
-        let wanted = interrupt?;
-        if wanted && found.is_empty() && !self.shows_rings() {
-            // Before the ring can be stopped: who stops it to go on later keeps the interrupt.
-            let _ = state.state.signal_used_queue();
-            return Ok(Turn::More);
-        }
-        drop(state);
-        self.note(found);
-        if wanted {
-            self.raise(index, ring);
-        }
-        Ok(Turn::More)
-    }
-
-    fn writes_used(&self) -> bool {
-        let observer = self.lasting.observer.as_ref();
-        observer.is_some_and(|observer| observer.writes_used())
-    }
-
-    /// Writes into a used ring what the observer made of it, whether or not the ring runs. Returns
-    /// whether the driver wants an interrupt.
-    pub fn write_used(&self, index: u16, effects: &[Effect]) -> bool {
-        let Some(ring) = self.rings().get(usize::from(index)) else {
-            return false;
-        };
-        if ring.is_packed() {
-            return false;
-        }
-        let stays = |effect: &Effect| {
-            let silent = |write: &RingWrite| !matches!(write, RingWrite::Jump(_));
-            matches!(effect, Effect::Ring { write, .. } if silent(write))
-        };
-        if effects.iter().any(stays) {
-            ring.freeze();
-        }
-        let mut state = ring.get_mut();
-        let memory = self.memory.memory();
-        // What the driver did to the ring can't be told from here: the observer may be waiting for us.
-        let (written, _) = self.write_ring(index, || {
-            write_used(state.get_queue(), memory.deref(), effects)
-        });
-        match written {
-            Ok((next, interrupt)) => {
-                state.get_queue_mut().set_next_used(next);
-                interrupt
-            }
-            Err(error) => {
-                log::warn!("queue {index}: {error}");
-                false
-            }
-        }
-    }
-
-    fn raise(&self, index: u16, ring: &Vring) {
-        match &self.lasting.observer {
-            Some(observer) if observer.raises_interrupts() => {
-                self.show_ring(index, ring);
-                observer.observe(Input::Used { queue: index });
-            }
-            _ => ring.call(),
-        }
-    }
-}
-
-/// Asks to be notified of the next chain, unless the ring is to stay as it is. Returns whether there are
-/// chains already.
-fn ask(
-    ring: &Vring,
-    state: &mut Running<'_>,
-    memory: &GuestMemoryMmap,
-) -> Result<bool, BrokenRing> {
-    if ring.is_frozen() {
-        return Ok(!state.is_drained(memory)?);
-    }
-    state.enable_notification(memory)
 }
 
 impl VhostUserBackend for Session {
@@ -503,7 +220,10 @@ impl VhostUserBackend for Session {
 
     fn stop_vring(&self, index: u32) -> io::Result<()> {
         if let Some(ring) = self.rings().get(index as usize) {
-            ring.pass();
+            // Whoever works on it now is waited for.
+            if let Err(error) = self.use_served(index as u16, ring, ring.locked()) {
+                log::warn!("queue {index}: {error}");
+            }
         }
         // A function that keeps the ledger with us has looked before, and waits for this now.
         if self.shows_rings() {

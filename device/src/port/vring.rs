@@ -11,7 +11,7 @@ use virtio_queue::{Error as QueueError, Queue, QueueT};
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
 use vmm_sys_util::event::EventNotifier;
 
-use super::running::Running;
+use super::running::{Running, Served};
 use crate::backend::{Packed, RingFeatures};
 use crate::spec::NO_VECTOR;
 use crate::trace::QueueSetup;
@@ -44,18 +44,32 @@ struct Seat {
     features: AtomicU64,
     size: AtomicU16,
     base: AtomicU16,
-    /// The ring, if it is packed: since its start.
+    /// The ring, if it is packed: since it was begun.
     packed: Mutex<Option<Packed>>,
+    /// At the next start it begins anew, and does not go on.
+    anew: AtomicBool,
+    /// What was finished and is not used yet.
+    served: Mutex<Option<Served>>,
     error: Mutex<Option<EventNotifier>>,
 }
 
 impl Vring {
     /// The ring's state, if it may be worked on.
     pub fn running(&self) -> Option<Running<'_>> {
+        let running = self.locked();
+        let runs = running.state.get_queue().ready() && running.state.is_enabled();
+        (runs && !self.seat.broken.load(Ordering::Relaxed)).then_some(running)
+    }
+
+    /// The ring's state, whether or not it runs.
+    pub fn locked(&self) -> Running<'_> {
         let state = self.state.get_mut();
-        let runs = state.get_queue().ready() && state.is_enabled();
-        let packed = self.packed();
-        (runs && !self.seat.broken.load(Ordering::Relaxed)).then_some(Running { state, packed })
+        let served = self.seat.served.lock();
+        Running {
+            state,
+            packed: self.packed(),
+            served: served.unwrap_or_else(PoisonError::into_inner),
+        }
     }
 
     fn packed(&self) -> MutexGuard<'_, Option<Packed>> {
@@ -65,9 +79,10 @@ impl Vring {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// These features were agreed on; they count from the next start.
+    /// These features were agreed on; they count from the next start, at which the ring begins anew.
     pub fn agree(&self, features: u64) {
         self.seat.features.store(features, Ordering::Relaxed);
+        self.seat.anew.store(true, Ordering::Relaxed);
     }
 
     /// The ring as the frontend set it up, for queue `index`.
@@ -105,11 +120,6 @@ impl Vring {
     /// Whether the device may say when it wants to be notified.
     pub fn is_frozen(&self) -> bool {
         self.seat.frozen.load(Ordering::Relaxed)
-    }
-
-    /// Whether the ring is packed.
-    pub fn is_packed(&self) -> bool {
-        self.packed().is_some()
     }
 
     /// Waits for whoever works on the ring now.
@@ -189,7 +199,15 @@ impl VringT<SharedMemory> for Vring {
             let features = RingFeatures::of(self.seat.features.load(Ordering::Relaxed));
             let event_idx = state.get_queue().event_idx_enabled();
             let base = self.seat.base.load(Ordering::Relaxed);
-            *self.packed() = features.packed.then(|| Packed::new(setup, event_idx, base));
+            let mut packed = self.packed();
+            // One that goes on has chains that were taken and are not used.
+            let goes_on = |ring: &Packed| *ring.setup() == setup && ring.base() == base;
+            if self.seat.anew.swap(false, Ordering::Relaxed)
+                || !packed.as_ref().is_some_and(goes_on)
+            {
+                *packed = features.packed.then(|| Packed::new(setup, event_idx, base));
+            }
+            drop(packed);
             // A queue of its own for each start: the count of used elements since the last
             // interrupt must not come from an earlier one.
             if let Ok(queue) = Queue::try_from(state.get_queue().state()) {
@@ -255,6 +273,9 @@ impl VringT<SharedMemory> for Vring {
     }
 
     fn set_enabled(&self, enabled: bool) {
+        if !enabled {
+            self.seat.anew.store(true, Ordering::Relaxed);
+        }
         self.state.set_enabled(enabled);
     }
 
