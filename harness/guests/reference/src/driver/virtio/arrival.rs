@@ -95,6 +95,8 @@ impl Base {
         };
         match queue.harvest() {
             Ok(0) => {
+                let never = self.makes(Mistake::SPURIOUS_FATAL);
+                assert!(!never, "an interrupt for nothing");
                 self.fruitless += 1;
                 if self.makes(Mistake::SPURIOUS_GIVES_UP) && self.fruitless > MOST_FRUITLESS {
                     self.give_up();

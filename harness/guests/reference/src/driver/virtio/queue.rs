@@ -323,6 +323,20 @@ impl Queue {
         }
     }
 
+    /// A mistake: makes the first descriptor of each request that is out a byte shorter.
+    pub fn shorten(&self) {
+        let Some(ring) = &self.ring else { return };
+        for at in (0..self.slots.len()).filter_map(|n| ring.held(n as u16)) {
+            let length: u32 = self.memory.read(at + 8);
+            self.memory.write(at + 8, length.saturating_sub(1));
+        }
+    }
+
+    /// A mistake: writes into the first descriptor of the ring, whosever it is.
+    pub fn scribble(&self) {
+        self.memory.write(0, u64::MAX);
+    }
+
     /// Where the queue is notified.
     pub fn notify_window(&self) -> Option<Registers> {
         self.notify
@@ -333,7 +347,10 @@ impl Queue {
     pub fn notify(&self) {
         let Some(window) = self.notify else { return };
         if self.features.notification_data {
-            let position = self.ring.as_ref().map_or(0, Ring::position);
+            let mut position = self.ring.as_ref().map_or(0, Ring::position);
+            if self.mistakes.has(Mistake::NOTIFICATION_DATA_AHEAD) {
+                position = position.wrapping_add(1);
+            }
             window.write(0, u32::from(position) << 16 | u32::from(self.name));
         } else {
             window.write(0, self.name);

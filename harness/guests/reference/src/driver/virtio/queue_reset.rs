@@ -31,6 +31,11 @@ impl Base {
         if self.makes(Mistake::QUEUE_RESET_UNNEGOTIATED) {
             return Ok(());
         }
+        if self.makes(Mistake::QUEUE_MEMORY_REUSED) {
+            // The device has heard the write when a read comes back.
+            transport.status();
+            self.queues[place].scribble();
+        }
         let limit = self.settings.timeout_ms;
         let awaited = self.makes(Mistake::QUEUE_RESET_NOT_AWAITED)
             || time::poll(limit * 1000, || !transport.queue_resets());

@@ -124,6 +124,11 @@ const SLIPS: &[Slip] = &[
             scene.transport.common().write(common::QUEUE_ENABLE, 0u16);
         }
     }),
+    (Mistake::TAKES_BACK_BEFORE_RESET, Moment::Leaving, |scene| {
+        scene.queues.iter().for_each(Queue::shorten);
+    }),
+    (Mistake::CHANGES_HELD_CHAIN, Moment::Leaving, change_held),
+    (Mistake::CHANGES_HELD_LIST, Moment::Leaving, change_held),
     (Mistake::NOTIFIES_AFTER_RESET, Moment::Left, |scene| {
         scene.queues.iter().for_each(Queue::notify);
     }),
@@ -131,6 +136,15 @@ const SLIPS: &[Slip] = &[
         scene.transport.accept(feature::VERSION_1);
     }),
 ];
+
+/// Changes what the device holds, and goes on as if nothing were wrong.
+fn change_held(scene: &Scene<'_>) {
+    for queue in scene.queues {
+        queue.shorten();
+        queue.notify();
+    }
+    scene.transport.status();
+}
 
 impl Scene<'_> {
     /// Where a queue that was set up is notified.

@@ -11,6 +11,7 @@ mod msix;
 mod nr;
 mod ntf;
 mod pci;
+mod pkd;
 mod q;
 mod qrst;
 mod rob;
@@ -47,6 +48,7 @@ const FAMILIES: &[&[Mistake]] = &[
     nr::ALL,
     ntf::ALL,
     pci::ALL,
+    pkd::ALL,
     q::ALL,
     qrst::ALL,
     rob::ALL,

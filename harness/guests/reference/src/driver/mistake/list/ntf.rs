@@ -23,4 +23,6 @@ list! {
         "notifies its queues once more after the device was pulled out";
     NOTIFIES_AFTER_RESET = "notifies-after-reset", "VIO-NTF-008",
         "notifies its queues after a reset";
+    NOTIFICATION_DATA_AHEAD = "notification-data-ahead", "VIO-NTF-005",
+        "tells the device a place behind that of the next buffer";
 }

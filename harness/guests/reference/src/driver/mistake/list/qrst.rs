@@ -11,4 +11,6 @@ list! {
         "enables a queue after its reset without its size and addresses";
     QUEUE_VECTOR_NOT_RESTORED = "queue-vector-not-restored", "VIO-QRST-004",
         "does not give a queue its vector back after its reset";
+    QUEUE_MEMORY_REUSED = "queue-memory-reused", "VIO-QRST-002",
+        "writes into a queue's memory before the queue's reset is over";
 }

@@ -9,4 +9,6 @@ list! {
         "does not reset the device when it lets go of it";
     NO_SET_UP_AFTER_RESET = "no-set-up-after-reset", "VIO-RST-006",
         "does not enable its queues again after a reset";
+    TAKES_BACK_BEFORE_RESET = "takes-back-before-reset", "VIO-RST-003",
+        "shortens descriptors that the device holds, and then resets the device";
 }

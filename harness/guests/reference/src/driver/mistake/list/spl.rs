@@ -33,4 +33,8 @@ list! {
         "links descriptors in another order than they lie in, with IN_ORDER";
     BUFFER_OUTSIDE_MEMORY = "buffer-outside-memory", "VIO-SPL-013",
         "gives the device a buffer that is not in memory";
+    CHANGES_HELD_CHAIN = "changes-held-chain", "VIO-SPL-006",
+        "shortens descriptors that the device holds and notifies it again";
+    SPURIOUS_FATAL = "spurious-fatal", "VIO-SPL-008",
+        "takes an interrupt of a queue that has nothing used for impossible";
 }

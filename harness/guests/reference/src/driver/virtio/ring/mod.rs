@@ -126,6 +126,12 @@ impl Ring {
         either!(self, ring => ring.expose(chain))
     }
 
+    /// Where the first descriptor of a slot's request lies, in bytes from the ring's beginning.
+    /// `None` when the request is not out.
+    pub fn held(&self, slot: u16) -> Option<usize> {
+        either!(self, ring => ring.held(slot))
+    }
+
     /// Whether the device wants to be notified of what was made available since this was last asked.
     pub fn wants_notification(&mut self) -> bool {
         either!(self, ring => ring.wants_notification())

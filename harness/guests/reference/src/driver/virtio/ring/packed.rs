@@ -1,7 +1,7 @@
 //! The driver's side of a packed virtqueue (virtio 1.3, 2.8).
 
 use super::{Back, Chain, Features, Order, TooFar};
-use crate::driver::mistake::Mistakes;
+use crate::driver::mistake::{Mistake, Mistakes};
 use crate::driver::virtio::queue::Part;
 use crate::driver::virtio::spec::{packed, ring};
 use crate::hal::mmio::Mmio;
@@ -41,7 +41,6 @@ pub struct Packed {
     memory: Mmio,
     size: u16,
     features: Features,
-    #[expect(dead_code, reason = "the mistakes of rings look here")]
     mistakes: Mistakes,
     next: Place,
     used: Place,
@@ -49,6 +48,10 @@ pub struct Packed {
     fresh: u16,
     /// Descriptors that each buffer id takes up; 0 when it is not out.
     lengths: Vec<u16>,
+    /// The first of them.
+    heads: Vec<u16>,
+    /// Requests that were made available.
+    made: u64,
     order: Order,
 }
 
@@ -60,15 +63,21 @@ impl Packed {
 
     /// An empty ring in zeroed memory: both wrap counters are 1.
     pub fn new(memory: Mmio, size: u16, features: Features, mistakes: Mistakes) -> Self {
+        let mut features = features;
+        features.indirect |= mistakes.has(Mistake::PACKED_INDIRECT_UNNEGOTIATED);
+        let mut next = Place::FIRST;
+        next.wrap = !mistakes.has(Mistake::WRAP_COUNTER_WRONG);
         let ring = Self {
             memory,
             size,
             features,
             mistakes,
-            next: Place::FIRST,
+            next,
             used: Place::FIRST,
             fresh: 0,
             lengths: vec![0; size.into()],
+            heads: vec![0; size.into()],
+            made: 0,
             order: Order::default(),
         };
         ring.ask();
@@ -93,8 +102,27 @@ impl Packed {
         ]
     }
 
+    /// Whether this mistake is made now: with the ring's second request.
+    fn slips(&self, mistake: Mistake) -> bool {
+        self.mistakes.has(mistake) && self.made == 1
+    }
+
+    /// Where the first descriptor of a request lies that is out.
+    pub fn held(&self, slot: u16) -> Option<usize> {
+        let out = self.lengths.get(usize::from(slot)).filter(|out| **out > 0);
+        out.map(|_| usize::from(self.heads[usize::from(slot)]) * ring::DESCRIPTOR)
+    }
+
     /// Makes a request available. Its first descriptor's flags come last (2.8.17).
     pub fn expose(&mut self, chain: &Chain<'_>) {
+        let mut parts = chain.parts.to_vec();
+        if self.slips(Mistake::PACKED_WRITABLE_FIRST) {
+            parts.reverse();
+        }
+        let chain = &Chain {
+            parts: &parts,
+            ..*chain
+        };
         let id = chain.slot;
         let head = self.next;
         let count;
@@ -119,7 +147,10 @@ impl Packed {
             for (k, part) in (1..).zip(chain.parts) {
                 write(self.memory, place.offset.into(), part, id);
                 if place != head {
-                    self.publish(place, self.flags(part, k < count));
+                    let mut shown = place;
+                    // Not available yet when the first descriptor is.
+                    shown.wrap ^= self.slips(Mistake::FIRST_DESCRIPTOR_FIRST);
+                    self.publish(shown, self.flags(part, k < count));
                 }
                 place.step(1, self.size);
             }
@@ -134,6 +165,8 @@ impl Packed {
         self.next.step(count, self.size);
         self.fresh = self.fresh.saturating_add(count);
         self.lengths[usize::from(id)] = count;
+        self.heads[usize::from(id)] = head.offset;
+        self.made += 1;
         if self.features.in_order {
             self.order.out.push_back(id);
         }
@@ -234,6 +267,11 @@ impl Packed {
             packed::DESC
         } else {
             packed::ENABLE
+        };
+        let flags = if self.mistakes.has(Mistake::EVENT_FLAGS_RESERVED) {
+            packed::EVENT_MASK
+        } else {
+            flags
         };
         fence(Ordering::SeqCst);
         self.memory.write(self.driver() + 2, flags);

@@ -143,6 +143,12 @@ impl Split {
         }
     }
 
+    /// Where the first descriptor of a request lies that is out.
+    pub fn held(&self, slot: u16) -> Option<usize> {
+        let head = self.owners.iter().position(|owner| *owner == Some(slot));
+        head.map(|head| head * ring::DESCRIPTOR)
+    }
+
     /// Makes a request available.
     pub fn expose(&mut self, chain: &Chain<'_>) {
         let mut parts = chain.parts.to_vec();
