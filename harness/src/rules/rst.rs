@@ -1,6 +1,9 @@
 //! VIO-RST: reset (virtio 1.3, 2.4, 3.3.1 and 4.1.4.3.2).
 
+use std::collections::BTreeSet;
+
 use misfire_device::spec::{CommonCfg as C, Field, Scope, Status};
+use misfire_device::trace::{Effect, Input};
 
 use super::machine::{At, Machine, Now, Object, Say, Watch};
 use super::registry::{Level, Rule, Sight};
@@ -127,7 +130,28 @@ impl Machine for Wait {
 #[derive(Default)]
 struct TakenBack {
     outstanding: bool,
+    /// Chains and lists that the device has looked at and not used: queue, and head or id.
+    held: BTreeSet<(u16, u32)>,
     changes: Changes,
+}
+
+impl TakenBack {
+    /// What the device takes, and what it uses.
+    fn follow(&mut self, now: &Now<'_>) {
+        if let At::Chain(chain) = now.at {
+            self.held.insert((chain.q, chain.head.into()));
+        }
+        let Some(step) = now.step() else { return };
+        // Where a fault may keep a completion back, what is shown counts.
+        if let (Input::Complete { queue, head, .. }, None) = (&step.input, &step.meant) {
+            self.held.remove(&(*queue, (*head).into()));
+        }
+        for effect in &step.shown {
+            if let Effect::Complete { queue, id, .. } = effect {
+                self.held.remove(&(*queue, *id));
+            }
+        }
+    }
 }
 
 impl Machine for TakenBack {
@@ -142,11 +166,13 @@ impl Machine for TakenBack {
                 ),
             );
         }
+        self.follow(now);
         if now.resets() {
-            if self.outstanding {
+            if self.outstanding || !self.held.is_empty() {
                 say.held(Object::Device);
             }
             self.outstanding = false;
+            self.held.clear();
         }
         let At::Ring(new) = now.at else { return };
         let old = now

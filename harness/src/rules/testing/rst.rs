@@ -92,6 +92,12 @@ pub const CASES: &[Case] = &[
                 .reset()
         },
     ),
+    ("VIO-RST-003", "a list that is outstanding", HELD, || {
+        packed_live().list(0, 0x8000, 3, &[]).reset()
+    }),
+    ("VIO-RST-003", "a list that was used", UNSEEN, || {
+        packed_live().list(0, 0x8000, 3, &[]).complete(0).reset()
+    }),
     ("VIO-RST-003", "indices that wrap", HELD, || {
         trace()
             .hello()

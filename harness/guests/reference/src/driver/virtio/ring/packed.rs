@@ -237,6 +237,7 @@ impl Packed {
             .filter(|out| **out > 0);
         let Some(out) = out else {
             self.used.step(1, self.size);
+            self.ask();
             return Ok(Some(Back::Unknown(id.into())));
         };
         let (mut passed, back);
