@@ -2,8 +2,8 @@
 
 use super::running::{Show, go, json, options, runtime};
 use super::{Failure, Format, ProofArgs, say};
-use crate::proof::{Scope, Shown, Trial, prove, trials};
-use crate::run::{Options, Runs, Snapshots, Subject};
+use crate::proof::{Scope, Shown, prove, trials, without_faults};
+use crate::run::{Runs, Snapshots, Subject};
 use crate::scenario::{Library, Scenario};
 
 pub(super) fn proof(args: &ProofArgs) -> Result<(), Failure> {
@@ -25,7 +25,11 @@ async fn all(library: Library, args: &ProofArgs) -> Result<(), Failure> {
     let scenarios = library.scenarios;
     let (runs, _) = go(scenarios.clone(), options.clone(), show).await?;
     let shown = paired(&scenarios, &runs);
-    let changed = without_faults(trials(&shown, scope), &options, show).await?;
+    let again = async |scenarios| {
+        let (runs, _) = go(scenarios, options.clone(), show).await?;
+        Ok::<_, Failure>(runs.each)
+    };
+    let changed = without_faults(trials(&shown, scope), again).await?;
     let proof = prove(&shown, &changed, scope);
     match args.format {
         Format::Pretty => say(&proof),
@@ -50,32 +54,4 @@ fn paired<'a>(scenarios: &'a [Scenario], runs: &'a Runs) -> Vec<Shown<'a>> {
             })
         })
         .collect()
-}
-
-/// Runs scenarios without one fault each, until one of each fault's differs. Returns those.
-async fn without_faults(
-    mut left: Vec<Vec<Trial>>,
-    options: &Options,
-    show: Show,
-) -> Result<Vec<(&'static str, String)>, Failure> {
-    let mut changed = Vec::new();
-    loop {
-        left.retain(|trials| !trials.is_empty());
-        if left.is_empty() {
-            return Ok(changed);
-        }
-        let tried: Vec<Trial> = left.iter_mut().map(|trials| trials.remove(0)).collect();
-        let scenarios = tried.iter().map(|t| t.scenario.clone()).collect();
-        let (runs, _) = go(scenarios, options.clone(), show).await?;
-        for trial in tried {
-            let run = runs
-                .each
-                .iter()
-                .find(|r| r.report.name == trial.scenario.name);
-            if run.is_some_and(|r| trial.differs(&r.transcript)) {
-                left.retain(|trials| trials.first().is_none_or(|t| t.fault != trial.fault));
-                changed.push((trial.fault, trial.of));
-            }
-        }
-    }
 }

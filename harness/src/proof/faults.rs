@@ -6,6 +6,7 @@ use std::time::Duration;
 use misfire_device::fault::CATALOGUE;
 
 use super::{FaultProof, Scope, Shown};
+use crate::run::Run;
 use crate::scenario::{Action, Scenario, Step, Wait};
 use crate::verdict::Verdict;
 
@@ -56,6 +57,32 @@ pub fn trials(shown: &[Shown<'_>], scope: Scope) -> Vec<Vec<Trial>> {
             trials.collect()
         })
         .collect()
+}
+
+/// Has scenarios run without one fault each, until one of each fault's differs. Returns those.
+///
+/// # Errors
+/// What `run` says.
+pub async fn without_faults<E>(
+    mut left: Vec<Vec<Trial>>,
+    run: impl AsyncFn(Vec<Scenario>) -> Result<Vec<Run>, E>,
+) -> Result<Vec<(&'static str, String)>, E> {
+    let mut changed = Vec::new();
+    loop {
+        left.retain(|trials| !trials.is_empty());
+        if left.is_empty() {
+            return Ok(changed);
+        }
+        let tried: Vec<Trial> = left.iter_mut().map(|trials| trials.remove(0)).collect();
+        let runs = run(tried.iter().map(|t| t.scenario.clone()).collect()).await?;
+        for trial in tried {
+            let run = runs.iter().find(|r| r.report.name == trial.scenario.name);
+            if run.is_some_and(|r| trial.differs(&r.transcript)) {
+                left.retain(|trials| trials.first().is_none_or(|t| t.fault != trial.fault));
+                changed.push((trial.fault, trial.of));
+            }
+        }
+    }
 }
 
 pub(super) fn proofs(

@@ -18,7 +18,7 @@ use crate::run::Run;
 use crate::scenario::Scenario;
 use crate::verdict::Verdict;
 
-pub use faults::{Trial, trials};
+pub use faults::{Trial, trials, without_faults};
 pub use rules::accounted;
 
 /// A scenario, and what came of it.

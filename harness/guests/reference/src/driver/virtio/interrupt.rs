@@ -95,6 +95,10 @@ impl InterruptService for Isr {
             }
             let status: u8 = register.read(0);
             if status == 0 {
+                assert!(
+                    !self.mistakes.has(Mistake::ISR_ZERO_FATAL),
+                    "a line that is up for nothing"
+                );
                 return if self.mistakes.has(Mistake::CLAIMS_ISR_ZERO) {
                     Claim::Mine
                 } else {

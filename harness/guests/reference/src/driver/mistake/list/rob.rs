@@ -15,6 +15,8 @@ list! {
         "reads a configuration that keeps changing again for ever";
     RESET_WAIT_UNBOUNDED = "reset-wait-unbounded", "ROB-006",
         "waits for the end of a reset without a limit";
+    ISR_ZERO_FATAL = "isr-zero-fatal", "ROB-008",
+        "takes an interrupt of the line with an ISR status of 0 for impossible";
     ISR_RESERVED_BITS_FATAL = "isr-reserved-bits-fatal", "ROB-008",
         "takes reserved bits of the ISR status for impossible";
     SPURIOUS_GIVES_UP = "spurious-gives-up", "ROB-013",
