@@ -1,6 +1,7 @@
 //! Running scenarios: the only place where scenario, device, machine and rules meet.
 
 mod keep;
+mod patience;
 mod recorder;
 mod session;
 mod subject;
@@ -25,6 +26,7 @@ use crate::snapshot::{self, Comparison};
 use crate::transcript::{row, transcript};
 use crate::verdict::{Case, Decision, Observed, Verdict, joined, observe};
 use keep::Kept;
+use patience::Patience;
 use recorder::{MAX_EVENTS, Recorder};
 use session::Session;
 pub use subject::{NoGuest, REFERENCE, Subject};
@@ -232,7 +234,8 @@ async fn drive(scenario: &Scenario, options: &Options, recorder: &Recorder) -> R
     let dir = RunDir::new().map_err(Trouble::RunDir)?;
     let served = serve_all(scenario, dir.path(), recorder)?;
     let attachments = served.iter().map(|s| s.qemu().clone()).collect();
-    let steps: Duration = scenario.steps.iter().map(|step| step.timeout).sum();
+    let each = scenario.steps.iter();
+    let steps: Duration = each.map(|step| Patience::most(step.timeout)).sum();
     let mut spec = Reference::spec(
         &options.qemu,
         options.accel,

@@ -172,6 +172,8 @@ pub struct Hold {
     pub status: u8,
     /// Until then; none: until the next reset.
     pub until: Option<Nanos>,
+    /// For so many reads; none: for any number.
+    pub reads: Option<u64>,
     /// The fault that holds it.
     pub by: usize,
     /// The epoch that the reset ended.
@@ -495,8 +497,8 @@ impl Bench<'_> {
         }
     }
 
-    /// The driver reads the status from before the reset until `until`.
-    pub fn hold_status(&mut self, until: Option<Nanos>) {
+    /// The driver reads the status from before the reset until `until`, `reads` times at most.
+    pub fn hold_status(&mut self, until: Option<Nanos>, reads: Option<u64>) {
         let earlier = self.state.hold.map(|hold| hold.status);
         let status = match (self.world.status.0, earlier) {
             (0, Some(earlier)) => earlier,
@@ -507,6 +509,7 @@ impl Bench<'_> {
         self.state.hold = Some(Hold {
             status,
             until,
+            reads,
             by: self.index,
             epoch: self.world.epoch,
         });

@@ -1,7 +1,7 @@
 //! One machine going through the steps of a scenario.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use misfire_device::fault::Facts;
 use misfire_device::port::Served;
@@ -9,6 +9,7 @@ use misfire_device::shape::Attach;
 use misfire_device::trace::{Host, What, World};
 
 use super::Trouble;
+use super::patience::Patience;
 use super::recorder::Recorder;
 use crate::guest::Guest;
 use crate::log::{Done, MachineLine};
@@ -21,7 +22,7 @@ use crate::verdict::phase;
 /// How long the guest may take to leave.
 const EXIT_LIMIT: Duration = Duration::from_secs(3);
 /// The same for one that did not answer its last command in time.
-const WEDGED_LIMIT: Duration = Duration::from_millis(100);
+const WEDGED_LIMIT: Duration = Duration::from_millis(20);
 
 /// A machine, and what is known of its guest.
 pub(super) struct Session<'a> {
@@ -129,13 +130,13 @@ impl<'a> Session<'a> {
             } else {
                 EXIT_LIMIT
             };
-            let deadline = Instant::now() + limit;
+            let mut patience = Patience::new(limit);
             // A guest that is not ready does not read commands.
-            if let Waited::Met(()) = self.until_ready(deadline).await? {
+            if let Waited::Met(()) = self.until_ready(&mut patience).await? {
                 self.guest.say("exit").await;
                 self.leaving = true;
                 let _ = self
-                    .until("the guest's end", deadline, false, |_| None::<()>)
+                    .until("the guest's end", &mut patience, false, |_| None::<()>)
                     .await?;
             }
         }
@@ -144,18 +145,18 @@ impl<'a> Session<'a> {
 
     /// The phase that the step ends with.
     async fn step(&mut self, step: &Step) -> Result<&'static str, Trouble> {
-        let deadline = Instant::now() + step.timeout;
+        let patience = &mut Patience::new(step.timeout);
         let waited = match &step.action {
-            Action::Wait(wait, device) => self.wait(wait, *device, &step.text, deadline).await?,
+            Action::Wait(wait, device) => self.wait(wait, *device, &step.text, patience).await?,
             Action::Host(host, device) => {
                 if let Some(served) = self.served.get(usize::from(*device)) {
                     served.host(host.clone());
                 }
                 Waited::Met(true)
             }
-            Action::Plug(plug, device) => self.plug(*plug, *device, &step.text, deadline).await?,
+            Action::Plug(plug, device) => self.plug(*plug, *device, &step.text, patience).await?,
             Action::Load(..) | Action::Guest(_) => match step.command() {
-                Some(command) => self.command(&command, deadline).await?,
+                Some(command) => self.command(&command, patience).await?,
                 None => Waited::Met(true),
             },
         };
@@ -170,7 +171,7 @@ impl<'a> Session<'a> {
     async fn start(&mut self, index: usize, step: &Step) -> Result<(), Trouble> {
         self.loading = Some((index, step.text.clone()));
         match (
-            self.until_ready(Instant::now() + step.timeout).await?,
+            self.until_ready(&mut Patience::new(step.timeout)).await?,
             step.command(),
         ) {
             (Waited::Met(()), Some(command)) => self.say(&command).await,
@@ -193,7 +194,7 @@ impl<'a> Session<'a> {
         plug: Plug,
         device: u8,
         text: &str,
-        deadline: Instant,
+        patience: &mut Patience,
     ) -> Result<Waited<bool>, Trouble> {
         if plug == Plug::Surprise
             && let Some(served) = self.served.get(usize::from(device))
@@ -208,7 +209,7 @@ impl<'a> Session<'a> {
             Plug::Surprise => self.link(device, LINK_DOWN).await?,
             Plug::Replug => {}
         }
-        let waited = self.until_removed(Some(device), text, deadline).await?;
+        let waited = self.until_removed(Some(device), text, patience).await?;
         if plug == Plug::Replug && waited == Waited::Met(true) {
             self.put_in(device).await?;
         }
@@ -256,9 +257,9 @@ impl<'a> Session<'a> {
         &mut self,
         device: Option<u8>,
         text: &str,
-        deadline: Instant,
+        patience: &mut Patience,
     ) -> Result<Waited<bool>, Trouble> {
-        self.until(text, deadline, true, |s| {
+        self.until(text, patience, true, |s| {
             let is_out = |device: &u8| {
                 let kept = s.scenario.keeps(*device);
                 s.removed.contains(device) && (kept || s.deleted.contains(device))
@@ -296,13 +297,13 @@ impl<'a> Session<'a> {
         wait: &Wait,
         device: Option<u8>,
         text: &str,
-        deadline: Instant,
+        patience: &mut Patience,
     ) -> Result<Waited<bool>, Trouble> {
         let concerns = move |dev: usize| device.is_none_or(|d| usize::from(d) == dev);
         Ok(match wait {
-            Wait::Ready => self.until_ready(deadline).await?.map(|()| true),
+            Wait::Ready => self.until_ready(patience).await?.map(|()| true),
             Wait::Started => {
-                self.until(text, deadline, false, |s| {
+                self.until(text, patience, false, |s| {
                     let all = s
                         .started
                         .iter()
@@ -312,12 +313,12 @@ impl<'a> Session<'a> {
                 })
                 .await?
             }
-            Wait::Removed => self.until_removed(device, text, deadline).await?,
+            Wait::Removed => self.until_removed(device, text, patience).await?,
             // A load that was never given has no answer.
             Wait::Loaded if self.loading.is_none() => Waited::Met(false),
-            Wait::Loaded => self.answer(text, deadline).await?.map(|done| done.ok),
+            Wait::Loaded => self.answer(text, patience).await?.map(|done| done.ok),
             Wait::Live => {
-                self.until(text, deadline, true, |s| {
+                self.until(text, patience, true, |s| {
                     let mut devices = s
                         .world
                         .devices
@@ -328,7 +329,7 @@ impl<'a> Session<'a> {
                 .await?
             }
             Wait::Until(predicate) => {
-                self.until(text, deadline, true, |s| {
+                self.until(text, patience, true, |s| {
                     let mut devices = s
                         .world
                         .devices
@@ -344,12 +345,12 @@ impl<'a> Session<'a> {
     }
 
     /// Waits until the guest reads commands; the MSI-X tables are read when it does.
-    async fn until_ready(&mut self, deadline: Instant) -> Result<Waited<()>, Trouble> {
+    async fn until_ready(&mut self, patience: &mut Patience) -> Result<Waited<()>, Trouble> {
         if self.read {
             return Ok(Waited::Met(()));
         }
         let waited = self
-            .until("the guest's `ready`", deadline, false, |s| {
+            .until("the guest's `ready`", patience, false, |s| {
                 s.ready.then_some(())
             })
             .await?;
@@ -361,15 +362,19 @@ impl<'a> Session<'a> {
     }
 
     /// Gives the guest a command. The answer tells whether it was done.
-    async fn command(&mut self, command: &str, deadline: Instant) -> Result<Waited<bool>, Trouble> {
-        match self.until_ready(deadline).await? {
+    async fn command(
+        &mut self,
+        command: &str,
+        patience: &mut Patience,
+    ) -> Result<Waited<bool>, Trouble> {
+        match self.until_ready(patience).await? {
             Waited::Met(()) => {}
             Waited::Timeout => return Ok(Waited::Timeout),
             Waited::Over => return Ok(Waited::Over),
         }
         self.say(command).await;
         let awaited = format!("the answer to `{command}`");
-        let waited = self.answer(&awaited, deadline).await?;
+        let waited = self.answer(&awaited, patience).await?;
         if let Waited::Met(done) = &waited
             && done.ok
             && done.verb == "device"
@@ -385,9 +390,13 @@ impl<'a> Session<'a> {
     }
 
     /// Waits for the answer to the last command.
-    async fn answer(&mut self, awaited: &str, deadline: Instant) -> Result<Waited<Done>, Trouble> {
+    async fn answer(
+        &mut self,
+        awaited: &str,
+        patience: &mut Patience,
+    ) -> Result<Waited<Done>, Trouble> {
         let waited = self
-            .until(awaited, deadline, false, |s| s.answers.pop_front())
+            .until(awaited, patience, false, |s| s.answers.pop_front())
             .await?;
         self.unanswered = waited == Waited::Timeout;
         Ok(waited)
@@ -435,7 +444,7 @@ impl<'a> Session<'a> {
     async fn until<T>(
         &mut self,
         awaited: &str,
-        deadline: Instant,
+        patience: &mut Patience,
         watching: bool,
         mut test: impl FnMut(&mut Self) -> Option<T>,
     ) -> Result<Waited<T>, Trouble> {
@@ -451,14 +460,17 @@ impl<'a> Session<'a> {
             if self.over {
                 return Ok(Waited::Over);
             }
-            let seen = self.seen;
+            if patience.is_over(self.recorder.count()) {
+                return Ok(Waited::Timeout);
+            }
+            let (seen, slice) = (self.seen, patience.slice());
             let next = tokio::select! {
-                next = self.guest.next(awaited, deadline) => next?,
+                next = self.guest.next(awaited, slice) => next?,
                 () = self.recorder.more(seen), if watching => continue,
             };
             match next {
                 Next::Line(line) => self.hear(&line)?,
-                Next::Silent => return Ok(Waited::Timeout),
+                Next::Silent => {}
                 Next::Left(status) => {
                     self.over = true;
                     if !self.leaving {

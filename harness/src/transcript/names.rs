@@ -21,7 +21,8 @@ static ADDRESS: LazyLock<Option<Regex>> =
 static PLACE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"^(ASSERT: panicked at [^:]+):\d+:\d+:$").ok());
 /// A processor's register in a dump.
-static REGISTER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"=[0-9a-f]{16}\b").ok());
+static REGISTER: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"=[0-9a-f]{16}\b|\befl=[0-9a-f]{8}\b").ok());
 static COUNTERS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"=\d+").ok());
 
 impl Names {
@@ -41,7 +42,10 @@ impl Names {
             return replace(&COUNTERS, line, |_| "=*".into());
         }
         let line = replace(&PLACE, line, |found| format!("{}:", &found[1]));
-        let line = replace(&REGISTER, &line, |_| "=*".into());
+        let line = replace(&REGISTER, &line, |found| match found[0].split_once('=') {
+            Some((name, _)) => format!("{name}=*"),
+            None => found[0].to_owned(),
+        });
         let line = replace(&VECTOR, &line, |found| match number(&found[2]) {
             Some(v) => format!("{}{}", &found[1], named("vec", &mut self.vectors, v)),
             None => found[0].to_owned(),

@@ -463,8 +463,13 @@ impl<E: Endpoint> Injector<E> {
         }
         if access.register() == Some(Field::Common(CommonCfg::DeviceStatus)) {
             run.reset_ended |= self.release_hold(run.now);
-            if let Some(hold) = self.state.hold {
+            if let Some(hold) = &mut self.state.hold {
                 value = (value & !0xff) | u64::from(hold.status);
+                hold.reads = hold.reads.map(|reads| reads.saturating_sub(1));
+                if hold.reads == Some(0) {
+                    self.state.hold = None;
+                    run.reset_ended = true;
+                }
             }
         }
         if access.field == Some(Field::Common(CommonCfg::QueueReset))

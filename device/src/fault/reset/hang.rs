@@ -40,7 +40,7 @@ impl Act for Hang {
 
     fn fire(&mut self, _occasion: &Occasion<'_>, bench: &mut Bench<'_>) {
         let until = bench.ends_at;
-        bench.hold_status(until);
+        bench.hold_status(until, None);
     }
 }
 

@@ -10,16 +10,24 @@ use crate::trace::{Device, Legality};
 /// A reset takes its time.
 pub static VERB: Verb = Verb {
     name: "reset.slow",
-    summary: "After the write of 0, device_status reads as before for a time (as 1 if it was 0 already).",
+    summary: "After the write of 0, device_status reads as before for a time or for so many reads (as 1 if it was 0 already).",
     classes: &[(Legality::Legal, "")],
     sentence: "A device shows 0 in device_status once a reset is done; no text says how soon, and the driver waits for it.",
     section: "4.1.4.3.1, 4.1.4.3.2",
-    args: &[Arg {
-        name: "t",
-        kind: "time",
-        default: None,
-        words: "how long the reset takes",
-    }],
+    args: &[
+        Arg {
+            name: "t",
+            kind: "time",
+            default: None,
+            words: "how long the reset takes",
+        },
+        Arg {
+            name: "reads",
+            kind: "number from 1 to 65535",
+            default: Some("any, until the time is over"),
+            words: "how many reads of device_status the reset takes, in place of a time",
+        },
+    ],
     needs: Needs::Reset,
     attachments: OURS,
     kinds: VIRTIO,
@@ -30,14 +38,18 @@ do = "reset.slow"
 args = { t = "1500ms" }
 "#,
     build: |args, _| {
-        let time = args.time("t")?.ok_or_else(|| args.missing("t"))?;
-        Ok(Box::new(Slow { time }))
+        let (time, reads) = (args.time("t")?, args.integer("reads", 1..=65535)?);
+        if time.is_none() && reads.is_none() {
+            return Err(args.missing("t"));
+        }
+        Ok(Box::new(Slow { time, reads }))
     },
 };
 
 #[derive(Clone, Debug)]
 struct Slow {
-    time: Nanos,
+    time: Option<Nanos>,
+    reads: Option<u64>,
 }
 
 impl Act for Slow {
@@ -50,8 +62,8 @@ impl Act for Slow {
     }
 
     fn fire(&mut self, _occasion: &Occasion<'_>, bench: &mut Bench<'_>) {
-        let until = bench.now.saturating_add(self.time);
-        bench.hold_status(Some(until));
+        let until = self.time.map(|time| bench.now.saturating_add(time));
+        bench.hold_status(until, self.reads);
     }
 }
 
@@ -76,6 +88,19 @@ mod tests {
         assert_eq!(rig.read(cc(CommonCfg::DeviceStatus)), 0xf);
         assert!(rig.injector.world().resetting);
         rig.now += 2 * MS;
+        assert_eq!(rig.read(cc(CommonCfg::DeviceStatus)), 0);
+        assert!(!rig.injector.world().resetting);
+    }
+
+    #[test]
+    fn the_old_status_is_shown_for_so_many_reads() {
+        let mut rig = Rig::block(&["on = 'reset.begin'\ndo = 'reset.slow'\nargs = { reads = 2 }"]);
+        rig.bring_up();
+        rig.write(cc(CommonCfg::DeviceStatus), 0);
+        assert_eq!(rig.injector.deadline(), None);
+        assert_eq!(rig.read(cc(CommonCfg::DeviceStatus)), 0xf);
+        assert!(rig.injector.world().resetting);
+        assert_eq!(rig.read(cc(CommonCfg::DeviceStatus)), 0xf);
         assert_eq!(rig.read(cc(CommonCfg::DeviceStatus)), 0);
         assert!(!rig.injector.world().resetting);
     }

@@ -1,4 +1,8 @@
-//! Time since boot, from the ACPI power-management timer.
+//! The time that the machine has had since boot, from the ACPI power-management timer.
+//!
+//! A host that has no processor free lets the machine stand still, and its devices likewise, while the
+//! timer runs on. What passes meanwhile counts for nothing: a time limit is over when the guest has
+//! looked around often enough, not when the host was busy long enough.
 
 use super::pci::Function;
 use super::{Local, apic, cpu};
@@ -12,6 +16,13 @@ const PM_BASE: u16 = 0x40;
 const ACPI_CONTROL: u16 = 0x44;
 const ACPI_ENABLE: u8 = 0x80;
 const TIMER: u16 = 8;
+/// The longest sleep at a time in microseconds, to a deadline that is near and to another.
+const SLICE_US: u64 = 1_500;
+const LONG_SLICE_US: u64 = 20_000;
+const NEAR_US: u64 = 200_000;
+/// What counts at most between two looks at the timer, beside a sleep, in microseconds.
+const STEP_US: u64 = 500;
+
 /// Where the firmware puts the power-management ports; used when it put them nowhere.
 const USUAL_BASE: u32 = 0x600;
 
@@ -19,12 +30,15 @@ struct Clock {
     port: u16,
     last: u32,
     ticks: u64,
+    /// How long the guest has slept at most since `last`, in microseconds.
+    slept: u64,
 }
 
 static CLOCK: Local<Clock> = Local::new(Clock {
     port: 0,
     last: 0,
     ticks: 0,
+    slept: 0,
 });
 
 /// Finds the timer. The clock starts at 0.
@@ -40,27 +54,36 @@ pub fn install() {
     });
 }
 
-/// Microseconds since `install`. It has to be read at least every four seconds, which the timer
-/// interrupt of `sleep_until` sees to.
+/// Microseconds since `install` that count. It has to be read at least every four seconds, which the
+/// timer interrupt of `sleep_until` sees to.
 pub fn now() -> u64 {
     CLOCK.with(|clock| {
         let read = cpu::in32(clock.port) & COUNTER_MASK;
-        clock.ticks += u64::from(read.wrapping_sub(clock.last) & COUNTER_MASK);
+        let passed = u64::from(read.wrapping_sub(clock.last) & COUNTER_MASK);
+        let most = (core::mem::take(&mut clock.slept) + STEP_US) * FREQUENCY / 1_000_000;
+        clock.ticks += passed.min(most);
         clock.last = read;
         clock.ticks * 1_000_000 / FREQUENCY
     })
 }
 
-/// Sleeps until the next interrupt, or until the time `deadline` (microseconds) at most.
-/// `ready` is asked once more with interrupts off: when it holds there is no sleep.
+/// Sleeps until the next interrupt, or until the time `deadline` (microseconds) at most; it may be
+/// shorter. `ready` is asked once more with interrupts off: when it holds there is no sleep.
 pub fn sleep_until(deadline: u64, ready: impl FnOnce() -> bool) {
     let now = now();
     if now >= deadline {
         return;
     }
+    let left = deadline - now;
+    let slice = left.min(if left > NEAR_US {
+        LONG_SLICE_US
+    } else {
+        SLICE_US
+    });
     cpu::disable_interrupts();
     if !ready() {
-        apic::timer(deadline - now);
+        CLOCK.with(|clock| clock.slept = slice);
+        apic::timer(slice);
         cpu::wait_for_interrupt();
     }
     cpu::enable_interrupts();

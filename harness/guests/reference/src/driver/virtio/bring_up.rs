@@ -322,6 +322,7 @@ impl Base {
             };
             self.queues.swap(place, found);
             self.queues[place].mistakes = mistakes;
+            self.queues[place].patience = self.settings.timeout_ms * 1000;
             self.fill(&transport, place)?;
             self.slip(Moment::Filled);
             if place + 1 != self.used() || !self.makes(Mistake::LATE_ENABLE) {

@@ -18,6 +18,8 @@ use core::sync::atomic::{Ordering, fence};
 /// Descriptors of one request.
 const PARTS: u16 = ring::MOST_PARTS;
 const RING_MEMORY: usize = 4096;
+/// So often the ring is looked at for a request before it is late.
+const LOOKS: u64 = 4;
 
 /// Offsets in a slot's memory, in bytes.
 pub mod slot {
@@ -84,6 +86,8 @@ pub struct Slot {
     pub parts: Parts,
     /// When it is late, in microseconds since boot.
     pub deadline: u64,
+    /// When the ring is looked at for it, its interrupt may have been lost; not after `deadline`.
+    pub look: u64,
     /// Whether it has been issued a second time.
     pub retried: bool,
     /// Whether it was seen in the used ring, late, and its interrupt is given a little longer.
@@ -105,6 +109,22 @@ impl Slot {
     /// Memory for the answer.
     pub fn answer(&self) -> Mmio {
         self.window(slot::IN)
+    }
+
+    /// It is late at `deadline`, and the ring is looked at for it some times before. `patience`: how
+    /// long a request may take, in microseconds.
+    pub fn wait_until(&mut self, deadline: u64, patience: u64) {
+        self.deadline = deadline;
+        self.look = match deadline {
+            u64::MAX => u64::MAX,
+            _ => deadline.saturating_sub(patience - patience / LOOKS),
+        };
+    }
+
+    /// The ring was looked at, in vain: whether the request is late.
+    pub fn looked(&mut self, now: u64, patience: u64) -> bool {
+        self.look = self.deadline.min(now + patience / LOOKS);
+        self.deadline <= now
     }
 
     /// Data memory, if there is some.
@@ -144,6 +164,8 @@ pub struct Queue {
     pub suspected: bool,
     /// What to do wrong.
     pub mistakes: Mistakes,
+    /// How long a request may take, in microseconds.
+    pub patience: u64,
     size: u16,
     features: Features,
     memory: Mmio,
@@ -171,6 +193,7 @@ impl Queue {
                     state: State::Free,
                     parts: [None; PARTS as usize],
                     deadline: 0,
+                    look: 0,
                     retried: false,
                     suspected: false,
                     tag: 0,
@@ -185,6 +208,7 @@ impl Queue {
             slots,
             suspected: false,
             mistakes: Mistakes::default(),
+            patience: 0,
             size: 0,
             features: Features::default(),
             memory,
@@ -271,13 +295,13 @@ impl Queue {
         done.map(|slot| slot.state = State::Free).count()
     }
 
-    /// When the first request in flight is late, in microseconds since boot.
+    /// When the ring is to be looked at for a request in flight, in microseconds since boot.
     pub fn deadline(&self) -> Option<u64> {
         let flying = self
             .slots
             .iter()
             .filter(|slot| slot.state == State::InFlight);
-        flying.map(|slot| slot.deadline).min()
+        flying.map(|slot| slot.look).min()
     }
 
     /// Whether a request is with the device.
@@ -306,9 +330,10 @@ impl Queue {
     }
 
     fn expose(&mut self, n: usize, deadline: u64) {
+        let patience = self.patience;
         let slot = &mut self.slots[n];
         slot.state = State::InFlight;
-        slot.deadline = deadline;
+        slot.wait_until(deadline, patience);
         slot.suspected = false;
         slot.memory.write(slot::IN, slot::NO_ANSWER);
         let parts: Vec<Part> = slot.parts.iter().flatten().copied().collect();
@@ -362,9 +387,9 @@ impl Queue {
         self.ring.as_ref().is_some_and(Ring::has_used)
     }
 
-    /// The first request that is later than `now`.
+    /// The first request for which the ring is to be looked at.
     pub fn late(&self, now: u64) -> Option<usize> {
-        let late = |slot: &Slot| slot.state == State::InFlight && slot.deadline <= now;
+        let late = |slot: &Slot| slot.state == State::InFlight && slot.look <= now;
         self.slots.iter().position(late)
     }
 

@@ -11,11 +11,11 @@ use crate::nt::dispatch;
 use crate::nt::pnp::WdfDevice;
 
 /// How long a late interrupt is waited for when its request is back already, in microseconds.
-const GRACE_US: u64 = 5_000;
+const GRACE_US: u64 = 20_000;
 
 impl<F: Function> Virtio<F> {
-    /// Requests that are late: perhaps only the interrupt was lost, so the ring is looked at; if
-    /// the request is not there, the device is reset and the request issued again, once.
+    /// Requests that take long: perhaps only the interrupt was lost, so the ring is looked at; if
+    /// the request is not there and late, the device is reset and the request issued again, once.
     pub(super) fn watch(&mut self, device: &mut WdfDevice) {
         if !self.base.live || dispatch::is_pending() || self.base.makes(Mistake::NO_WATCHDOG) {
             return;
@@ -25,9 +25,10 @@ impl<F: Function> Virtio<F> {
             let Some(n) = self.base.queues[place].late(now) else {
                 continue;
             };
-            if self.base.queues[place].has_used() {
+            let queue = &mut self.base.queues[place];
+            if queue.has_used() {
                 self.base.suspect(place, n, now);
-            } else {
+            } else if queue.slots[n].looked(now, queue.patience) {
                 self.time_out(place, n, device);
                 return;
             }
@@ -73,7 +74,7 @@ impl Base {
         let slot = &mut queue.slots[n];
         if !slot.suspected {
             slot.suspected = true;
-            slot.deadline = now + GRACE_US;
+            slot.look = now + GRACE_US;
             return;
         }
         dbg_print!("VIRTIO: queue {}: lost interrupt?", queue.index);

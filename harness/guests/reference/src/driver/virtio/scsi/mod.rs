@@ -212,7 +212,8 @@ impl Function for Scsi {
             load.timeouts += 1;
         }
         let limit = base.time_limit();
-        base.queues[place].slots[n].deadline = limit;
+        let queue = &mut base.queues[place];
+        queue.slots[n].wait_until(limit, queue.patience);
         true
     }
 
