@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader, simplex};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
+use tokio::select;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -71,12 +74,22 @@ type Service = QapiService<QmpStreamTokio<OwnedWriteHalf>>;
 /// A client of the control channel. QEMU's events go to the journal as [`What::Qmp`].
 pub struct Qmp {
     state: State,
+    /// The command that was given last, until its answer is there: who gave it may have lost interest.
+    asked: Option<Asked>,
 }
 
+type Asked = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 enum State {
-    Opening(JoinHandle<io::Result<Service>>),
-    Open(Service),
+    Opening(JoinHandle<io::Result<Open>>),
+    Open(Open),
     Closed,
+}
+
+struct Open {
+    service: Service,
+    /// Ends when QEMU has said its last.
+    answers: JoinHandle<()>,
 }
 
 impl std::fmt::Debug for Qmp {
@@ -112,11 +125,12 @@ impl Qmp {
         tokio::spawn(sort(BufReader::new(reader), to_answers, journal));
         let opening = tokio::spawn(async move {
             let stream = QmpStreamTokio::open_split(answers, writer).await?;
-            let (service, _events) = stream.negotiate().await?.spawn_tokio();
-            Ok(service)
+            let (service, answers) = stream.negotiate().await?.spawn_tokio();
+            Ok(Open { service, answers })
         });
         Ok(Self {
             state: State::Opening(opening),
+            asked: None,
         })
     }
 
@@ -209,19 +223,16 @@ impl Qmp {
         C: qmp::QmpCommand + 'static,
         C::Ok: Send,
     {
-        let answer = async {
-            let service = self.service().await?;
-            // A task of its own: who asks may lose interest before the answer comes, and the next
-            // command has to wait for it all the same.
-            let asked = tokio::spawn(service.execute(command));
-            asked.await.map_err(io::Error::other)?
-        };
-        match timeout(ANSWER_LIMIT, answer).await {
+        match timeout(ANSWER_LIMIT, self.answer(command)).await {
             Ok(Ok(ok)) => Ok(ok),
-            Ok(Err(qapi::ExecuteError::Io(source))) => Err(QmpError::Channel {
-                doing: doing.to_owned(),
-                source,
-            }),
+            Ok(Err(qapi::ExecuteError::Io(source))) => {
+                // The crate takes no command after one that it could not send.
+                (self.state, self.asked) = (State::Closed, None);
+                Err(QmpError::Channel {
+                    doing: doing.to_owned(),
+                    source,
+                })
+            }
             Ok(Err(qapi::ExecuteError::Qapi(error))) => Err(QmpError::Refused {
                 doing: doing.to_owned(),
                 reason: error.desc,
@@ -232,16 +243,52 @@ impl Qmp {
         }
     }
 
+    async fn answer<C>(&mut self, command: C) -> Result<C::Ok, qapi::ExecuteError>
+    where
+        C: qmp::QmpCommand + 'static,
+        C::Ok: Send,
+    {
+        self.finish().await?;
+        let answer = self.service().await?.execute(command);
+        let (tell, mut told) = oneshot::channel();
+        self.asked = Some(Box::pin(async move {
+            // Nobody may want to know any more.
+            let _ = tell.send(answer.await);
+        }));
+        self.finish().await?;
+        told.try_recv().map_err(io::Error::other)?
+    }
+
+    /// Waits until the last command is answered, or never will be.
+    async fn finish(&mut self) -> io::Result<()> {
+        let Self { state, asked } = self;
+        if let (Some(last), State::Open(open)) = (asked.as_mut(), &mut *state) {
+            let gone = select! {
+                biased;
+                () = last => false,
+                _ = &mut open.answers => true,
+            };
+            if gone {
+                *state = State::Closed;
+            }
+        }
+        *asked = None;
+        match state {
+            State::Closed => Err(io::ErrorKind::NotConnected.into()),
+            _ => Ok(()),
+        }
+    }
+
     async fn service(&mut self) -> io::Result<&Service> {
         if let State::Opening(opening) = &mut self.state {
-            let service = opening
+            let open = opening
                 .await
                 .map_err(io::Error::other)
                 .and_then(|opened| opened);
-            self.state = service.map_or(State::Closed, State::Open);
+            self.state = open.map_or(State::Closed, State::Open);
         }
         match &self.state {
-            State::Open(service) => Ok(service),
+            State::Open(open) => Ok(&open.service),
             _ => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -375,6 +422,15 @@ mod tests {
             assert!(!once.await, "the answer can't be there yet");
         }
         assert_eq!(qmp.monitor("three".into()).await.unwrap(), "third");
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_a_qemu_that_is_gone_is_told_so_each_time_and_at_once() {
+        let (mut qmp, _events) = qemu(vec![]);
+        for _ in 0..3 {
+            let error = qmp.monitor("info".into()).await.unwrap_err();
+            assert!(matches!(error, QmpError::Channel { .. }), "{error:?}");
+        }
     }
 
     #[tokio::test]

@@ -434,6 +434,8 @@ impl<'a> Session<'a> {
                     }
                 }
                 Err(MachineError::Qmp(QmpError::NoTable { .. })) => {}
+                // QEMU is about to be gone: what the guest has brought about is told elsewhere.
+                Err(MachineError::Qmp(QmpError::Channel { .. })) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
         }
