@@ -224,7 +224,7 @@ fn left_out(access: &Access) -> bool {
 
 /// Accesses that interrupt handlers and threads make at the same time.
 fn in_any_order(access: &Access) -> bool {
-    match access.field {
+    match access.register() {
         Some(Field::Notify | Field::Isr | Field::PortEvents(_)) => true,
         Some(Field::Port(register)) => matches!(register, PortCard::IntStatus | PortCard::Doorbell),
         _ => false,

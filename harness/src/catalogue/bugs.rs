@@ -139,8 +139,7 @@ pub const BUGS: &[Bug] = &[
         "B19",
         "virtio-win a528eb6e, issue#94, PR#95",
         "A driver of a legacy device without MSI reads a vector register that is not there, and does not start",
-    )
-    .not("only the modern interface is served: the legacy registers could be, and are not built"),
+    ),
     driver(
         "B20",
         "virtio-win 09f889bc",
@@ -383,8 +382,7 @@ pub const BUGS: &[Bug] = &[
         "B66",
         "propolis #583, #730",
         "A legacy driver finds device configuration four bytes off once MSI-X was switched",
-    )
-    .not("only the modern interface is served: the legacy registers could be, and are not built"),
+    ),
     device(
         "B67",
         "propolis #134",

@@ -1,6 +1,6 @@
 //! VIO-ACC: accesses of registers (virtio 1.3, 4.1.3 and 4.1.4).
 
-use misfire_device::spec::{CommonCfg as C, Field, Status, VirtioCapField};
+use misfire_device::spec::{CommonCfg as C, Field, LegacyCfg, Status, VirtioCapField};
 use misfire_device::trace::{Access, Op, Space};
 
 use super::machine::{Machine, Now, Object, Say, Watch};
@@ -13,6 +13,7 @@ pub const RULES: &[Rule] = &[
         sentence: "A field of 8, 16 or 32 bits is accessed with exactly its width, aligned; one of 64 bits as two halves of 32.",
         source: "virtio 1.3, 4.1.3.1; B75",
         breaks: "common configuration, ISR status or device configuration is accessed with another width, or across fields",
+        follows: &["VIO-LEG-001"],
         watch: Watch::Each(widths),
         ..Rule::BASE
     },
@@ -47,7 +48,7 @@ pub const RULES: &[Rule] = &[
         source: "virtio 1.3, 4.1.4.3.2",
         breaks: "a queue is taken down by writing 0 to queue_enable",
         watch: Watch::Each(disable),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-ACC-006",
@@ -55,7 +56,7 @@ pub const RULES: &[Rule] = &[
         source: "virtio 1.3, 4.1.4.3.2; the upper bound from 4.1.5.1.3 step 3",
         breaks: "another value is written to queue_size",
         watch: Watch::Each(size),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-ACC-007",
@@ -64,7 +65,7 @@ pub const RULES: &[Rule] = &[
         source: "virtio 1.3, 4.1.4.3; B58",
         breaks: "queue_enable is written 1 with queue_select at or above num_queues",
         watch: Watch::Each(beyond),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-ACC-008",
@@ -95,8 +96,8 @@ fn verb(access: &Access) -> &'static str {
 fn object(access: &Access) -> Object {
     match access.field {
         Some(Field::Device(_)) => Object::Config,
-        Some(Field::Isr) => Object::Isr,
-        Some(Field::Common(_)) => access.q.map_or(Object::Status, Object::Queue),
+        Some(Field::Isr | Field::Legacy(LegacyCfg::IsrStatus)) => Object::Isr,
+        Some(Field::Common(_) | Field::Legacy(_)) => access.q.map_or(Object::Status, Object::Queue),
         _ => Object::Device,
     }
 }
@@ -107,7 +108,10 @@ fn widths(now: &Now<'_>, say: &mut Say<'_>) {
     };
     let (name, width) = match access.field {
         Some(Field::Common(register)) => (register.name().to_owned(), register.width()),
+        Some(Field::Legacy(register)) => (register.name().to_owned(), register.width()),
         Some(Field::Isr) => ("ISR status".to_owned(), 1),
+        // Any width is right there by the legacy interface (4.1.4.10).
+        Some(Field::Device(_)) if now.is_legacy() => return say.held(Object::Config),
         Some(Field::Device(offset)) => {
             let device = now.s.dev.shape.kind.device_type();
             match device.and_then(|d| d.config_at(offset)) {

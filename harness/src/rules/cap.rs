@@ -20,7 +20,7 @@ pub const RULES: &[Rule] = &[
         breaks: "the device has two of each, both good, and the driver uses the second",
         proof: "The second instances are in BAR 1.",
         watch: Watch::with::<First>(),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-CAP-002",
@@ -34,7 +34,7 @@ pub const RULES: &[Rule] = &[
                 "a capability has a reserved cfg_type",
             )
         }),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-CAP-003",
@@ -48,7 +48,7 @@ pub const RULES: &[Rule] = &[
                 "a capability has a reserved bar",
             )
         }),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-CAP-004",
@@ -62,7 +62,7 @@ pub const RULES: &[Rule] = &[
                 "the capabilities are longer than needed",
             )
         }),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-CAP-005",
@@ -76,7 +76,7 @@ pub const RULES: &[Rule] = &[
                 "the structures are a megabyte long",
             )
         }),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-CAP-006",
@@ -90,7 +90,7 @@ pub const RULES: &[Rule] = &[
                 "revision or board are not the usual ones",
             )
         }),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-CAP-007",
@@ -108,7 +108,7 @@ pub const RULES: &[Rule] = &[
                 "the device configuration is longer than its fields",
             )
         }),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-CAP-008",
@@ -132,7 +132,7 @@ pub const RULES: &[Rule] = &[
                 "there is no device configuration",
             )
         }),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
 ];
 

@@ -1,5 +1,6 @@
 //! VIO-CFG: device configuration (virtio 1.3, 2.5 and 4.1.5.4).
 
+use misfire_device::shape::Kind;
 use misfire_device::spec::{CommonCfg as C, ConfigField, Field, Rights, Status, isr};
 use misfire_device::trace::{Cause, Mode, Op};
 
@@ -17,7 +18,7 @@ pub const RULES: &[Rule] = &[
         source: "virtio 1.3, 2.5.1; B59",
         breaks: "capacity is read with no read of config_generation before it, or none after it",
         watch: Watch::with::<Bracket>(),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-CFG-002",
@@ -25,13 +26,14 @@ pub const RULES: &[Rule] = &[
         source: "virtio 1.3, 2.5.1",
         breaks: "config_generation differs before and after, and device configuration is not read again",
         watch: Watch::with::<Torn>(),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-CFG-003",
         sentence: "An optional field of device configuration is read only if its feature is offered.",
         source: "virtio 1.3, 2.5.1 and 5.2.4",
         breaks: "a field is read whose feature the device does not offer",
+        follows: &["VIO-LEG-001"],
         watch: Watch::Each(gated),
         ..Rule::BASE
     },
@@ -52,6 +54,7 @@ pub const RULES: &[Rule] = &[
         sentence: "Of a block device's configuration only writeback is written, and only with CONFIG_WCE.",
         source: "virtio 1.3, 5.2.5; no sentence forbids other writes for this device type",
         breaks: "another write to device configuration",
+        follows: &["VIO-LEG-001"],
         watch: Watch::Each(writes),
         ..Rule::BASE
     },
@@ -62,7 +65,7 @@ pub const RULES: &[Rule] = &[
         source: "B59, P13; see ROB-005",
         breaks: "more than a hundred reads in a row because of a changed generation",
         watch: Watch::with::<Churn>(),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-CFG-007",
@@ -224,6 +227,9 @@ impl Machine for Change {
     }
 }
 
+/// Bytes of the address of a network device, which a driver may write by the legacy interface (5.1.4.3).
+const MAC_BYTES: u16 = 6;
+
 fn writes(now: &Now<'_>, say: &mut Say<'_>) {
     if now.sets(Status::DRIVER_OK) {
         say.held(Object::Config);
@@ -231,6 +237,9 @@ fn writes(now: &Now<'_>, say: &mut Say<'_>) {
     let Some((Field::Device(offset), value)) = now.written() else {
         return;
     };
+    if now.is_legacy() && now.s.dev.shape.kind == Kind::Net && offset < MAC_BYTES {
+        return say.held(Object::Config);
+    }
     match config_at(now, offset) {
         // A write needs the field's feature; an emergency write (5.3.5) only its offer.
         Some(field) if field.rights == Rights::rw && field.exists(now.s.dev.accepted) => {

@@ -1,7 +1,7 @@
 //! VIO-FEAT: feature negotiation (virtio 1.3, 2.2.1 and 6.1).
 
 use misfire_device::shape::Kind;
-use misfire_device::spec::{Status, feature_bit};
+use misfire_device::spec::{LEGACY_FEATURES, Status, feature_bit};
 
 use super::machine::{At, Machine, Now, Object, Say, Watch};
 use super::registry::{Level, Rule};
@@ -49,7 +49,7 @@ pub const RULES: &[Rule] = &[
         source: "virtio 1.3, 6.1",
         breaks: "FEATURES_OK is set without bit 32, and the device offers it",
         watch: Watch::Each(version_1),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-FEAT-006",
@@ -58,7 +58,7 @@ pub const RULES: &[Rule] = &[
         source: "virtio 1.3, 6.1",
         breaks: "one of bits 33, 34, 36 and 39 is offered and not accepted; only noted",
         watch: Watch::Each(recommended),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-FEAT-007",
@@ -67,7 +67,7 @@ pub const RULES: &[Rule] = &[
         breaks: "VERSION_1 is withheld, and the driver neither works nor leaves the device at FAILED or 0",
         follows: &["VIO-INIT-012"],
         watch: Watch::Each(withheld),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-FEAT-008",
@@ -75,7 +75,7 @@ pub const RULES: &[Rule] = &[
         source: "virtio 1.3, 6.1",
         breaks: "bit 37 is offered and accepted; the function has no such capability",
         watch: Watch::Each(sr_iov),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
 ];
 
@@ -91,10 +91,22 @@ fn named(name: &str) -> u128 {
     bits(feature_bit(name))
 }
 
-fn undefined_bits(kind: Kind) -> u128 {
+/// The bits that nothing defines for a device of this kind; the legacy interface defines some more.
+fn undefined_bits(now: &Now<'_>) -> u128 {
+    let kind = now.s.dev.shape.kind;
     let known = (0..128).filter(|n| kind.feature_name(*n).is_some());
     let also = kind.device_type().map_or(&[][..], |d| d.also_defined);
-    !bits(known.chain(also.iter().chain(ALSO_DEFINED).copied()))
+    let legacy = if now.is_legacy() {
+        LEGACY_FEATURES
+    } else {
+        &[]
+    };
+    let legacy = legacy.iter().map(|(bit, _)| *bit);
+    !bits(
+        known
+            .chain(legacy)
+            .chain(also.iter().chain(ALSO_DEFINED).copied()),
+    )
 }
 
 /// Features by name and number.
@@ -107,9 +119,14 @@ fn list(kind: Kind, set: u128) -> String {
     all.join(", ")
 }
 
-/// What was offered and what was accepted, when FEATURES_OK is set.
+/// What was offered and what was accepted, when FEATURES_OK is set; with the legacy interface DRIVER_OK.
 fn agreed(now: &Now<'_>) -> Option<(u128, u128)> {
-    now.sets(Status::FEATURES_OK).then(|| {
+    let end = if now.is_legacy() {
+        Status::DRIVER_OK
+    } else {
+        Status::FEATURES_OK
+    };
+    now.sets(end).then(|| {
         let accepted = now.s.dev.accepted | now.s.epoch.features_written;
         (offered(now), accepted)
     })
@@ -174,7 +191,7 @@ fn undefined(now: &Now<'_>, say: &mut Say<'_>) {
     let Some((offered, accepted)) = agreed(now) else {
         return;
     };
-    let decoys = offered & undefined_bits(now.s.dev.shape.kind);
+    let decoys = offered & undefined_bits(now);
     if accepted & decoys != 0 {
         say.broken(
             Object::Status,
@@ -196,7 +213,7 @@ struct GivesUp {
 
 impl Machine for GivesUp {
     fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
-        let decoys = offered(now) & undefined_bits(now.s.dev.shape.kind);
+        let decoys = offered(now) & undefined_bits(now);
         let epoch = &now.s.epoch;
         if decoys == 0 || self.over {
             return;

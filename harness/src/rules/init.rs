@@ -40,7 +40,7 @@ pub const RULES: &[Rule] = &[
         breaks: "a queue's addresses or queue_enable, or DRIVER_OK, are written first; discovering queues or writing vectors first is a warning",
         proof: "Only the order of the writes counts: a FEATURES_OK that the device refused is VIO-INIT-006's.",
         watch: Watch::Each(features_first),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-INIT-005",
@@ -48,7 +48,7 @@ pub const RULES: &[Rule] = &[
         source: "virtio 1.3, 3.1.1 step 6",
         breaks: "queue set-up, a vector, device configuration or DRIVER_OK is written with no read of device_status since FEATURES_OK",
         watch: Watch::With(|| Box::<Reread>::default()),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-INIT-006",
@@ -57,7 +57,7 @@ pub const RULES: &[Rule] = &[
         breaks: "the device drops FEATURES_OK, and in the same epoch the driver enables a queue, sets DRIVER_OK or notifies",
         follows: &["VIO-INIT-005"],
         watch: Watch::With(|| Box::<Refused>::default()),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-INIT-007",
@@ -65,7 +65,7 @@ pub const RULES: &[Rule] = &[
         source: "virtio 1.3, 3.1.1 step 5; B78",
         breaks: "a write of driver_feature adds a bit after FEATURES_OK; the same value again is only noted",
         watch: Watch::Each(late_features),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-INIT-008",
@@ -73,7 +73,7 @@ pub const RULES: &[Rule] = &[
         source: "virtio 1.3, 3.1.1 step 4",
         breaks: "a write to device configuration before FEATURES_OK",
         watch: Watch::Each(early_config_write),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-INIT-009",
@@ -82,7 +82,7 @@ pub const RULES: &[Rule] = &[
         breaks: "queue_enable is written 1 after DRIVER_OK",
         follows: &["VIO-INIT-001"],
         watch: Watch::Each(late_enable),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-INIT-010",

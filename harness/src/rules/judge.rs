@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use misfire_device::shape::Attach;
+use misfire_device::shape::{Attach, Interface};
 use misfire_device::spec::{Field, PciHeader};
 use misfire_device::trace::{Event, Input, What};
 use serde::Serialize;
 
 use super::machine::{At, Machine, Now, Say, Tally, Watch};
-use super::registry::{Level, Rule, Sight, rules};
+use super::registry::{Level, Rule, Sight, Way, rules};
 use super::state::State;
 use crate::log::{MachineLine, Said, Speech};
 
@@ -173,6 +173,10 @@ fn armed(rule: &'static Rule, shape: &misfire_device::shape::Shape) -> Armed {
         tally.not_applicable = Some(format!("it can't be observed: {why}"));
     } else if rule.virtio && !shape.kind.is_virtio() {
         tally.not_applicable = Some("a port-card is not a virtio device".into());
+    } else if rule.way == Way::Legacy && shape.virtio == Interface::Modern {
+        tally.not_applicable = Some("the device has no legacy interface".into());
+    } else if rule.way == Way::Modern && shape.virtio == Interface::Legacy {
+        tally.not_applicable = Some("the device has the legacy interface alone".into());
     } else if rule.sight == Sight::Registers && shape.attach == Attach::VhostUser {
         tally.inconclusive = Some((
             Vec::new(),
@@ -189,8 +193,14 @@ fn armed(rule: &'static Rule, shape: &misfire_device::shape::Shape) -> Armed {
 }
 
 fn show(now: &Now<'_>, machines: &mut [Armed]) {
+    let legacy = now.is_legacy();
     for (rule, machine, tally) in machines {
-        if let Some(machine) = machine {
+        let concerned = match rule.way {
+            Way::Either => true,
+            Way::Modern => !legacy,
+            Way::Legacy => legacy,
+        };
+        if let Some(machine) = machine.as_mut().filter(|_| concerned) {
             machine.see(now, &mut Say { rule, now, tally });
         }
     }

@@ -1,9 +1,9 @@
 //! What a rule's state machine sees, and what it can say.
 
-use misfire_device::spec::{CommonCfg, Field, Status, command};
+use misfire_device::spec::{CommonCfg, Field, LegacyCfg, Status, command};
 use misfire_device::trace::{
     Access, Altered, Cause, ChainSeen, Dirty, Effect, Fired, Input, Message, Op, PackedSample,
-    RingSample, Step, TableEntry,
+    RingSample, Space, Step, TableEntry,
 };
 
 use super::judge::Severity;
@@ -90,10 +90,30 @@ impl<'a> Now<'a> {
         self.step()?.access()
     }
 
-    /// The write of a register, as the driver made it.
+    /// Whether the driver uses the legacy interface, here or until now.
+    pub fn is_legacy(&self) -> bool {
+        let ports = self.s.dev.shape.has_legacy();
+        match self.access() {
+            Some((access, _)) if ports && access.space != Space::Config => {
+                access.space == Space::Bar0
+            }
+            _ => self.s.dev.legacy,
+        }
+    }
+
+    /// The queue that the driver puts in use by the legacy interface, with its first page; page 0 takes
+    /// it out of use.
+    pub fn places_queue(&self) -> Option<(u16, u64)> {
+        let (field, page) = self.written()?;
+        let q = self.access()?.0.q?;
+        (field == Field::Legacy(LegacyCfg::QueueAddress)).then_some((q, page))
+    }
+
+    /// The write of a register, as the driver made it. A register of the legacy interface goes by the
+    /// name of its modern counterpart.
     pub fn written(&self) -> Option<(Field, u64)> {
         let (access, value) = self.access()?;
-        Some((access.field.filter(|_| access.op == Op::Write)?, value))
+        Some((access.register().filter(|_| access.op == Op::Write)?, value))
     }
 
     /// The value written to a register of the common configuration.
@@ -168,7 +188,7 @@ impl<'a> Now<'a> {
     /// The access that notifies a queue, with the value.
     pub fn notifies(&self) -> Option<(&'a Access, u64)> {
         self.access()
-            .filter(|(a, _)| a.op == Op::Write && a.field == Some(Field::Notify))
+            .filter(|(a, _)| a.op == Op::Write && a.register() == Some(Field::Notify))
     }
 
     /// What the driver got from ISR status.
@@ -242,7 +262,8 @@ impl<'a> Now<'a> {
     /// The vector register that is read, and what the driver got.
     pub fn reads_vector(&self) -> Option<(Object, u16)> {
         let (access, value) = self.access()?;
-        let Some(Field::Common(register)) = access.field.filter(|_| access.op == Op::Read) else {
+        let register = access.register().filter(|_| access.op == Op::Read);
+        let Some(Field::Common(register)) = register else {
             return None;
         };
         Some((self.vector_of(register)?, value as u16))

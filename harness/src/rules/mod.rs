@@ -17,6 +17,7 @@ mod feat;
 mod init;
 mod isr;
 mod judge;
+mod leg;
 mod logged;
 mod machine;
 mod msix;

@@ -26,6 +26,7 @@ pub const RULES: &[Rule] = &[
         sentence: "After an event is mapped, the vector register is read to see whether the device took it.",
         source: "virtio 1.3, 4.1.5.1.2.2; S19",
         breaks: "at DRIVER_OK (or at the end, for mappings after it) a vector was written and its register not read since; read only after queue_enable is a warning",
+        follows: &["VIO-LEG-004"],
         watch: Watch::with::<ReadBack>(),
         ..Rule::BASE
     },
@@ -65,7 +66,7 @@ pub const RULES: &[Rule] = &[
         source: "virtio 1.3, 4.1.4.3.2; P4",
         breaks: "the first vector of a queue in an epoch is written after queue_enable; a later change of it is not counted",
         watch: Watch::Each(before_enable),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-MSIX-007",
@@ -117,7 +118,7 @@ fn outside(now: &Now<'_>, say: &mut Say<'_>) {
 }
 
 #[derive(Default)]
-struct ReadBack {
+pub struct ReadBack {
     /// Vectors written and not read: when, the value, and whether the queue was enabled then.
     open: BTreeMap<Object, (u64, u16, bool)>,
 }

@@ -19,7 +19,7 @@ pub const RULES: &[Rule] = &[
         breaks: "a notification during initialisation, before DRIVER_OK is set",
         proof: "After a reset and before ACKNOWLEDGE it is VIO-NTF-008's.",
         watch: Watch::Each(before_driver_ok),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-NTF-002",

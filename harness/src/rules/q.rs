@@ -1,6 +1,6 @@
 //! VIO-Q: the set-up of queues (virtio 1.3, 2.7, 4.1.4.3 and 4.1.5.1.3).
 
-use misfire_device::spec::{CommonCfg as C, Status};
+use misfire_device::spec::{CommonCfg as C, Status, legacy_areas};
 
 use super::machine::{Now, Object, Say, Watch};
 use super::registry::{Level, Rule};
@@ -16,7 +16,7 @@ pub const RULES: &[Rule] = &[
         proof: "The vector, the other field of this sentence, is VIO-MSIX-006's.",
         follows: &["VIO-INIT-001"],
         watch: Watch::Each(fields),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-Q-002",
@@ -24,7 +24,7 @@ pub const RULES: &[Rule] = &[
         source: "virtio 1.3, 2.7.1 and 2.8.11",
         breaks: "a queue is enabled with an address that is no multiple of its alignment",
         watch: Watch::Each(alignment),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-Q-003",
@@ -52,7 +52,7 @@ pub const RULES: &[Rule] = &[
         breaks: "an enabled queue's index is written to another queue's place",
         proof: "A value that names no enabled queue is VIO-NTF-003's.",
         watch: Watch::Each(notify_place),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-Q-006",
@@ -76,10 +76,15 @@ pub const RULES: &[Rule] = &[
 
 const PARTS: [&str; 3] = ["queue_desc", "queue_driver", "queue_device"];
 
+/// Whether the selected queue is put in use here.
+fn enables_selected(now: &Now<'_>) -> bool {
+    now.wrote(C::QueueEnable) == Some(1) || now.places_queue().is_some_and(|(_, page)| page != 0)
+}
+
 /// The queue that is enabled here, if it exists.
 fn enables(now: &Now<'_>) -> Option<u16> {
     let q = now.s.dev.queue_select;
-    (now.wrote(C::QueueEnable) == Some(1) && q < now.s.dev.shape.queues).then_some(q)
+    (enables_selected(now) && q < now.s.dev.shape.queues).then_some(q)
 }
 
 fn fields(now: &Now<'_>, say: &mut Say<'_>) {
@@ -141,15 +146,19 @@ pub fn packed(s: &State) -> bool {
     s.dev.accepted >> 34 & 1 != 0
 }
 
-/// The addresses of a queue.
-fn addresses(s: &State, q: u16) -> Option<[u64; 3]> {
-    let queue = s.dev.queues.get(usize::from(q))?;
-    Some([queue.desc, queue.driver, queue.device])
+/// The addresses of a queue, which by the legacy interface may be put in place here.
+fn addresses(now: &Now<'_>, q: u16) -> Option<[u64; 3]> {
+    let queue = now.s.dev.queues.get(usize::from(q))?;
+    let size = now.s.dev.shape.queue_size.of(q);
+    match now.places_queue() {
+        Some((placed, page)) if placed == q => Some(legacy_areas(page as u32, size)),
+        _ => Some([queue.desc, queue.driver, queue.device]),
+    }
 }
 
 fn alignment(now: &Now<'_>, say: &mut Say<'_>) {
     let Some(q) = enables(now) else { return };
-    let Some(places) = addresses(now.s, q) else {
+    let Some(places) = addresses(now, q) else {
         return;
     };
     let aligns = if packed(now.s) {
@@ -174,7 +183,7 @@ fn alignment(now: &Now<'_>, say: &mut Say<'_>) {
 }
 
 fn no_queue(now: &Now<'_>, say: &mut Say<'_>) {
-    if now.wrote(C::QueueEnable) != Some(1) {
+    if !enables_selected(now) {
         return;
     }
     let q = now.s.dev.queue_select;
@@ -190,7 +199,8 @@ fn no_queue(now: &Now<'_>, say: &mut Say<'_>) {
 }
 
 /// The parts of a queue with their lengths in bytes (2.7, 2.8).
-fn parts(s: &State, q: u16) -> Option<[(u64, u64); 3]> {
+fn parts(now: &Now<'_>, q: u16) -> Option<[(u64, u64); 3]> {
+    let s = now.s;
     let queue = s.dev.queues.get(usize::from(q))?;
     let read = s.epoch.queues.get(&q).and_then(|f| f.size_read);
     let size = match queue.size {
@@ -203,13 +213,13 @@ fn parts(s: &State, q: u16) -> Option<[(u64, u64); 3]> {
     } else {
         [16 * size, 6 + 2 * size, 6 + 8 * size]
     };
-    let [desc, driver, device] = addresses(s, q)?;
+    let [desc, driver, device] = addresses(now, q)?;
     Some([(desc, bytes[0]), (driver, bytes[1]), (device, bytes[2])])
 }
 
 fn places(now: &Now<'_>, say: &mut Say<'_>) {
     let Some(q) = enables(now) else { return };
-    let Some(mine) = parts(now.s, q) else { return };
+    let Some(mine) = parts(now, q) else { return };
     let mut right = true;
     for (name, (at, bytes)) in PARTS.iter().zip(mine) {
         if now.s.in_memory(at, bytes) == Some(false) {
@@ -224,7 +234,7 @@ fn places(now: &Now<'_>, say: &mut Say<'_>) {
         }
     }
     let others = now.s.epoch.enabled().filter(|(other, _)| *other != q);
-    let others = others.filter_map(|(other, _)| Some((other, parts(now.s, other)?)));
+    let others = others.filter_map(|(other, _)| Some((other, parts(now, other)?)));
     let own = std::iter::once((q, mine));
     for (other, theirs) in others.chain(own) {
         for (i, (a, a_bytes)) in mine.iter().enumerate() {
@@ -281,11 +291,11 @@ fn notify_place(now: &Now<'_>, say: &mut Say<'_>) {
 
 fn same_area(now: &Now<'_>, say: &mut Say<'_>) {
     let Some(q) = enables(now) else { return };
-    let Some([desc, ..]) = addresses(now.s, q) else {
+    let Some([desc, ..]) = addresses(now, q) else {
         return;
     };
     for (other, facts) in now.s.epoch.enabled().filter(|(other, _)| *other != q) {
-        if addresses(now.s, other).is_some_and(|a| a[0] == desc) {
+        if addresses(now, other).is_some_and(|a| a[0] == desc) {
             say.broken(
                 Object::Queue(q),
                 &[facts.enabled.unwrap_or(now.seq), now.seq],

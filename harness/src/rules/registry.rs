@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::machine::Watch;
 use super::{
-    acc, cap, cfg, feat, init, isr, logged, msix, msix_use, nr, ntf, pci, pkd, q, qrst, rings, rob,
-    rst, spl, survive, unobserved, win_msi, win_ndis, win_pnp, win_shape, win_use,
+    acc, cap, cfg, feat, init, isr, leg, logged, msix, msix_use, nr, ntf, pci, pkd, q, qrst, rings,
+    rob, rst, spl, survive, unobserved, win_msi, win_ndis, win_pnp, win_shape, win_use,
 };
 
 /// How binding a rule is.
@@ -46,6 +46,17 @@ pub enum Sight {
     Anything,
 }
 
+/// The interface that a driver has to use for a rule to be about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Whichever it uses.
+    Either,
+    /// The structures that the capabilities describe.
+    Modern,
+    /// The legacy registers (4.1.4.10).
+    Legacy,
+}
+
 /// A rule.
 #[derive(Clone, Copy)]
 pub struct Rule {
@@ -69,6 +80,8 @@ pub struct Rule {
     pub gone: bool,
     /// Whether it is about virtio, or about any PCI function.
     pub virtio: bool,
+    /// By which interface the driver has to reach the device.
+    pub way: Way,
     /// What has to be seen.
     pub sight: Sight,
     /// Why nothing that is seen can decide it: the rule is listed and never judged. None: it is judged.
@@ -89,9 +102,20 @@ impl Rule {
         robust: false,
         gone: false,
         virtio: true,
+        way: Way::Either,
         sight: Sight::Registers,
         unobservable: None,
         watch: Watch::Each(|_, _| ()),
+    };
+    /// One about what the legacy interface does not have.
+    pub(super) const MODERN: Self = Self {
+        way: Way::Modern,
+        ..Self::BASE
+    };
+    /// One about the legacy interface.
+    pub(super) const LEGACY: Self = Self {
+        way: Way::Legacy,
+        ..Self::BASE
     };
 }
 
@@ -249,7 +273,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "VIO-LEG",
         title: "the legacy interface",
-        rules: unobserved::LEG,
+        rules: leg::RULES,
     },
     Family {
         name: "WIN-NDIS",

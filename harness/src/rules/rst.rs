@@ -19,7 +19,7 @@ pub const RULES: &[Rule] = &[
         source: "virtio 1.3, 4.1.4.3.2; B26, B39, B73",
         breaks: "status, features, a vector or a queue are written after the reset and before a read of device_status gave 0",
         watch: Watch::with::<Wait>(),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-RST-002",
@@ -29,7 +29,7 @@ pub const RULES: &[Rule] = &[
         breaks: "the driver reads a status other than 0, or nothing, and goes on as if the reset were over",
         follows: &["VIO-RST-001"],
         watch: Watch::with::<Wait>(),
-        ..Rule::BASE
+        ..Rule::MODERN
     },
     Rule {
         id: "VIO-RST-003",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use misfire_device::spec::{CommonCfg, Field, NO_VECTOR, Status};
+use misfire_device::spec::{CommonCfg, Field, LegacyCfg, NO_VECTOR, Status};
 use misfire_device::trace::{
     Device, Effect, Fired, Hello, Input, Legality, Mode, Step, TableEntry,
 };
@@ -240,7 +240,16 @@ impl State {
             return;
         };
         let write = access.val.is_some();
-        match access.field {
+        if access.legacy().is_some() {
+            // There is one word of them.
+            (self.driver_feature_select, self.device_feature_select) = (0, 0);
+        }
+        match access.register() {
+            Some(Field::Legacy(LegacyCfg::QueueAddress)) if write => {
+                if let Some(q) = access.q {
+                    self.queue_placed(seq, q, value != 0);
+                }
+            }
             Some(Field::Common(register)) if write => {
                 self.common_written(seq, register, value, access.q)
             }
@@ -297,6 +306,17 @@ impl State {
         }
     }
 
+    /// The legacy interface has one register for where a queue is and whether it is in use.
+    fn queue_placed(&mut self, seq: u64, q: u16, used: bool) {
+        let queue = self.epoch.queues.entry(q).or_default();
+        queue.areas = [used.then_some(seq); 3];
+        if used {
+            queue.enabled.get_or_insert(seq);
+        } else {
+            queue.enabled = None;
+        }
+    }
+
     fn status_written(&mut self, seq: u64, value: u8) {
         let epoch = &mut self.epoch;
         for (bit, slot) in [
@@ -350,11 +370,13 @@ impl State {
     /// Notes what the device made of it.
     fn after(&mut self, seq: u64, step: &Step) {
         use misfire_device::spec::{msi_control, msix_control};
-        let object = step.access().and_then(|(access, _)| match access.field? {
-            Field::Common(CommonCfg::ConfigMsixVector) => Some(Object::Config),
-            Field::Common(CommonCfg::QueueMsixVector) => access.q.map(Object::Queue),
-            _ => None,
-        });
+        let object = step
+            .access()
+            .and_then(|(access, _)| match access.register()? {
+                Field::Common(CommonCfg::ConfigMsixVector) => Some(Object::Config),
+                Field::Common(CommonCfg::QueueMsixVector) => access.q.map(Object::Queue),
+                _ => None,
+            });
         if let Some(object) = object
             && let Some((at, _)) = self.epoch.mapping(object).and_then(Mapping::asked)
             && at == seq

@@ -115,7 +115,7 @@ fn looks_at_config(now: &Now<'_>) -> bool {
     now.access().is_some_and(|(access, _)| {
         access.op == Op::Read
             && matches!(
-                access.field,
+                access.register(),
                 Some(Field::Device(_) | Field::Common(C::ConfigGeneration | C::DeviceStatus))
             )
     })

@@ -83,6 +83,8 @@ pub struct GuestFile {
     pub poll: Option<bool>,
     /// How the driver reaches the registers: `bar`, or `window` for the configuration access window.
     pub access: Option<String>,
+    /// The interface that the driver uses: `modern`, or `legacy`. Default: the modern one if there is one.
+    pub interface: Option<String>,
     /// The same for one device each, in the order of the devices.
     #[serde(default)]
     pub device: Vec<GuestFile>,

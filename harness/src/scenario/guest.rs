@@ -48,6 +48,8 @@ pub struct Parameters {
     pub poll: Option<bool>,
     /// `bar` or `window`.
     pub access: Option<String>,
+    /// `modern` or `legacy`.
+    pub interface: Option<String>,
 }
 
 impl GuestParameters {
@@ -99,6 +101,7 @@ impl Parameters {
             ("depth", self.depth.map(|v| v.to_string())),
             ("poll", self.poll.map(|v| u8::from(v).to_string())),
             ("access", self.access.clone()),
+            ("interface", self.interface.clone()),
         ];
         for (key, value) in pairs {
             if let Some(value) = value {
@@ -143,6 +146,7 @@ impl Checker<'_> {
             ("grant", &file.grant, &["all", "one", "none"]),
             ("style", &file.style, &["prepare", "add"]),
             ("access", &file.access, &["bar", "window"]),
+            ("interface", &file.interface, &["modern", "legacy"]),
         ] {
             if let Some(value) = value {
                 self.known(&at(key), key, value, known);
@@ -184,6 +188,7 @@ impl Checker<'_> {
             depth: file.depth,
             poll: file.poll,
             access: file.access.clone(),
+            interface: file.interface.clone(),
         }
     }
 }

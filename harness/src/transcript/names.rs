@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use misfire_device::spec::{CommonCfg, Field, NO_VECTOR, Status};
+use misfire_device::spec::{CommonCfg, Field, LegacyCfg, NO_VECTOR, Status};
 use misfire_device::trace::{Access, Event, Hello, Op, Step, What};
 use regex_lite::{Captures, Regex};
 
@@ -87,7 +87,10 @@ impl Names {
 
     fn value(&mut self, access: &Access, value: u64, hello: &Hello) -> String {
         use CommonCfg as Common;
-        match access.field {
+        match access.register() {
+            Some(Field::Legacy(LegacyCfg::QueueAddress)) if value != 0 => {
+                named("page", &mut self.addresses, value)
+            }
             Some(Field::Common(Common::DeviceStatus)) if access.width == 1 => {
                 Status(value as u8).to_string()
             }

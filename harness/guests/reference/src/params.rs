@@ -1,7 +1,7 @@
 //! The kernel's parameters: `key=value`, and `devN.key=value` for one device.
 
 use crate::driver::mistake::Mistakes;
-use crate::driver::{Settings, Style, args};
+use crate::driver::{Interface, Settings, Style, args};
 use crate::hal::root_port::Power;
 use crate::nt::dispatch::MOST_DEVICES;
 use crate::nt::pnp::Policy;
@@ -124,6 +124,13 @@ impl DeviceParams {
                 self.settings.window = match value {
                     "bar" => false,
                     "window" => true,
+                    _ => return Err(wrong()),
+                }
+            }
+            "interface" => {
+                self.settings.interface = match value {
+                    "modern" => Some(Interface::Modern),
+                    "legacy" => Some(Interface::Legacy),
                     _ => return Err(wrong()),
                 }
             }

@@ -93,23 +93,23 @@ fn driver_for(identity: (u16, u16), settings: Settings) -> Option<(&'static str,
     }
     let (vendor, device) = identity;
     match (vendor == spec::VENDOR).then_some(device)? {
-        spec::device::BLOCK => {
+        spec::device::BLOCK | spec::device::LEGACY_BLOCK => {
             let driver = Box::new(BlockDriver::new(settings));
             Some(("block", AnyDriver::Block(driver)))
         }
-        spec::device::CONSOLE => {
+        spec::device::CONSOLE | spec::device::LEGACY_CONSOLE => {
             let driver = Box::new(ConsoleDriver::new(settings));
             Some(("console", AnyDriver::Console(driver)))
         }
-        spec::device::NET => {
+        spec::device::NET | spec::device::LEGACY_NET => {
             let driver = Box::new(NetDriver::new(settings));
             Some(("net", AnyDriver::Net(driver)))
         }
-        spec::device::RNG => {
+        spec::device::RNG | spec::device::LEGACY_RNG => {
             let driver = Box::new(RngDriver::new(settings));
             Some(("rng", AnyDriver::Rng(driver)))
         }
-        spec::device::SCSI => {
+        spec::device::SCSI | spec::device::LEGACY_SCSI => {
             let driver = Box::new(ScsiDriver::new(settings));
             Some(("scsi", AnyDriver::Scsi(driver)))
         }

@@ -7,6 +7,7 @@ mod feat;
 mod ids;
 mod init;
 mod isr;
+mod leg;
 mod msix;
 mod nr;
 mod ntf;
@@ -65,6 +66,8 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
         qrst::CASES,
         spl::CASES,
         cfg::CASES,
+        leg::CASES,
+        leg::OTHERS,
         nr::CASES,
         rob::CASES,
         rob::INTERRUPTS,

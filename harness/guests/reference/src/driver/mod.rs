@@ -26,6 +26,15 @@ pub enum Style {
     Add,
 }
 
+/// By which registers a driver reaches a device that has both kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interface {
+    /// The structures that the capabilities describe.
+    Modern,
+    /// The legacy registers in I/O ports.
+    Legacy,
+}
+
 /// What the scenario tells a driver.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -43,6 +52,8 @@ pub struct Settings {
     pub poll: bool,
     /// Whether registers are reached through the configuration access window.
     pub window: bool,
+    /// The interface that it uses; `None`: the modern one if there is one.
+    pub interface: Option<Interface>,
     /// Descriptors of a queue, at most.
     pub descriptors: u16,
 }
@@ -57,6 +68,7 @@ impl Default for Settings {
             depth: 1,
             poll: false,
             window: false,
+            interface: None,
             descriptors: 64,
         }
     }

@@ -23,6 +23,8 @@ mod offset {
 
 /// Bits of the command register.
 pub mod command {
+    /// Answers to accesses of ports.
+    pub const IO: u16 = 1 << 0;
     /// Answers to memory accesses.
     pub const MEMORY: u16 = 1 << 1;
     /// May write to memory: DMA and messages.
@@ -52,6 +54,11 @@ pub mod capability {
 const WINDOW: u64 = 0xd000_0000;
 /// The same for BARs that are 64 bits wide: beyond what the others can reach.
 const HIGH_WINDOW: u64 = super::boot::HIGH;
+/// Ports for what is in each slot of bus 0 or behind it: as few as the window of a bridge has.
+const PORTS_PER_SLOT: u16 = 0x1000;
+/// The slots whose functions get ports: no more fit between those of the machine and the last.
+const SLOTS_WITH_PORTS: Range<u8> = 0x10..0x1e;
+const FIRST_PORT: u16 = 0x2000;
 /// A window's share for each slot, in bytes.
 const WINDOW_PER_SLOT: u64 = 1 << 24;
 
@@ -59,6 +66,15 @@ const WINDOW_PER_SLOT: u64 = 1 << 24;
 pub fn window(slot: u8) -> Range<u64> {
     let start = WINDOW + u64::from(slot) * WINDOW_PER_SLOT;
     start..start + WINDOW_PER_SLOT
+}
+
+/// The ports for what is in a slot of bus 0 or behind it. `None` when there are none for it.
+pub fn ports(slot: u8) -> Option<Range<u16>> {
+    let n = SLOTS_WITH_PORTS
+        .contains(&slot)
+        .then(|| slot - SLOTS_WITH_PORTS.start)?;
+    let start = FIRST_PORT + u16::from(n) * PORTS_PER_SLOT;
+    Some(start..start + (PORTS_PER_SLOT - 1))
 }
 
 /// A PCI function.
@@ -208,6 +224,18 @@ impl Function {
         (low & 1 == 0 && mapped).then(|| Mmio::new(base, length))
     }
 
+    /// The first port behind a BAR; `None` when it is not one of ports, or has no place.
+    pub fn ports(self, bar: u8) -> Option<u16> {
+        let low = self.read32(offset::BAR0 + 4 * u16::from(bar));
+        let base = low as u16 & !3;
+        (low & 1 != 0 && base != 0).then_some(base)
+    }
+
+    /// Whether a BAR is one of ports that have a place.
+    pub fn has_ports(self) -> bool {
+        (0..6).any(|bar| self.ports(bar).is_some())
+    }
+
     /// Size of the BAR at `at`, whose value is `old`.
     fn size(self, at: u16, old: u32) -> Option<u64> {
         self.write32(at, !0);
@@ -216,7 +244,7 @@ impl Function {
         (mask != 0).then(|| u64::from(!mask) + 1)
     }
 
-    /// Gives every empty memory BAR a place, as the firmware would have done.
+    /// Gives every empty BAR a place, as the firmware would have done.
     pub fn place_bars(self) {
         let slot = self.root_slot();
         let mut next = window(slot).start;
@@ -227,7 +255,14 @@ impl Function {
             let old = self.read32(at);
             let wide = old & 7 == 4;
             bar += if wide { 2 } else { 1 };
-            if old & 1 != 0 || old & !0xf != 0 {
+            if old & 1 != 0 {
+                // No function here has more than one such BAR.
+                if let Some(ports) = ports(slot).filter(|_| old & !3 == 0) {
+                    self.write32(at, u32::from(ports.start) | 1);
+                }
+                continue;
+            }
+            if old & !0xf != 0 {
                 continue;
             }
             let Some(size) = self.size(at, old) else {

@@ -1,6 +1,7 @@
 //! A PCI Express root port with a slot, whose function can come and go (PCI Express 3.0, 6.7 and 7.8).
 
-use super::pci::{Function, capability, command, window};
+use super::pci::{Function, capability, command, ports, window};
+use core::ops::Range;
 
 /// Slot on bus 0 of the first root port; the bus behind it is `FIRST_BUS`.
 const FIRST_SLOT: u8 = 0x10;
@@ -98,13 +99,15 @@ impl RootPort {
         }
         let bus = u32::from(bridge.slot() - FIRST_SLOT + FIRST_BUS);
         bridge.write32(header::BUSES, bus << 8 | bus << 16);
-        // Nothing behind it needs ports or memory that may be prefetched: base above limit.
-        bridge.write16(header::IO, 0x00f0);
+        // Nothing behind it needs memory that may be prefetched: base above limit. Of ports a window
+        // has whole pages.
+        let window_of = |ports: Range<u16>| ports.start >> 8 & 0xf0 | ports.end & 0xf000;
+        bridge.write16(header::IO, ports(bridge.slot()).map_or(0x00f0, window_of));
         bridge.write32(header::PREFETCHABLE, 0x0000_fff0);
         let memory = window(bridge.slot());
         let (first, last) = ((memory.start >> 16) as u32, ((memory.end - 1) >> 16) as u32);
         bridge.write32(header::MEMORY, first & 0xfff0 | (last & 0xfff0) << 16);
-        bridge.command(command::MEMORY | command::BUS_MASTER, 0);
+        bridge.command(command::IO | command::MEMORY | command::BUS_MASTER, 0);
         bridge.write16(express + express::DEVICE_CONTROL, express::REPORTED);
         let port = Self { bridge, express };
         port.take_events();

@@ -83,8 +83,13 @@ impl Slot {
     /// `IRP_MN_START_DEVICE`: decoding and bus mastering on; with MSI-X the capability on and
     /// masked, and every entry of the table programmed.
     pub fn start(&self, assignment: &Assignment) {
+        let ports = if self.function.has_ports() {
+            command::IO
+        } else {
+            0
+        };
         self.function.command(
-            command::MEMORY | command::BUS_MASTER,
+            ports | command::MEMORY | command::BUS_MASTER,
             command::INTERRUPT_DISABLE,
         );
         if let (Assignment::Messages(Kind::Msix, vectors), Some(at)) = (assignment, self.msix) {

@@ -58,10 +58,24 @@ impl<F: Function> Virtio<F> {
         {
             return;
         }
-        if transport.generation() != self.base.generation {
+        if transport.is_legacy() {
+            self.base.look_at_status(&transport);
+            self.compare_configuration();
+        } else if transport.generation() != self.base.generation {
             self.on_config_change();
         } else {
             self.base.look_at_status(&transport);
+        }
+    }
+
+    /// Without a generation only the configuration itself tells whether it has changed.
+    pub(super) fn compare_configuration(&mut self) {
+        let now = self.function.config_changed(&mut self.base);
+        let before = self.base.said.replace(now.clone());
+        if before.is_some_and(|before| before != now) {
+            dispatch::progress();
+            self.base.changes += 1;
+            self.base.change = Some(now);
         }
     }
 

@@ -39,6 +39,8 @@ pub struct Base {
     pub live: bool,
     pub needs_reset: bool,
     pub ring_error: bool,
+    /// What the configuration said last, where nothing but another reading tells of a change.
+    pub said: Option<String>,
     /// A change of the configuration that nobody has asked about yet.
     pub change: Option<String>,
     pub changes: u32,
@@ -83,6 +85,7 @@ impl Base {
             live: false,
             needs_reset: false,
             ring_error: false,
+            said: None,
             change: None,
             changes: 0,
             resets: 0,
@@ -96,6 +99,12 @@ impl Base {
     /// Whether the driver makes this mistake.
     pub fn makes(&self, mistake: Mistake) -> bool {
         self.settings.mistakes.has(mistake)
+    }
+
+    /// Whether the driver uses the legacy interface.
+    pub fn is_legacy(&self) -> bool {
+        self.transport
+            .is_some_and(|transport| transport.is_legacy())
     }
 
     /// Whether all these features were accepted.
@@ -145,7 +154,7 @@ impl Base {
 
     /// Reads something of the configuration in one generation, and notes which. `None` without
     /// registers or without a configuration.
-    pub fn config<T>(&mut self, read: impl Fn(Registers) -> T) -> Option<T> {
+    pub fn config<T: PartialEq>(&mut self, read: impl Fn(Registers) -> T) -> Option<T> {
         let (value, generation) = self.transport?.config(self.settings.mistakes, read)?;
         self.generation = generation;
         Some(value)

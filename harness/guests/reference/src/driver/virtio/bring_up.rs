@@ -3,10 +3,11 @@
 use super::Virtio;
 use super::base::Base;
 use super::function::{Function, Wanted};
+use super::legacy;
 use super::queue::{Notify, Queue, State};
 use super::ring::Features;
 use super::slip::{self, Moment, Scene};
-use super::spec::{feature, status};
+use super::spec::{NO_VECTOR, feature, status};
 use super::transport::Transport;
 use super::vectors::{Mapper, Plan, plans};
 use crate::dbg_print;
@@ -67,6 +68,9 @@ impl<F: Function> Virtio<F> {
         self.function.before_live(&mut self.base);
         self.base.go_live();
         if self.base.live {
+            if self.base.is_legacy() && self.base.plan == Plan::Shared {
+                self.compare_configuration();
+            }
             self.function.went_live(&mut self.base);
         }
     }
@@ -175,6 +179,10 @@ impl Base {
             self.agree(&transport, features, requires)?;
         }
         self.slip(Moment::Agreeing);
+        if transport.is_legacy() && !self.makes(Mistake::LEGACY_FEATURES_OK) {
+            // There is no such bit (3.1.2).
+            return Ok(());
+        }
         self.add_status(&transport, status::FEATURES_OK);
         if self.makes(Mistake::NO_FEATURES_OK_CHECK) {
             return Ok(());
@@ -201,7 +209,13 @@ impl Base {
         requires: &[(u64, u64)],
     ) -> Result<(), NtStatus> {
         let offered = transport.offered();
-        self.features = offered & features;
+        let legacy = transport.is_legacy();
+        let known = if legacy {
+            legacy::features(features)
+        } else {
+            features
+        };
+        self.features = offered & known;
         if self.makes(Mistake::ACCEPTS_UNKNOWN_FEATURES) {
             self.features |= offered & feature::UNKNOWN;
         }
@@ -225,7 +239,7 @@ impl Base {
         if self.makes(Mistake::QUEUE_RESET_UNNEGOTIATED) {
             self.features &= !feature::RING_RESET;
         }
-        if !self.has(feature::VERSION_1) {
+        if !legacy && !self.has(feature::VERSION_1) {
             dbg_print!("VIRTIO: VERSION_1 is not offered");
             return Err(NtStatus::DEVICE_FEATURE_NOT_SUPPORTED);
         }
@@ -262,6 +276,13 @@ impl Base {
                     "VIRTIO: config vector reads {:#x}",
                     transport.config_vector()
                 );
+            }
+            if transport.is_legacy() && self.makes(Mistake::LEGACY_VECTORS_WITHOUT_MSIX) {
+                transport.set_config_vector(NO_VECTOR);
+                if transport.config_vector() != NO_VECTOR {
+                    dbg_print!("VIRTIO: the device refuses to have no vector");
+                    return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
+                }
             }
             self.isr.read_from(Some(transport.isr()));
             return Ok(());
@@ -341,6 +362,7 @@ impl Base {
             packed: self.has(feature::RING_PACKED),
             in_order: self.has(feature::IN_ORDER),
             notification_data: self.has(feature::NOTIFICATION_DATA),
+            page_aligned: self.is_legacy(),
         }
     }
 
@@ -350,7 +372,8 @@ impl Base {
         let named = self.has(feature::NOTIF_CONFIG_DATA);
         let offered = transport.queue_size();
         let unchecked = self.makes(Mistake::QUEUE_SIZE_UNCHECKED);
-        let size = if unchecked {
+        // With the legacy interface there is no other size (4.1.5.1.3.1).
+        let size = if unchecked || features.page_aligned {
             offered
         } else {
             Queue::size_for(offered, self.settings.descriptors, features)

@@ -1,11 +1,12 @@
 //! Finding the structures by their capabilities (virtio 1.3, 4.1.4).
 
+use super::legacy;
 use super::registers::Registers;
-use super::spec::{cap, common};
+use super::spec::{cap, common, device};
 use super::transport::Transport;
 use crate::dbg_print;
-use crate::driver::Settings;
 use crate::driver::mistake::Mistake;
+use crate::driver::{Interface, Settings};
 use crate::hal::mmio::Mmio;
 use crate::hal::pci::{Function, capability};
 use alloc::vec::Vec;
@@ -27,8 +28,9 @@ struct Finder<'a> {
     found: Vec<Capability>,
 }
 
-/// Finds the first usable structure of each kind. `None` when one is missing.
-pub fn find(function: Function, settings: &Settings) -> Option<Transport> {
+/// Finds the first usable structure of each kind, or the legacy registers where those are all that
+/// there is (4.1.5.1.1.1), or where the scenario wants them. `None` when one is missing.
+pub fn find(function: Function, settings: &Settings, msix: bool) -> Option<Transport> {
     let makes = |mistake| settings.mistakes.has(mistake);
     let capability = |(_, at)| Capability {
         at,
@@ -59,6 +61,17 @@ pub fn find(function: Function, settings: &Settings) -> Option<Transport> {
             None,
             settings.mistakes,
         ));
+    }
+    let only_legacy = || {
+        let id = function.identity().map_or(0, |(_, device)| device);
+        found.is_empty() && device::is_legacy(id)
+    };
+    let by_ports = match settings.interface {
+        Some(interface) => interface == Interface::Legacy,
+        None => only_legacy(),
+    };
+    if by_ports {
+        return legacy::find(function, msix, settings.mistakes);
     }
     vendor_data(function, settings, &found);
     found.retain(|c| c.bytes >= cap::SMALLEST);

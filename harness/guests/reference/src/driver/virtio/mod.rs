@@ -11,6 +11,7 @@ mod disk;
 mod function;
 mod interrupt;
 mod layout;
+mod legacy;
 mod net;
 mod pattern;
 mod queue;
@@ -106,7 +107,8 @@ impl<F: Function> Driver for Virtio<F> {
         // Whatever was set before was set by another driver.
         self.base.status = 0;
         super::meddle(device.function, self.base.settings.mistakes);
-        self.base.transport = layout::find(device.function, &self.base.settings);
+        let msix = device.message_kind() == Some(Kind::Msix);
+        self.base.transport = layout::find(device.function, &self.base.settings, msix);
         if self.base.transport.is_none() {
             dbg_print!("VIRTIO: no usable capabilities");
             return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);

@@ -233,7 +233,7 @@ impl Queue {
     /// Begins anew, as after every reset: empty rings of `size`. Requests in flight stay noted.
     /// `None` when there is no memory left for a ring of this size.
     pub fn begin(&mut self, size: u16, features: Features, notify: Notify) -> Option<()> {
-        let bytes = Ring::bytes(size);
+        let bytes = Ring::bytes(size, features);
         let unchecked = self.mistakes.has(Mistake::QUEUE_SIZE_UNCHECKED);
         if self.memory.length() < bytes && !unchecked {
             self.memory = mem::dma(bytes)?;

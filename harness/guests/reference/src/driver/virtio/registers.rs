@@ -1,4 +1,5 @@
-//! Where the registers of a structure are: in memory, or behind the configuration access window.
+//! Where the registers of a structure are: in memory, in ports, or behind the configuration access
+//! window.
 
 use super::spec::cap;
 use crate::hal::cpu;
@@ -16,6 +17,8 @@ pub struct Registers {
 enum Place {
     /// Memory of a BAR.
     Memory(Mmio),
+    /// Ports from this one on.
+    Ports(u16),
     /// The window at this offset of configuration space, turned to this place of a BAR (4.1.4.9).
     Window {
         function: Function,
@@ -59,6 +62,14 @@ impl Registers {
         }
     }
 
+    /// In `length` ports from `base` on.
+    pub fn ports(base: u16, length: usize) -> Self {
+        Self {
+            place: Place::Ports(base),
+            length,
+        }
+    }
+
     /// Behind the window at `window`: `length` bytes of a BAR from `base` on.
     pub fn window(function: Function, window: u16, bar: u8, base: u32, length: usize) -> Self {
         Self {
@@ -76,7 +87,7 @@ impl Registers {
     pub fn in_memory(self) -> Option<Mmio> {
         match self.place {
             Place::Memory(memory) => Some(memory),
-            Place::Window { .. } => None,
+            Place::Ports(_) | Place::Window { .. } => None,
         }
     }
 
@@ -91,6 +102,7 @@ impl Registers {
         let length = length.min(rest);
         let place = match self.place {
             Place::Memory(memory) => Place::Memory(memory.part(offset, length)?),
+            Place::Ports(base) => Place::Ports(base.checked_add(offset as u16)?),
             Place::Window {
                 function,
                 window,
@@ -110,6 +122,14 @@ impl Registers {
     pub fn read<T: Word>(self, offset: usize) -> T {
         match self.place {
             Place::Memory(memory) => memory.read(offset),
+            Place::Ports(base) => {
+                let port = self.port::<T>(base, offset);
+                T::of(match T::BYTES {
+                    1 => cpu::in8(port).into(),
+                    2 => cpu::in16(port).into(),
+                    _ => cpu::in32(port),
+                })
+            }
             Place::Window { .. } => {
                 T::of(
                     self.turned::<T, _>(offset, |function, data| match T::BYTES {
@@ -126,12 +146,34 @@ impl Registers {
     pub fn write<T: Word>(self, offset: usize, value: T) {
         match self.place {
             Place::Memory(memory) => memory.write(offset, value),
+            Place::Ports(base) => {
+                let port = self.port::<T>(base, offset);
+                match T::BYTES {
+                    1 => cpu::out8(port, value.bits() as u8),
+                    2 => cpu::out16(port, value.bits() as u16),
+                    _ => cpu::out32(port, value.bits()),
+                }
+            }
             Place::Window { .. } => self.turned::<T, _>(offset, |function, data| match T::BYTES {
                 1 => function.write8(data, value.bits() as u8),
                 2 => function.write16(data, value.bits() as u16),
                 _ => function.write32(data, value.bits()),
             }),
         }
+    }
+
+    fn check<T: Word>(self, offset: usize) {
+        assert!(
+            offset + T::BYTES as usize <= self.length,
+            "access at {offset:#x} of a structure of {:#x} bytes",
+            self.length
+        );
+    }
+
+    /// The port of a field.
+    fn port<T: Word>(self, base: u16, offset: usize) -> u16 {
+        self.check::<T>(offset);
+        base + offset as u16
     }
 
     /// Turns the window to a field and does something with its data. No interrupt may turn it away.
@@ -145,11 +187,7 @@ impl Registers {
         else {
             unreachable!("only a window is turned");
         };
-        assert!(
-            offset + T::BYTES as usize <= self.length,
-            "access at {offset:#x} of a structure of {:#x} bytes",
-            self.length
-        );
+        self.check::<T>(offset);
         cpu::without_interrupts(|| {
             function.write8(window + cap::BAR, bar);
             function.write32(window + cap::SIZE, T::BYTES);

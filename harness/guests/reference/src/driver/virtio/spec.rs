@@ -9,6 +9,17 @@ pub mod device {
     pub const CONSOLE: u16 = 0x1043;
     pub const RNG: u16 = 0x1044;
     pub const SCSI: u16 = 0x1048;
+    /// The same for devices with the legacy interface (4.1.2.1).
+    pub const LEGACY_NET: u16 = 0x1000;
+    pub const LEGACY_BLOCK: u16 = 0x1001;
+    pub const LEGACY_CONSOLE: u16 = 0x1003;
+    pub const LEGACY_SCSI: u16 = 0x1004;
+    pub const LEGACY_RNG: u16 = 0x1005;
+
+    /// Whether a device id is one of these.
+    pub fn is_legacy(id: u16) -> bool {
+        (0x1000..0x1040).contains(&id)
+    }
 }
 
 /// "No vector" in the vector fields (4.1.5.1.2).
@@ -83,6 +94,23 @@ pub mod common {
     pub const SIZE: usize = 56;
 }
 
+/// The legacy header (4.1.4.10): offset of each field in bytes.
+pub mod legacy {
+    pub const DEVICE_FEATURES: usize = 0;
+    pub const DRIVER_FEATURES: usize = 4;
+    pub const QUEUE_ADDRESS: usize = 8;
+    pub const QUEUE_SIZE: usize = 12;
+    pub const QUEUE_SELECT: usize = 14;
+    pub const QUEUE_NOTIFY: usize = 16;
+    pub const DEVICE_STATUS: usize = 18;
+    pub const ISR_STATUS: usize = 19;
+    /// Bytes without MSI-X; with it two vectors follow.
+    pub const HEADER: usize = 20;
+    pub const CONFIG_MSIX_VECTOR: usize = 20;
+    pub const QUEUE_MSIX_VECTOR: usize = 22;
+    pub const HEADER_WITH_VECTORS: usize = 24;
+}
+
 /// Bits of the device status (2.1).
 pub mod status {
     pub const ACKNOWLEDGE: u8 = 1;
@@ -118,6 +146,8 @@ pub mod feature {
     pub const BLK_MQ: u64 = 1 << 12;
     pub const BLK_DISCARD: u64 = 1 << 13;
     pub const BLK_WRITE_ZEROES: u64 = 1 << 14;
+    /// With the legacy interface (6.3).
+    pub const ANY_LAYOUT: u64 = 1 << 27;
     pub const INDIRECT_DESC: u64 = 1 << 28;
     pub const EVENT_IDX: u64 = 1 << 29;
     pub const VERSION_1: u64 = 1 << 32;
@@ -164,6 +194,8 @@ pub mod ring {
     /// Offset of the index and of the entries in the available and the used ring.
     pub const INDEX: usize = 2;
     pub const ENTRIES: usize = 4;
+    /// The used ring of a legacy queue, and the queue itself, begin at a multiple of this (2.7.2).
+    pub const LEGACY_ALIGN: usize = 4096;
     /// Bytes of a used element.
     pub const USED_ELEMENT: usize = 8;
 }
@@ -199,8 +231,9 @@ pub mod net {
     /// Bits of the status.
     pub const LINK_UP: u16 = 1;
     pub const ANNOUNCE: u16 = 2;
-    /// Bytes before each frame (5.1.6) in a device with VERSION_1.
+    /// Bytes before each frame (5.1.6) in a device with VERSION_1, and in one without.
     pub const HEADER: u32 = 12;
+    pub const SHORT_HEADER: u32 = 10;
 }
 
 /// Commands of the control queue (5.1.6.5): class and command.

@@ -1,5 +1,6 @@
-//! The registers of a modern virtio PCI function, each by its own width (virtio 1.3, 4.1).
+//! The registers of a virtio PCI function, each by its own width (virtio 1.3, 4.1).
 
+use super::legacy::{self, Legacy};
 use super::registers::Registers;
 use super::spec::{common, status};
 use crate::driver::mistake::{Mistake, Mistakes};
@@ -9,10 +10,34 @@ const MOST_READS: usize = 16;
 /// The multiplier that most devices have.
 const USUAL_MULTIPLIER: u32 = 4;
 
-/// The structures that the capabilities point to.
+/// Where the registers lie that both interfaces have, in bytes.
+pub struct Fields {
+    /// `device_status`.
+    pub status: usize,
+    /// `queue_select`.
+    pub select: usize,
+    /// `queue_size`.
+    pub size: usize,
+    /// `config_msix_vector`.
+    pub config_vector: usize,
+    /// `queue_msix_vector`.
+    pub queue_vector: usize,
+}
+
+const MODERN: Fields = Fields {
+    status: common::DEVICE_STATUS,
+    select: common::QUEUE_SELECT,
+    size: common::QUEUE_SIZE,
+    config_vector: common::CONFIG_MSIX_VECTOR,
+    queue_vector: common::QUEUE_MSIX_VECTOR,
+};
+
+/// The structures that the capabilities point to, or the legacy header.
 #[derive(Clone, Copy)]
 pub struct Transport {
     common: Registers,
+    fields: &'static Fields,
+    legacy: Option<Legacy>,
     notify: Registers,
     multiplier: u32,
     isr: Registers,
@@ -32,6 +57,8 @@ impl Transport {
         let ignored = mistakes.has(Mistake::NOTIFY_MULTIPLIER_IGNORED);
         Self {
             common,
+            fields: &MODERN,
+            legacy: None,
             notify,
             multiplier: if ignored {
                 USUAL_MULTIPLIER
@@ -42,6 +69,31 @@ impl Transport {
             device,
             mistakes,
         }
+    }
+
+    /// By the legacy interface: header, `queue_notify` and ISR status.
+    pub fn legacy(
+        legacy: Legacy,
+        header: Registers,
+        notify: Registers,
+        isr: Registers,
+        mistakes: Mistakes,
+    ) -> Self {
+        Self {
+            common: header,
+            fields: &legacy::FIELDS,
+            legacy: Some(legacy),
+            notify,
+            multiplier: 0,
+            isr,
+            device: None,
+            mistakes,
+        }
+    }
+
+    /// Whether the driver uses the legacy interface.
+    pub fn is_legacy(&self) -> bool {
+        self.legacy.is_some()
     }
 
     /// The common configuration.
@@ -63,12 +115,12 @@ impl Transport {
 
     /// `device_status`.
     pub fn status(&self) -> u8 {
-        self.common.read(common::DEVICE_STATUS)
+        self.common.read(self.fields.status)
     }
 
     /// Writes `device_status`.
     pub fn set_status(&self, value: u8) {
-        self.common.write(common::DEVICE_STATUS, value);
+        self.common.write(self.fields.status, value);
     }
 
     /// `FAILED`, beside what the device shows; not where nobody answers.
@@ -81,6 +133,9 @@ impl Transport {
 
     /// The features that the device offers.
     pub fn offered(&self) -> u64 {
+        if let Some(legacy) = self.legacy {
+            return legacy.offered();
+        }
         let word = |n: u32| {
             self.common.write(common::DEVICE_FEATURE_SELECT, n);
             u64::from(self.common.read::<u32>(common::DEVICE_FEATURE))
@@ -90,25 +145,41 @@ impl Transport {
 
     /// The features that the driver accepts.
     pub fn accept(&self, features: u64) {
+        if let Some(legacy) = self.legacy {
+            return legacy.accept(features);
+        }
         for (n, word) in [(0u32, features as u32), (1, (features >> 32) as u32)] {
             self.common.write(common::DRIVER_FEATURE_SELECT, n);
             self.common.write(common::DRIVER_FEATURE, word);
         }
     }
 
-    /// `num_queues`.
+    /// `num_queues`, or what there is in its place.
     pub fn queues(&self) -> u16 {
-        self.common.read(common::NUM_QUEUES)
+        match self.legacy {
+            Some(legacy) => legacy.queues(),
+            None => self.common.read(common::NUM_QUEUES),
+        }
     }
 
-    /// `config_generation`.
+    /// `config_generation`; the legacy interface has none.
     pub fn generation(&self) -> u8 {
-        self.common.read(common::CONFIG_GENERATION)
+        match self.legacy {
+            Some(_) => 0,
+            None => self.common.read(common::CONFIG_GENERATION),
+        }
     }
 
     /// Reads something of the device configuration between two equal generations (2.5.1). The
     /// second value is that generation. `None` when there is no configuration, or no end to its changes.
-    pub fn config<T>(&self, mistakes: Mistakes, read: impl Fn(Registers) -> T) -> Option<(T, u8)> {
+    pub fn config<T: PartialEq>(
+        &self,
+        mistakes: Mistakes,
+        read: impl Fn(Registers) -> T,
+    ) -> Option<(T, u8)> {
+        if let Some(legacy) = self.legacy {
+            return Some((legacy.config(read)?, 0));
+        }
         let device = self.device?;
         if mistakes.has(Mistake::GENERATION_NOT_READ) {
             return Some((read(device), 0));
@@ -132,26 +203,33 @@ impl Transport {
 
     /// The device configuration, if there is one.
     pub fn device(&self) -> Option<Registers> {
-        self.device
+        match self.legacy {
+            Some(legacy) => legacy.device(),
+            None => self.device,
+        }
     }
 
     /// Selects the queue that the following fields are about.
     pub fn select(&self, queue: u16) {
-        self.common.write(common::QUEUE_SELECT, queue);
+        self.common.write(self.fields.select, queue);
     }
 
     /// `queue_size`.
     pub fn queue_size(&self) -> u16 {
-        self.common.read(common::QUEUE_SIZE)
+        self.common.read(self.fields.size)
     }
 
     /// Writes `queue_size`.
     pub fn set_queue_size(&self, size: u16) {
-        self.common.write(common::QUEUE_SIZE, size);
+        self.common.write(self.fields.size, size);
     }
 
-    /// Writes the addresses of the descriptors and of the two rings, by halves.
+    /// Writes the addresses of the descriptors and of the two rings, by halves; with the legacy
+    /// interface the first page, behind which everything has its place.
     pub fn set_queue_addresses(&self, descriptors: u64, available: u64, used: u64) {
+        if let Some(legacy) = self.legacy {
+            return legacy.place_queue(descriptors);
+        }
         for (field, address) in [
             (common::QUEUE_DESC, descriptors),
             (common::QUEUE_DRIVER, available),
@@ -162,13 +240,18 @@ impl Transport {
         }
     }
 
-    /// `queue_enable := 1`.
+    /// `queue_enable := 1`. With the legacy interface the address has done it.
     pub fn enable_queue(&self) {
-        self.common.write(common::QUEUE_ENABLE, 1u16);
+        if self.legacy.is_none() {
+            self.common.write(common::QUEUE_ENABLE, 1u16);
+        }
     }
 
     /// Where queue `index`, which is selected, is notified with so many bytes; `None` when that is outside the window.
     pub fn notify_window(&self, index: u16, width: usize) -> Option<Registers> {
+        if self.legacy.is_some() {
+            return Some(self.notify);
+        }
         let off: u16 = self.common.read(common::QUEUE_NOTIFY_OFF);
         let ignored = self.mistakes.has(Mistake::NOTIFY_OFF_IGNORED);
         let off = if ignored { index } else { off };
@@ -188,7 +271,7 @@ impl Transport {
     /// `queue_reset := 1` of the selected queue; only with its feature. `false` when there is no
     /// such field.
     pub fn reset_queue(&self) -> bool {
-        let there = self.common.length() >= common::QUEUE_RESET + 2;
+        let there = !self.is_legacy() && self.common.length() >= common::QUEUE_RESET + 2;
         if there {
             self.common.write(common::QUEUE_RESET, 1u16);
         }
@@ -202,21 +285,21 @@ impl Transport {
 
     /// Writes `config_msix_vector`.
     pub fn set_config_vector(&self, vector: u16) {
-        self.common.write(common::CONFIG_MSIX_VECTOR, vector);
+        self.common.write(self.fields.config_vector, vector);
     }
 
     /// Reads `config_msix_vector`.
     pub fn config_vector(&self) -> u16 {
-        self.common.read(common::CONFIG_MSIX_VECTOR)
+        self.common.read(self.fields.config_vector)
     }
 
     /// Writes `queue_msix_vector` of the selected queue.
     pub fn set_queue_vector(&self, vector: u16) {
-        self.common.write(common::QUEUE_MSIX_VECTOR, vector);
+        self.common.write(self.fields.queue_vector, vector);
     }
 
     /// Reads `queue_msix_vector` of the selected queue.
     pub fn queue_vector(&self) -> u16 {
-        self.common.read(common::QUEUE_MSIX_VECTOR)
+        self.common.read(self.fields.queue_vector)
     }
 }

@@ -143,7 +143,10 @@ impl Mapper<'_> {
         }
         let unchecked =
             event == Event::Config && self.mistakes.has(Mistake::CONFIG_VECTOR_UNCHECKED);
-        if unchecked || self.mistakes.has(Mistake::NO_READ_BACK) {
+        let unread = self.mistakes.has(Mistake::NO_READ_BACK)
+            || self.transport.is_legacy()
+                && self.mistakes.has(Mistake::LEGACY_VECTOR_NOT_READ_BACK);
+        if unchecked || unread {
             dbg_print!("VIRTIO: {event} vector written {vector}");
             return true;
         }

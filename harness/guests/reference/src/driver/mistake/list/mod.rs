@@ -7,6 +7,7 @@ mod cfg;
 mod feat;
 mod init;
 mod isr;
+mod leg;
 mod msix;
 mod nr;
 mod ntf;
@@ -44,6 +45,7 @@ const FAMILIES: &[&[Mistake]] = &[
     feat::ALL,
     init::ALL,
     isr::ALL,
+    leg::ALL,
     msix::ALL,
     nr::ALL,
     ntf::ALL,

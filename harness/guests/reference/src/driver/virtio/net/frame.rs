@@ -1,6 +1,5 @@
 //! Frames that tell which one they are.
 
-use crate::driver::virtio::spec::net;
 use crate::hal::mmio::Mmio;
 
 /// Bytes of a receive buffer: the header, and the longest frame without a VLAN tag and a little more.
@@ -30,9 +29,8 @@ pub fn write(data: Mmio, mac: [u8; 6], number: u64, size: usize) {
     (0..size).for_each(|at| data.write(at, byte(mac, number, at)));
 }
 
-/// The number of the frame in a receive buffer; `None` for a frame of somebody else.
-pub fn number(buffer: Mmio, length: usize) -> Option<u64> {
-    let start = net::HEADER as usize;
+/// The number of the frame behind `start` bytes of a receive buffer; `None` for a frame of somebody else.
+pub fn number(buffer: Mmio, start: usize, length: usize) -> Option<u64> {
     let frame = |at: usize| buffer.read::<u8>(start + at);
     if length < start + PATTERN || [frame(12), frame(13)] != TYPE {
         return None;
@@ -41,9 +39,15 @@ pub fn number(buffer: Mmio, length: usize) -> Option<u64> {
     Some(number)
 }
 
-/// Whether a receive buffer holds frame `number` of `size` bytes from the first to the last.
-pub fn is_whole(buffer: Mmio, length: usize, mac: [u8; 6], number: u64, size: usize) -> bool {
-    let start = net::HEADER as usize;
+/// Whether a receive buffer of `length` bytes holds, behind `start`, frame `number` of `size` bytes from
+/// the first to the last.
+pub fn is_whole(
+    buffer: Mmio,
+    (start, length): (usize, usize),
+    mac: [u8; 6],
+    number: u64,
+    size: usize,
+) -> bool {
     length == start + size
         && (0..size).all(|at| buffer.read::<u8>(start + at) == byte(mac, number, at))
 }

@@ -28,6 +28,8 @@ pub enum Load {
 pub struct Frames {
     frames: u64,
     size: usize,
+    /// Bytes before each.
+    header: u32,
     mac: [u8; 6],
     pairs: Range<usize>,
     next: u64,
@@ -192,6 +194,11 @@ impl Frames {
         Ok(Self {
             frames,
             size: size as usize,
+            header: if base.has(feature::VERSION_1) {
+                net::HEADER
+            } else {
+                net::SHORT_HEADER
+            },
             mac,
             pairs,
             next: 0,
@@ -202,7 +209,7 @@ impl Frames {
     }
 
     fn take(&mut self, limit: u64, data: Mmio, length: usize, tally: &mut Tally) {
-        let Some(number) = frame::number(data, length) else {
+        let Some(number) = frame::number(data, self.header as usize, length) else {
             return;
         };
         // A frame that was sent again after a reset may come twice.
@@ -212,7 +219,13 @@ impl Frames {
         self.away.swap_remove(found);
         tally.resets = 0;
         tally.finished += 1;
-        if !frame::is_whole(data, length, self.mac, number, self.size) {
+        if !frame::is_whole(
+            data,
+            (self.header as usize, length),
+            self.mac,
+            number,
+            self.size,
+        ) {
             dbg_print!("VIRTIO: frame {number} came back changed, in {length} bytes");
             tally.errors += 1;
         }
@@ -274,8 +287,8 @@ impl Frames {
             let Some(data) = slot.data() else { return };
             frame::write(data, self.mac, number, self.size);
             let header = slot.out(0);
-            (0..net::HEADER as usize).for_each(|at| header.write(at, 0u8));
-            let header = Part::out(header, net::HEADER);
+            (0..self.header as usize).for_each(|at| header.write(at, 0u8));
+            let header = Part::out(header, self.header);
             let frame = Part::out(data, self.size as u32);
             slot.tag = number;
             slot.retried = false;

@@ -23,6 +23,8 @@ pub struct Features {
     pub in_order: bool,
     /// NOTIFICATION_DATA.
     pub notification_data: bool,
+    /// The used ring begins on a page of its own, as the legacy interface has it.
+    pub page_aligned: bool,
 }
 
 /// The device has moved its index by more than there was.
@@ -99,14 +101,14 @@ macro_rules! either {
 
 impl Ring {
     /// Bytes that a ring of so many descriptors takes, in either format.
-    pub fn bytes(size: u16) -> usize {
-        let most = Split::bytes(size).max(Packed::bytes(size));
+    pub fn bytes(size: u16, features: Features) -> usize {
+        let most = Split::bytes(size, features).max(Packed::bytes(size));
         most.next_multiple_of(8)
     }
 
     /// An empty ring in `memory`, which is overwritten.
     pub fn new(memory: Mmio, size: u16, features: Features, mistakes: Mistakes) -> Self {
-        for at in (0..Self::bytes(size).min(memory.length())).step_by(8) {
+        for at in (0..Self::bytes(size, features).min(memory.length())).step_by(8) {
             memory.write(at, 0u64);
         }
         if features.packed {

@@ -32,13 +32,18 @@ pub struct Split {
 
 impl Split {
     /// Bytes of a ring of this size.
-    pub fn bytes(size: u16) -> usize {
+    pub fn bytes(size: u16, features: Features) -> usize {
         let size = usize::from(size);
-        Self::used_at(size) + 6 + ring::USED_ELEMENT * size + 2
+        Self::used_at(size, features) + 6 + ring::USED_ELEMENT * size + 2
     }
 
-    fn used_at(size: usize) -> usize {
-        (ring::DESCRIPTOR * size + 6 + 2 * size).next_multiple_of(USED_ALIGN)
+    fn used_at(size: usize, features: Features) -> usize {
+        let align = if features.page_aligned {
+            ring::LEGACY_ALIGN
+        } else {
+            USED_ALIGN
+        };
+        (ring::DESCRIPTOR * size + 6 + 2 * size).next_multiple_of(align)
     }
 
     /// An empty ring in zeroed memory.
@@ -46,7 +51,7 @@ impl Split {
         let mut features = features;
         features.indirect |= mistakes.has(Mistake::INDIRECT_UNNEGOTIATED);
         if mistakes.has(Mistake::USED_FLAGS_NOT_ZEROED) {
-            memory.write(Self::used_at(size.into()), ring::NO_NOTIFY);
+            memory.write(Self::used_at(size.into(), features), ring::NO_NOTIFY);
         }
         let flags = if mistakes.has(Mistake::AVAILABLE_FLAGS_RESERVED) {
             2
@@ -75,7 +80,7 @@ impl Split {
     }
 
     fn used(&self) -> usize {
-        Self::used_at(self.size.into())
+        Self::used_at(self.size.into(), self.features)
     }
 
     /// Physical addresses of the descriptors, the available and the used ring.
@@ -304,7 +309,7 @@ mod tests {
 
     fn ring(size: u16, features: Features) -> Split {
         Split::new(
-            memory(Split::bytes(size)),
+            memory(Split::bytes(size, features)),
             size,
             features,
             Mistakes::default(),
