@@ -30,7 +30,12 @@ struct Watched {
     shadow: Option<Vec<u8>>,
     /// Chains that were fetched and not used, by their position.
     chains: BTreeMap<u16, Held>,
+    /// In a packed ring: the place behind the list that was fetched last.
+    next: u16,
 }
+
+/// Where a packed ring begins: its wrap counter is 1 (2.8.1).
+const FIRST: u16 = 1 << 15;
 
 #[derive(Clone, Copy, Debug)]
 struct Held {
@@ -61,9 +66,16 @@ impl Ledger {
             features,
             shadow: None,
             chains: BTreeMap::new(),
+            next: FIRST,
         };
         watched.shadow = watched.device_area(memory);
         self.queues.insert(setup.index, watched);
+    }
+
+    /// Where the device looks for the next list of a packed ring: offset in bits 0 to 14, wrap counter
+    /// in bit 15.
+    pub fn next(&self, q: u16) -> u16 {
+        self.queues.get(&q).map_or(FIRST, |watched| watched.next)
     }
 
     /// The queue was stopped: its memory is the driver's again.
@@ -89,6 +101,9 @@ impl Ledger {
             return None;
         }
         let (head, walk) = watched.walk(memory, position)?;
+        if watched.features.packed {
+            watched.next = place_after(position, walk.slots, watched.setup.size);
+        }
         let mut flaws: Vec<Flaw> = walk.flaws.iter().copied().collect();
         if watched.chains.values().any(|held| held.head == head) {
             flaws.push(Flaw::InFlight);
@@ -273,6 +288,14 @@ impl Watched {
         self.shadow = Some(now);
         found
     }
+}
+
+/// The place so many descriptors further in a packed ring.
+fn place_after(place: u16, slots: u32, size: u16) -> u16 {
+    let size = u32::from(size).max(1);
+    let end = u32::from(place & !FIRST) + slots;
+    let turned = if end / size % 2 == 1 { FIRST } else { 0 };
+    (end % size) as u16 | place & FIRST ^ turned
 }
 
 fn word<M: GuestMemory>(memory: &M, address: u64) -> Option<u16> {

@@ -280,7 +280,7 @@ impl Core {
         }
         let mut found = Vec::new();
         for queue in self.running.iter().filter(|q| wanted(q)) {
-            if let Some(sample) = self.memory.sample(self.dev, queue, self.packed) {
+            if let Some(sample) = self.sample_of(queue) {
                 self.shown.insert(queue.index, sample.clone());
                 found.push(sample);
             }
@@ -289,6 +289,16 @@ impl Core {
                 .with_ledger(&mut |ledger| found.extend(ledger.look(memory, queue.index)));
         }
         self.record_found(found);
+    }
+
+    /// How a ring stands.
+    fn sample_of(&self, queue: &QueueSetup) -> Option<What> {
+        let mut next = None;
+        if self.packed {
+            self.observed
+                .with_ledger(&mut |ledger| next = Some(ledger.next(queue.index)));
+        }
+        self.memory.sample(self.dev, queue, next)
     }
 
     fn record_found(&self, found: Vec<What>) {
@@ -336,7 +346,7 @@ impl Core {
     pub fn look_at_rings(&mut self) {
         let mut found = Vec::new();
         for queue in &self.running {
-            if let Some(now) = self.memory.sample(self.dev, queue, self.packed) {
+            if let Some(now) = self.sample_of(queue) {
                 let known = self.shown.get(&queue.index) == Some(&now);
                 let before = self.still.insert(queue.index, now.clone());
                 if !known && before.as_ref() == Some(&now) {

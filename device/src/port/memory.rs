@@ -155,8 +155,8 @@ impl Memory {
         })
     }
 
-    /// Reads the state of a ring; `None` when a part of it is not in memory.
-    pub fn sample(&self, dev: u8, queue: &QueueSetup, packed: bool) -> Option<What> {
+    /// As [`sample_ring`].
+    pub fn sample(&self, dev: u8, queue: &QueueSetup, packed: Option<u16>) -> Option<What> {
         sample_ring(&self.guest, dev, queue, packed)
     }
 
@@ -184,13 +184,13 @@ impl Memory {
     }
 }
 
-/// Reads the state of a split ring (2.7.6, 2.7.8) or of a packed one (2.8.14); `None` when a part of
-/// it is not in memory.
+/// Reads the state of a split ring (2.7.6, 2.7.8), or of a packed one (2.8.14) in which the device looks
+/// for its next list at the place `packed`; `None` when a part of it is not in memory.
 pub fn sample_ring(
     memory: &GuestMemoryMmap,
     dev: u8,
     queue: &QueueSetup,
-    packed: bool,
+    packed: Option<u16>,
 ) -> Option<What> {
     let word = |base: u64, offset: u64| -> Option<u16> {
         let at = GuestAddress(base.checked_add(offset)?);
@@ -198,7 +198,7 @@ pub fn sample_ring(
         memory.read_slice(&mut bytes, at).ok()?;
         Some(u16::from_le_bytes(bytes))
     };
-    if packed {
+    if let Some(next) = packed {
         return Some(What::Packed(PackedSample {
             dev,
             q: queue.index,
@@ -206,7 +206,8 @@ pub fn sample_ring(
             driver_flags: word(queue.driver, 2)?,
             device_desc: word(queue.device, 0)?,
             device_flags: word(queue.device, 2)?,
-            first_flags: word(queue.desc, 14)?,
+            next,
+            next_flags: word(queue.desc, 16 * u64::from(next & 0x7fff) + 14)?,
         }));
     }
     let size = u64::from(queue.size);
@@ -265,9 +266,9 @@ mod tests {
             device: 0x800,
             vector: 0,
         };
-        assert!(memory.sample(0, &queue(0x400), false).is_some());
-        assert!(memory.sample(0, &queue(0xff0), false).is_none());
-        assert!(memory.sample(0, &queue(u64::MAX - 1), false).is_none());
+        assert!(memory.sample(0, &queue(0x400), None).is_some());
+        assert!(memory.sample(0, &queue(0xff0), None).is_none());
+        assert!(memory.sample(0, &queue(u64::MAX - 1), None).is_none());
     }
 
     #[test]

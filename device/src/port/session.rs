@@ -142,8 +142,13 @@ impl Session {
             return;
         };
         let setup = ring.setup(index);
-        let packed = self.ring_features().packed;
-        observer.ring(&|dev| sample_ring(&self.memory.memory(), dev, &setup, packed));
+        let mut next = None;
+        if self.ring_features().packed
+            && !observer.with_ledger(&mut |ledger| next = Some(ledger.next(index)))
+        {
+            return;
+        }
+        observer.ring(&|dev| sample_ring(&self.memory.memory(), dev, &setup, next));
     }
 
     /// The features of rings that were agreed on.

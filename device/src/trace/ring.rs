@@ -41,8 +41,10 @@ pub struct PackedSample {
     pub device_desc: u16,
     /// The device's `flags`.
     pub device_flags: u16,
-    /// Flags of the first descriptor of the ring.
-    pub first_flags: u16,
+    /// Where the device looks for the next list: offset in bits 0 to 14, wrap counter in bit 15.
+    pub next: u16,
+    /// Flags of the descriptor there.
+    pub next_flags: u16,
 }
 
 /// A chain (in a packed ring: a list) of descriptors as it lay in guest memory before the device

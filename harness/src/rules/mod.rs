@@ -25,6 +25,7 @@ mod msix_use;
 mod nr;
 mod ntf;
 mod ntf_data;
+mod ntf_packed;
 mod pci;
 mod pkd;
 mod q;

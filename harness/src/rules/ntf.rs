@@ -7,7 +7,7 @@ use misfire_device::trace::{Input, RingSample};
 
 use super::machine::{At, Machine, Now, Object, Say, Watch};
 use super::ntf_data::{Data, with_data};
-use super::q::{enabled, index_in};
+use super::q::{enabled, index_in, packed};
 use super::registry::{Level, Rule};
 
 /// The rules.
@@ -59,11 +59,11 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "VIO-NTF-006",
         sentence: "When buffers become available and the device wants to know, it is notified.",
-        source: "virtio 1.3, 2.7.10.1; B55, B77",
+        source: "virtio 1.3, 2.7.10.1 and 2.8.21.3.1; B55, B77",
         breaks: "at a reset, or when the guest tells that a request never ended, a queue has buffers that came after the last notification, and the device had asked for one",
-        proof: "From the samples of the ring at the last notification and the last before the reset: rings are looked at every 10 ms too. Split rings only.",
+        proof: "From the samples of the ring at the last notification and the last before the reset: rings are looked at every 10 ms too. Of a packed ring they tell whether there is a list at the place where the device looks next.",
         follows: &["VIO-NTF-004", "VIO-Q-005"],
-        watch: Watch::with::<Forgotten>(),
+        watch: Watch::with::<Both>(),
         ..Rule::BASE
     },
     Rule {
@@ -167,6 +167,23 @@ fn place(now: &Now<'_>, say: &mut Say<'_>) {
                 access.off, access.space, now.s.dev.shape.queues
             ),
         ),
+    }
+}
+
+/// Rings of both kinds.
+#[derive(Default)]
+struct Both {
+    split: Forgotten,
+    packed: super::ntf_packed::Forgotten,
+}
+
+impl Machine for Both {
+    fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
+        if packed(now.s) {
+            self.packed.see(now, say);
+        } else {
+            self.split.see(now, say);
+        }
     }
 }
 

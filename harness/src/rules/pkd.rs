@@ -218,7 +218,8 @@ impl Machine for FirstWrap {
         let notified = now.notifies().and_then(|(access, _)| access.q);
         if let Some(ring) = notified.and_then(|q| self.rings.get(&q))
             && !self.judged.contains(&ring.q)
-            && ring.first_flags & (AVAIL | USED) == USED
+            && ring.next == FIRST
+            && ring.next_flags & (AVAIL | USED) == USED
         {
             self.judged.insert(ring.q);
             say.broken(

@@ -1,6 +1,7 @@
 //! Cases of VIO-NTF.
 
 use misfire_device::spec::NO_VECTOR;
+use misfire_device::trace::PackedSample;
 
 use super::*;
 
@@ -28,6 +29,22 @@ fn packed_data() -> Trace {
         .features_ok()
         .queue(0, NO_VECTOR)
         .driver_ok()
+}
+
+/// A packed ring whose device asks with `flags` and `desc`, and looks at `next`, where `list` says
+/// whether there is a list.
+fn place(flags: u16, desc: u16, next: u16, list: bool) -> PackedSample {
+    let marks = if next >> 15 == 1 { 1 << 7 } else { 1 << 15 };
+    PackedSample {
+        dev: 0,
+        q: 0,
+        driver_desc: 0,
+        driver_flags: 0,
+        device_desc: desc,
+        device_flags: flags,
+        next,
+        next_flags: if list { marks } else { 0 },
+    }
 }
 
 fn without_event_idx() -> Trace {
@@ -221,6 +238,51 @@ pub const CASES: &[Case] = &[
                 .ring(0, 1, 0)
                 .notify(0)
                 .sample(sample(2, 1, 0, 1))
+                .reset()
+        },
+    ),
+    ("VIO-NTF-006", "every list was told of", HELD, || {
+        packed_live()
+            .packed(place(0, 0, 0x8000, false))
+            .packed(place(0, 0, 0x8000, true))
+            .notify(0)
+            .packed(place(0, 0, 0x8001, false))
+            .reset()
+    }),
+    (
+        "VIO-NTF-006",
+        "a list that the device was not told of",
+        FAIL,
+        || {
+            packed_live()
+                .packed(place(0, 0, 0x8000, true))
+                .notify(0)
+                .packed(place(0, 0, 0x8001, false))
+                .packed(place(0, 0, 0x8001, true))
+                .mark("timeout")
+        },
+    ),
+    (
+        "VIO-NTF-006",
+        "a list at the place that the device names, behind the end of the ring",
+        FAIL,
+        || {
+            packed_live()
+                .packed(place(2, 3, 3, false))
+                .packed(place(2, 3, 3, true))
+                .reset()
+        },
+    ),
+    (
+        "VIO-NTF-006",
+        "a list where the device does not want to be told, or of which it knows",
+        UNSEEN,
+        || {
+            packed_live()
+                .packed(place(0, 0, 0x8000, false))
+                .packed(place(1, 0, 0x8000, true))
+                .packed(place(2, 0x8007, 0x8000, true))
+                .packed(place(0, 0, 0x8001, true))
                 .reset()
         },
     ),

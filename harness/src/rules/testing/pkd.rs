@@ -12,13 +12,14 @@ fn sample(driver_flags: u16, driver_desc: u16) -> PackedSample {
         driver_flags,
         device_desc: 0,
         device_flags: 0,
-        first_flags: 0x80,
+        next: 0x8000,
+        next_flags: 0x80,
     }
 }
 
-fn first(first_flags: u16) -> Trace {
+fn first(next_flags: u16) -> Trace {
     let sample = PackedSample {
-        first_flags,
+        next_flags,
         ..sample(0, 0)
     };
     packed_live().packed(sample).notify(0)
