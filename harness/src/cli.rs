@@ -4,6 +4,7 @@ mod facts;
 mod inf;
 mod kd;
 mod lists;
+mod nt;
 mod proof;
 mod replay;
 mod run;
@@ -126,9 +127,11 @@ impl ListArgs {
 pub struct RunArgs {
     #[command(flatten)]
     selection: Selection,
-    /// The guest, by name. There is one: `reference`.
+    /// The guest, by name: `reference`, or `nt` for a driver's own image on the same model of Windows.
     #[arg(long, value_name = "NAME", default_value = "reference")]
     guest: String,
+    #[command(flatten)]
+    image: nt::ImageArgs,
     #[command(flatten)]
     machine: running::MachineArgs,
     /// How to print the run.

@@ -10,6 +10,7 @@ pub mod catalogue;
 pub mod cli;
 pub mod doctor;
 pub mod guest;
+pub mod image;
 pub mod inf;
 pub mod log;
 pub mod machine;

@@ -240,9 +240,10 @@ async fn drive(scenario: &Scenario, options: &Options, recorder: &Recorder) -> R
         &options.qemu,
         options.accel,
         attachments,
-        &parameters(scenario),
+        &parameters(scenario, &options.subject),
     );
     spec.slots = scenario.slots();
+    spec.image = options.subject.image();
     let guest = Reference::boot_spec(&spec, recorder.journal(), steps + OVERHEAD)?;
     let firmware = match options.qemu.boot() {
         Boot::Direct => IDLE_FIRMWARE,
@@ -265,8 +266,8 @@ async fn drive(scenario: &Scenario, options: &Options, recorder: &Recorder) -> R
 }
 
 /// The guest's command line.
-fn parameters(scenario: &Scenario) -> String {
-    let mut line = scenario.guest.command_line();
+pub(crate) fn parameters(scenario: &Scenario, subject: &Subject) -> String {
+    let mut line = subject.command_line(scenario);
     for dev in scenario.slots() {
         if scenario.keeps(u8::try_from(dev).unwrap_or(u8::MAX)) {
             line += &format!(" dev{dev}.eject=lit");
@@ -327,6 +328,7 @@ fn conclude(
     let in_trouble = trouble.is_some();
     let decided = match options.snapshots {
         Snapshots::Leave => decide(None),
+        _ if !options.subject.has_snapshots() => decide(None),
         Snapshots::Compare => match compare(&path, &text, row.as_ref()) {
             Ok(comparison) => {
                 let mut decided = decide(Some(&comparison));
@@ -469,9 +471,10 @@ pub fn dry_run(scenario: &Scenario, options: &Options) -> Vec<std::ffi::OsString
         .enumerate()
         .map(|(n, device)| stand_in(n, &device.shape))
         .collect();
-    let parameters = parameters(scenario);
+    let parameters = parameters(scenario, &options.subject);
     let mut spec = Reference::spec(&options.qemu, options.accel, attachments, &parameters);
     spec.slots = scenario.slots();
+    spec.image = options.subject.image();
     argv(&spec)
 }
 

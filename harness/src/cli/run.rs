@@ -10,13 +10,17 @@ use super::running::{Show, go, json, options, runtime};
 use super::{Failure, Format, RunArgs, say};
 use crate::doctor::{Doctor, State};
 use crate::report::{Document, html, junit};
-use crate::run::{Snapshots, Subject, dry_run};
+use crate::run::{Snapshots, Subject, dry_run, parameters};
 use crate::scenario::Library;
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let library = args.selection.open()?;
-    let subject = Subject::named(&args.guest)
-        .map_err(|error| Failure::Wrong(miette::miette!(help = error.help.clone(), "{error}")))?;
+    let subject = match args.image.open(&args.guest)? {
+        Some(driver) => Subject::Nt(Box::new(driver)),
+        None => Subject::named(&args.guest).map_err(|error| {
+            Failure::Wrong(miette::miette!(help = error.help.clone(), "{error}"))
+        })?,
+    };
     runtime()?.block_on(all(library, subject, args))
 }
 
@@ -39,7 +43,7 @@ async fn all(library: Library, subject: Subject, args: &RunArgs) -> Result<(), F
                 .iter()
                 .map(|w| quoted(&w.to_string_lossy()))
                 .collect();
-            let parameters = scenario.guest.command_line();
+            let parameters = parameters(scenario, &options.subject);
             say(format_args!(
                 "# {}, guest parameters: {parameters}\n{}",
                 scenario.name,

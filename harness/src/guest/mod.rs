@@ -3,8 +3,10 @@
 mod any;
 mod direct;
 mod heard;
+mod nt;
 mod reference;
 
 pub use any::Guest;
 pub use heard::{Heard, Silence};
+pub use nt::{NT, NtDriver, STANDING};
 pub use reference::{MEMORY_MIB, Ready, Reference};

@@ -47,6 +47,7 @@ impl Reference {
             memory_mib: MEMORY_MIB,
             append: parameters.to_owned(),
             devices,
+            image: None,
             slots: BTreeSet::new(),
         }
     }
@@ -100,6 +101,9 @@ impl Reference {
         if spec.boot == Boot::Direct {
             files.push((shared(&ROM_FILE, rom_file)?, Inherited::Rom));
             files.push((start_file(KERNEL, &spec.append)?, Inherited::Start));
+        }
+        if let Some(image) = &spec.image {
+            files.push((memory_file("misfire-image", image)?, Inherited::Image));
         }
         Ok(files)
     }

@@ -12,7 +12,7 @@ mod text;
 mod tests;
 
 pub use check::{Device, Finding, Report, Severity, check};
-pub use driver::{Architecture, Driver, Interrupts, Model};
+pub use driver::{Architecture, Driver, Entry, Interrupts, Model};
 pub use file::{Inf, Line};
 pub use ids::hardware_ids;
 pub use text::decode;

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use crate::image::LOAD_ADDRESS;
+
 use super::spec::{
     Boot, EXIT_PORT, FIRST_SIBLING_SLOT, FIRST_SLOT, Inherited, MachineSpec, START_ADDRESS,
 };
@@ -50,6 +52,13 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
                 args.option("-append", &spec.append);
             }
         }
+    }
+    if spec.image.is_some() {
+        let image = Inherited::Image.path();
+        args.option(
+            "-device",
+            format!("loader,file={image},addr={LOAD_ADDRESS:#x},force-raw=on"),
+        );
     }
     args.option(
         "-chardev",
@@ -156,6 +165,7 @@ mod tests {
             boot: Boot::Direct,
             memory_mib: 64,
             append: "os=win7 mistake=no-read-back".into(),
+            image: None,
             slots: BTreeSet::new(),
             devices: vec![
                 Attachment {

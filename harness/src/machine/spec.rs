@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use misfire_device::port::Attachment;
 
@@ -32,6 +33,8 @@ pub struct MachineSpec {
     pub append: String,
     /// The devices, 0 first.
     pub devices: Vec<Attachment>,
+    /// A driver's image for the guest, as [`crate::image::handed`] makes it.
+    pub image: Option<Arc<[u8]>>,
     /// Devices that sit behind a root port of their own, in a slot that they can leave.
     pub slots: BTreeSet<usize>,
 }
@@ -80,6 +83,8 @@ pub enum Inherited {
     Rom = 6,
     /// The kernel's start information and command line for a direct boot, a file in memory.
     Start = 7,
+    /// A driver's image, a file in memory.
+    Image = 8,
 }
 
 impl Inherited {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::guest::{NT, STANDING};
 use crate::rules::{Judgement, Level, Severity};
 use crate::scenario::Outcome;
 use crate::verdict::{Verdict, ruling};
@@ -14,6 +15,9 @@ use crate::verdict::{Verdict, ruling};
 pub struct Document {
     /// Version of this document's form; additions do not change it.
     pub schema: u32,
+    /// What has to be known of the guest to read the verdicts; none for the reference guest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standing: Option<&'static str>,
     /// The numbers.
     pub summary: Summary,
     /// In the order of their names.
@@ -142,8 +146,10 @@ impl Document {
             median_ms: median(&mut times),
             total_ms: millis(total),
         };
+        let below = scenarios.iter().any(|s| s.guest == NT);
         Self {
             schema: 1,
+            standing: below.then_some(STANDING),
             summary,
             scenarios,
         }

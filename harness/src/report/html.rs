@@ -35,6 +35,9 @@ pub fn html(document: &Document) -> String {
         s.median_ms / 1000.0,
         s.total_ms / 1000.0,
     );
+    if let Some(standing) = document.standing {
+        let _ = writeln!(page, "<p>{}</p>", escape(standing));
+    }
     for scenario in &document.scenarios {
         one(&mut page, scenario);
     }

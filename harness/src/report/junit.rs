@@ -5,6 +5,7 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::{Document, ScenarioReport};
+use crate::guest::{NT, STANDING};
 use crate::verdict::Verdict;
 
 /// The run as JUnit XML: a suite for each family.
@@ -45,8 +46,10 @@ fn case(scenario: &ScenarioReport, family: &str, name: &str) -> TestCase {
         case.status.set_message(first.clone());
         case.status.set_description(scenario.reasons.join("\n"));
     }
-    if !scenario.notes.is_empty() {
-        case.set_system_out(scenario.notes.join("\n"));
+    let standing = (scenario.guest == NT).then(|| STANDING.to_owned());
+    let told: Vec<String> = scenario.notes.iter().cloned().chain(standing).collect();
+    if !told.is_empty() {
+        case.set_system_out(told.join("\n"));
     }
     case
 }

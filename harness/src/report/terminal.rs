@@ -79,13 +79,15 @@ impl Terminal {
                 parts.push(format!("{count} {word}"));
             }
         }
+        let standing = document.standing.map(|text| format!("\n{text}"));
         format!(
-            "\n{} scenario{}: {}; median {:.3} s, {:.2} s in total",
+            "\n{} scenario{}: {}; median {:.3} s, {:.2} s in total{}",
             s.total,
             if s.total == 1 { "" } else { "s" },
             parts.join(", "),
             s.median_ms / 1000.0,
             s.total_ms / 1000.0,
+            standing.unwrap_or_default(),
         )
     }
 }

@@ -1,10 +1,11 @@
 //! What the driver did, as a trace shows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use misfire_device::trace::{Event, What};
+use misfire_device::spec::NO_VECTOR;
+use misfire_device::trace::{Event, Mode, What, World};
 
-use crate::log::{Crash, MachineLine, Said};
+use crate::log::{Crash, MachineLine, Said, Started};
 use crate::scenario::{Interrupts, Io, Outcome};
 
 /// What can be seen from outside of what the driver did.
@@ -51,15 +52,18 @@ pub fn observe(events: &[Event], devices: usize) -> Observed {
     let mut crashed = false;
     let mut dead = false;
     let mut removed = false;
+    let mut world = World::default();
     for event in events {
+        world.apply(event);
         match &event.what {
             What::Log { line } => match Said::of(line) {
                 Some(Said::Machine(MachineLine::Started(started))) => {
+                    let (mode, few) = interrupts_of(&started, &world);
                     if let Some(slot) = modes.get_mut(usize::from(started.dev)) {
-                        *slot = Interrupts::named(&started.mode);
+                        *slot = mode;
                     }
                     if let Some(slot) = fewer.get_mut(usize::from(started.dev)) {
-                        *slot = started.used < started.queues;
+                        *slot = few;
                     }
                 }
                 Some(Said::Machine(MachineLine::Failed { dev, .. })) => {
@@ -122,6 +126,32 @@ pub fn observe(events: &[Event], devices: usize) -> Observed {
         .map(|mode| mode.unwrap_or(Interrupts::None))
         .collect();
     seen
+}
+
+/// How a driver is told of what its device does, and whether it uses fewer messages than it could. A
+/// driver that is an image does not say so: what it has written into the device does.
+fn interrupts_of(started: &Started, world: &World) -> (Option<Interrupts>, bool) {
+    if started.mode != "messages" {
+        let few = started.used < started.queues;
+        return (Interrupts::named(&started.mode), few);
+    }
+    let Some(device) = world.devices.get(&started.dev) else {
+        return (Some(Interrupts::Msix), false);
+    };
+    match device.mode() {
+        Mode::Msi => return (Some(Interrupts::Msi), false),
+        Mode::Intx => return (Some(Interrupts::Intx), false),
+        Mode::Msix => {}
+    }
+    let queues = || device.queues.iter().filter(|queue| queue.enabled);
+    let used: BTreeSet<u16> = queues().map(|queue| queue.vector).collect();
+    let own = used.len() == queues().count() && !used.contains(&device.config_vector);
+    let mode = match () {
+        () if used.iter().all(|vector| *vector == NO_VECTOR) => Interrupts::Polled,
+        () if own => Interrupts::Msix,
+        () => Interrupts::MsixShared,
+    };
+    (Some(mode), false)
 }
 
 /// `fewer`: the device has more queues or ports than messages are in use.

@@ -6,6 +6,7 @@ use crate::hal::root_port::Power;
 use crate::nt::dispatch::MOST_DEVICES;
 use crate::nt::pnp::Policy;
 use crate::nt::policy::{Grant, Os};
+use alloc::string::String;
 
 /// Queues and depth that can be asked for.
 const MOST_QUEUES: u64 = 16;
@@ -29,6 +30,10 @@ pub struct DeviceParams {
 pub struct Params {
     /// By number of the device.
     pub devices: [DeviceParams; MOST_DEVICES],
+    /// The driver is the image that was handed over.
+    pub image: bool,
+    /// What the registry has for it as `DriverParameter`.
+    pub argument: String,
 }
 
 /// What is wrong with a parameter.
@@ -48,9 +53,19 @@ impl Params {
     pub fn parse(line: &str) -> Result<Self, Error<'_>> {
         let mut params = Self {
             devices: [DeviceParams::default(); MOST_DEVICES],
+            image: false,
+            argument: String::new(),
         };
         for part in line.split_ascii_whitespace() {
-            if device_of(part)?.is_none() {
+            if let Some(value) = part.strip_prefix("argument=") {
+                params.argument = value.into();
+            } else if let Some(value) = part.strip_prefix("driver=") {
+                params.image = match value {
+                    "own" => false,
+                    "image" => true,
+                    _ => return Err(Error::Value(part)),
+                };
+            } else if device_of(part)?.is_none() {
                 for device in &mut params.devices {
                     device.set(part, part)?;
                 }

@@ -1,6 +1,7 @@
 //! The console protocol: devices are found and started, then commands are obeyed one at a time.
 
 use crate::driver::args::Args;
+use crate::driver::miniport::Miniport;
 use crate::driver::port_card::{self, PortCard};
 use crate::driver::virtio::spec;
 use crate::driver::virtio::{BlockDriver, ConsoleDriver, NetDriver, RngDriver, ScsiDriver};
@@ -130,7 +131,12 @@ impl Shell<'_> {
             return;
         };
         let params = &self.params.devices[dev];
-        let found = driver_for(identity, params.settings);
+        let found = if self.params.image {
+            let driver = Miniport::new(params.settings, &self.params.argument);
+            Some(("nt", AnyDriver::Miniport(Box::new(driver))))
+        } else {
+            driver_for(identity, params.settings)
+        };
         println!(
             "MISFIRE: dev {dev} {:02x}:{:02x}.0 {:04x}:{:04x} {}",
             function.bus(),

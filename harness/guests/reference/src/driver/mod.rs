@@ -1,8 +1,9 @@
-//! The drivers under the model: virtio drivers and one for the port-card.
+//! The drivers under the model: virtio drivers, one for the port-card, and one that is an image.
 //!
-//! They are correct unless told otherwise; see `mistake`.
+//! Ours are correct unless told otherwise; see `mistake`.
 
 pub mod args;
+pub mod miniport;
 pub mod mistake;
 pub mod port_card;
 pub mod virtio;
@@ -161,6 +162,8 @@ pub enum AnyDriver {
     Scsi(alloc::boxed::Box<virtio::ScsiDriver>),
     /// Port-card.
     Ports(alloc::boxed::Box<port_card::PortCard>),
+    /// An image of Windows.
+    Miniport(alloc::boxed::Box<miniport::Miniport>),
 }
 
 macro_rules! either {
@@ -172,6 +175,7 @@ macro_rules! either {
             Self::Rng($driver) => $call,
             Self::Scsi($driver) => $call,
             Self::Ports($driver) => $call,
+            Self::Miniport($driver) => $call,
         }
     };
 }

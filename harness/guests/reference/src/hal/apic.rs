@@ -9,6 +9,8 @@ pub const MESSAGE_ADDRESS: u64 = 0xfee0_0000;
 pub const TIMER_VECTOR: u8 = 0xd1;
 /// Vector of the serial port.
 pub const SERIAL_VECTOR: u8 = 0xc4;
+/// Vector that the processor sends to itself: work for when the priority allows it.
+pub const DISPATCH_VECTOR: u8 = 0x2f;
 /// Vector of the APIC's spurious interrupt.
 pub const SPURIOUS_VECTOR: u8 = 0xff;
 /// Input of the I/O APIC that the serial port drives.
@@ -22,6 +24,9 @@ mod local {
     pub const TASK_PRIORITY: usize = 0x80;
     pub const END_OF_INTERRUPT: usize = 0xb0;
     pub const SPURIOUS: usize = 0xf0;
+    pub const COMMAND: usize = 0x300;
+    /// Of the command: to this processor, asserted.
+    pub const SELF: u32 = 1 << 18 | 1 << 14;
     pub const TIMER: usize = 0x320;
     pub const TIMER_START: usize = 0x380;
     pub const TIMER_DIVIDE: usize = 0x3e0;
@@ -60,6 +65,11 @@ pub fn install() {
 /// The interrupt that is being handled is over.
 pub fn end_of_interrupt() {
     LOCAL.write(local::END_OF_INTERRUPT, 0u32);
+}
+
+/// Asks for an interrupt of [`DISPATCH_VECTOR`].
+pub fn request_dispatch() {
+    LOCAL.write(local::COMMAND, local::SELF | u32::from(DISPATCH_VECTOR));
 }
 
 /// One timer interrupt after `us` microseconds, at most about a second.

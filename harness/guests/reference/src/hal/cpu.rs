@@ -56,6 +56,47 @@ pub fn fault_address() -> u64 {
     value
 }
 
+/// The task priority: vectors whose high half is not above it wait.
+pub fn priority() -> u8 {
+    let value: u64;
+    // SAFETY: reading CR8 changes nothing.
+    unsafe { asm!("mov {}, cr8", out(reg) value, options(nostack, preserves_flags)) }
+    value as u8
+}
+
+/// Sets the task priority, 0 to 15.
+pub fn set_priority(value: u8) {
+    // SAFETY: it only says which interrupts wait.
+    unsafe {
+        asm!("mov cr8, {}", in(reg) u64::from(value & 0xf), options(nostack, preserves_flags));
+    }
+}
+
+/// The page tables honour the bit that forbids execution.
+pub fn enable_no_execute() {
+    const EFER: u32 = 0xc000_0080;
+    const NXE: u32 = 1 << 11;
+    // SAFETY: no page has the bit yet.
+    unsafe {
+        asm!("rdmsr", "or eax, {nxe}", "wrmsr", nxe = const NXE, in("ecx") EFER,
+            out("eax") _, out("edx") _, options(nostack));
+    }
+}
+
+/// Forgets what is cached of the page at `address`.
+pub fn flush_page(address: u64) {
+    // SAFETY: the tables hold what is true.
+    unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) }
+}
+
+/// Where the stack is.
+pub fn stack_pointer() -> u64 {
+    let value: u64;
+    // SAFETY: reading it changes nothing.
+    unsafe { asm!("mov {}, rsp", out(reg) value, options(nomem, nostack, preserves_flags)) }
+    value
+}
+
 /// Interrupts off.
 pub fn disable_interrupts() {
     // SAFETY: only the interrupt flag changes.

@@ -2,11 +2,14 @@
 //!
 //! Compiled code uses the red zone below its stack pointer, so every entry switches to a stack of
 //! its own. The stubs save all registers, the vector ones too, and handlers run with interrupts
-//! off: they do not nest.
+//! off: they do not nest. Only the one of `apic::DISPATCH_VECTOR` lets others in, on a third stack.
 
 #[cfg(not(test))]
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
+
+#[cfg(not(test))]
+use super::apic;
 
 const STACK: usize = 32 * 1024;
 const VECTORS: usize = 256;
@@ -52,6 +55,7 @@ struct Tables {
     task: TaskState,
     interrupt_stack: Stack,
     exception_stack: Stack,
+    dispatch_stack: Stack,
 }
 
 struct Shared(UnsafeCell<Tables>);
@@ -79,6 +83,7 @@ static TABLES: Shared = Shared(UnsafeCell::new(Tables {
     },
     interrupt_stack: Stack([0; STACK]),
     exception_stack: Stack([0; STACK]),
+    dispatch_stack: Stack([0; STACK]),
 }));
 
 /// The registers at an interrupt, as the stub saved them.
@@ -194,12 +199,17 @@ pub unsafe fn install() {
         let top = |stack: &Stack| &raw const *stack as u64 + STACK as u64;
         tables.task.ist[0] = top(&tables.interrupt_stack);
         tables.task.ist[1] = top(&tables.exception_stack);
+        tables.task.ist[2] = top(&tables.dispatch_stack);
         for (n, gate) in tables.gates.iter_mut().enumerate() {
             let entry = &raw const stubs as u64 + n as u64 * STUB;
             *gate = Gate {
                 low: entry as u16,
                 code: CODE,
-                ist: if n < FIRST_INTERRUPT { 2 } else { 1 },
+                ist: match n {
+                    n if n < FIRST_INTERRUPT => 2,
+                    n if n == usize::from(apic::DISPATCH_VECTOR) => 3,
+                    _ => 1,
+                },
                 kind: GATE,
                 middle: (entry >> 16) as u16,
                 high: (entry >> 32) as u32,

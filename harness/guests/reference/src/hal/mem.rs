@@ -3,6 +3,7 @@
 //! The heap is one region that is only ever extended; freed blocks go to a list of their size
 //! class. DMA memory comes from the same region, by the page, and is kept for good.
 
+use super::cpu;
 use super::mmio::Mmio;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
@@ -26,7 +27,7 @@ struct HeapState {
     free: [*mut u8; CLASSES],
 }
 
-// SAFETY: one processor; interrupt handlers do not allocate.
+// SAFETY: one processor, and everything that reaches it has interrupts off.
 unsafe impl Sync for Heap {}
 
 #[cfg_attr(not(test), global_allocator)]
@@ -57,6 +58,18 @@ impl HeapState {
 // SAFETY: blocks of one class have one size and alignment, and a block is in at most one list.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's contract.
+        cpu::without_interrupts(|| unsafe { self.take(layout) })
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's contract.
+        cpu::without_interrupts(|| unsafe { self.give_back(block, layout) });
+    }
+}
+
+impl Heap {
+    unsafe fn take(&self, layout: Layout) -> *mut u8 {
         let class = class_of(layout);
         if class >= CLASSES {
             return ptr::null_mut();
@@ -74,7 +87,7 @@ unsafe impl GlobalAlloc for Heap {
         }
     }
 
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+    unsafe fn give_back(&self, block: *mut u8, layout: Layout) {
         let class = class_of(layout);
         // SAFETY: as in `alloc`.
         unsafe {
@@ -90,7 +103,7 @@ unsafe impl GlobalAlloc for Heap {
 pub fn dma(size: usize) -> Option<Mmio> {
     let size = size.next_multiple_of(PAGE);
     // SAFETY: see `Sync`.
-    let block = unsafe { (*HEAP.0.get()).extend(size, PAGE) };
+    let block = cpu::without_interrupts(|| unsafe { (*HEAP.0.get()).extend(size, PAGE) });
     (!block.is_null()).then(|| {
         // SAFETY: the block was just taken and has this size.
         unsafe { ptr::write_bytes(block, 0, size) };

@@ -12,6 +12,7 @@ pub mod mmio;
 pub mod pci;
 pub mod root_port;
 pub mod time;
+pub mod vm;
 
 use core::cell::UnsafeCell;
 

@@ -209,6 +209,19 @@ impl Function {
         walk.take(MOST_CAPABILITIES).collect()
     }
 
+    /// Where in configuration space a virtio device's configuration access window has its data.
+    pub fn windows(self) -> Vec<u16> {
+        const TYPE: u16 = 3;
+        const WINDOW: u8 = 5;
+        const DATA: u16 = 16;
+        let capabilities = self.capabilities().into_iter();
+        let vendor = capabilities.filter(|(id, _)| *id == capability::VENDOR);
+        vendor
+            .filter(|(_, at)| self.read8(at + TYPE) == WINDOW)
+            .map(|(_, at)| at + DATA)
+            .collect()
+    }
+
     /// The first `length` bytes of the memory behind a BAR; `None` for a port BAR, an empty one, or
     /// one that is not mapped.
     pub fn bar(self, bar: u8, length: usize) -> Option<Mmio> {
@@ -242,6 +255,28 @@ impl Function {
         let mask = self.read32(at) & !0xf;
         self.write32(at, old);
         (mask != 0).then(|| u64::from(!mask) + 1)
+    }
+
+    /// The memory behind its BARs: where it begins and its size in bytes. To be asked before the function
+    /// answers to memory accesses.
+    pub fn ranges(self) -> Vec<(u64, u32)> {
+        let mut ranges = Vec::new();
+        let mut bar = 0;
+        while bar < 6 {
+            let at = offset::BAR0 + 4 * bar;
+            let low = self.read32(at);
+            let wide = low & 7 == 4;
+            let high = if wide { self.read32(at + 4) } else { 0 };
+            bar += if wide { 2 } else { 1 };
+            let start = u64::from(high) << 32 | u64::from(low & !0xf);
+            if low & 1 == 0
+                && start != 0
+                && let Some(size) = self.size(at, low)
+            {
+                ranges.push((start, size as u32));
+            }
+        }
+        ranges
     }
 
     /// Gives every empty BAR a place, as the firmware would have done.

@@ -3,6 +3,7 @@
 //! Source: Microsoft's bug check reference.
 
 use super::dispatch;
+use super::image;
 use crate::hal::idt::Frame;
 use crate::hal::{self, Exit, cpu};
 use crate::println;
@@ -24,6 +25,33 @@ pub const UNEXPECTED_KERNEL_MODE_TRAP: BugCheck = BugCheck(0x7f, "UNEXPECTED_KER
 pub const DRIVER_IRQL_NOT_LESS_OR_EQUAL: BugCheck = BugCheck(0xd1, "DRIVER_IRQL_NOT_LESS_OR_EQUAL");
 /// A line that stays asserted.
 pub const HARDWARE_INTERRUPT_STORM: BugCheck = BugCheck(0xf2, "HARDWARE_INTERRUPT_STORM");
+
+/// A driver calls a routine that is not there.
+pub const DRIVER_ENTRYPOINT_NOT_FOUND: BugCheck =
+    BugCheck(0xc000_0263, "STATUS_DRIVER_ENTRYPOINT_NOT_FOUND");
+/// Names of the codes that a driver gives to `KeBugCheckEx`.
+const NAMES: &[BugCheck] = &[
+    BugCheck(0x0a, "IRQL_NOT_LESS_OR_EQUAL"),
+    KMODE_EXCEPTION_NOT_HANDLED,
+    MULTIPLE_IRP_COMPLETE_REQUESTS,
+    PAGE_FAULT_IN_NONPAGED_AREA,
+    BugCheck(0x7a, "KERNEL_DATA_INPAGE_ERROR"),
+    UNEXPECTED_KERNEL_MODE_TRAP,
+    BugCheck(0x9c, "MACHINE_CHECK_EXCEPTION"),
+    BugCheck(0x9f, "DRIVER_POWER_STATE_FAILURE"),
+    BugCheck(0xc4, "DRIVER_VERIFIER_DETECTED_VIOLATION"),
+    DRIVER_IRQL_NOT_LESS_OR_EQUAL,
+    BugCheck(0xe2, "MANUALLY_INITIATED_CRASH"),
+    HARDWARE_INTERRUPT_STORM,
+    BugCheck(0xf7, "DRIVER_OVERRAN_STACK_BUFFER"),
+    BugCheck(0x139, "KERNEL_SECURITY_CHECK_FAILURE"),
+];
+
+/// The name of a code; of one that is not in the list, that it is a driver's own.
+pub fn name(code: u32) -> &'static str {
+    let known = NAMES.iter().find(|known| known.0 == code);
+    known.map_or("of the driver's own", |known| known.1)
+}
 
 const ACCESS_VIOLATION: u64 = 0xc000_0005;
 const ILLEGAL_INSTRUCTION: u64 = 0xc000_001d;
@@ -52,6 +80,9 @@ pub fn bug_check(code: BugCheck, parameters: [u64; 4]) -> ! {
 /// A processor exception.
 pub fn exception(frame: &Frame) -> ! {
     print_registers(frame);
+    if let Some(place) = image::image().and_then(|image| image.place(frame.rip)) {
+        println!("NT: the exception is in {place}");
+    }
     let irql = u64::from(dispatch::irql());
     let address = cpu::fault_address();
     let write = u64::from(frame.error & WRITE != 0);

@@ -1,13 +1,14 @@
 //! Interrupts at run time: the ISRs of a vector, the DPC queue, IRQL, and storm detection.
 
 use super::bugcheck::{HARDWARE_INTERRUPT_STORM, bug_check, exception};
+use super::dpc;
 use super::interrupt::{Info, may_connect};
 use super::resources::Share;
 use super::status::NtStatus;
 use crate::hal::idt::Frame;
-use crate::hal::{Local, apic, console, time};
+use crate::hal::{Local, apic, console, cpu, time};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Most devices the model keeps account of.
 pub const MOST_DEVICES: usize = 16;
@@ -16,7 +17,7 @@ pub const MOST_OBJECTS: usize = 32;
 /// Where a line is counted, after the messages.
 pub const LINE: usize = MOST_OBJECTS;
 /// `DISPATCH_LEVEL`.
-const DISPATCH_LEVEL: u8 = 2;
+pub const DISPATCH_LEVEL: u8 = 2;
 /// First vector that is not an exception.
 const FIRST_INTERRUPT: u64 = 32;
 /// So many interrupts of one line without any progress, within `STORM_US`, are a storm.
@@ -92,11 +93,11 @@ static VECTORS: Local<[Vector; 256]> = Local::new(
 );
 static COUNTERS: Local<[Counters; MOST_DEVICES]> = Local::new([Counters::ZERO; MOST_DEVICES]);
 static PROGRESS: AtomicU32 = AtomicU32::new(0);
-static IRQL: AtomicU8 = AtomicU8::new(0);
+static ROUND: AtomicBool = AtomicBool::new(false);
 
-/// `KeGetCurrentIrql`.
+/// `KeGetCurrentIrql`: on x64 it is the processor's task priority.
 pub fn irql() -> u8 {
-    IRQL.load(Ordering::Relaxed)
+    cpu::priority()
 }
 
 /// An interrupt led to something: no storm so far.
@@ -150,9 +151,15 @@ pub fn counters(device: usize) -> Counters {
     COUNTERS.with(|counters| counters[device])
 }
 
-/// Whether a DPC waits, on any device.
+/// Something is to be looked at by the main loop: it goes around once more before it sleeps.
+pub fn request_round() {
+    ROUND.store(true, Ordering::Relaxed);
+}
+
+/// Whether a DPC waits, on any device, or a round is asked for, once.
 pub fn is_pending() -> bool {
-    COUNTERS.with(|counters| counters.iter().any(|c| c.pending != 0))
+    ROUND.swap(false, Ordering::Relaxed)
+        || COUNTERS.with(|counters| counters.iter().any(|c| c.pending != 0))
 }
 
 /// Runs the DPCs that a device's ISRs have queued, at `DISPATCH_LEVEL`, in the objects' order. A
@@ -162,12 +169,12 @@ pub fn run_dpcs(device: usize, mut dpc: impl FnMut(usize)) {
     if pending == 0 {
         return;
     }
-    IRQL.store(DISPATCH_LEVEL, Ordering::Relaxed);
+    cpu::set_priority(DISPATCH_LEVEL);
     for n in (0..=LINE).filter(|n| pending & 1 << n != 0) {
         COUNTERS.with(|counters| counters[device].dpc[n] += 1);
         dpc(if n == LINE { 0 } else { n });
     }
-    IRQL.store(0, Ordering::Relaxed);
+    cpu::set_priority(0);
 }
 
 /// What the interrupt stubs call.
@@ -180,13 +187,18 @@ extern "C" fn on_interrupt(frame: &Frame) {
         apic::SPURIOUS_VECTOR => return,
         apic::TIMER_VECTOR => {}
         apic::SERIAL_VECTOR => console::on_interrupt(),
+        apic::DISPATCH_VECTOR => {
+            apic::end_of_interrupt();
+            return dpc::run();
+        }
         vector => device_interrupt(vector),
     }
     apic::end_of_interrupt();
 }
 
 fn device_interrupt(vector: u8) {
-    let before = IRQL.swap(super::vectors::irql(vector), Ordering::Relaxed);
+    let before = cpu::priority();
+    cpu::set_priority(super::vectors::irql(vector));
     VECTORS.with(|vectors| {
         let vector = &mut vectors[usize::from(vector)];
         for connection in &vector.chain {
@@ -206,7 +218,7 @@ fn device_interrupt(vector: u8) {
         }
         vector.watch();
     });
-    IRQL.store(before, Ordering::Relaxed);
+    cpu::set_priority(before);
 }
 
 impl Vector {

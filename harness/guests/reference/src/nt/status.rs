@@ -35,7 +35,9 @@ statuses! {
     NOT_SUPPORTED                     = 0xc000_00bb
     INVALID_PARAMETER_1               = 0xc000_00ef
     CONFLICTING_ADDRESSES             = 0xc000_0018
+    REVISION_MISMATCH                 = 0xc000_0059
     DEVICE_CONFIGURATION_ERROR        = 0xc000_0182
+    DRIVER_INTERNAL_ERROR             = 0xc000_0183
     INVALID_DEVICE_STATE              = 0xc000_0184
     IO_DEVICE_ERROR                   = 0xc000_0185
     DEVICE_PROTOCOL_ERROR             = 0xc000_0186

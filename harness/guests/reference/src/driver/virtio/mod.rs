@@ -13,7 +13,7 @@ mod interrupt;
 mod layout;
 mod legacy;
 mod net;
-mod pattern;
+pub mod pattern;
 mod queue;
 mod queue_reset;
 mod receive;

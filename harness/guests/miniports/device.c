@@ -1,0 +1,157 @@
+/* A device's life: reset, features, queues and vectors, DRIVER_OK (virtio 1.3, 3.1.1 and 4.1.5.1). */
+#include "virtio.h"
+
+/* A reset has to be over after a second. */
+#define RESET_STEP_US 100
+#define RESET_STEPS 10000
+
+static void add_status(ADAPTER *adapter, ULONG bits)
+{
+	write8(adapter, &adapter->common, COMMON_STATUS, device_status(adapter) | bits);
+}
+
+ULONG device_status(ADAPTER *adapter)
+{
+	return read8(adapter, &adapter->common, COMMON_STATUS);
+}
+
+BOOLEAN reset_device(ADAPTER *adapter)
+{
+	ULONG n;
+
+	adapter->live = FALSE;
+	write8(adapter, &adapter->common, COMMON_STATUS, 0);
+	if (MAKES(adapter, NO_RESET_WAIT))
+		return TRUE;
+	for (n = 0; n < RESET_STEPS; n++) {
+		if (device_status(adapter) == 0)
+			return TRUE;
+		StorPortStallExecution(RESET_STEP_US);
+	}
+	DbgPrint("virtio: the reset does not end\n");
+	return FALSE;
+}
+
+static ULONGLONG offered(ADAPTER *adapter)
+{
+	ULONGLONG features = 0;
+	ULONG half;
+
+	for (half = 0; half < 2; half++) {
+		write32(adapter, &adapter->common, COMMON_DEVICE_FEATURE_SELECT, half);
+		features |= (ULONGLONG)read32(adapter, &adapter->common, COMMON_DEVICE_FEATURE) << 32 * half;
+	}
+	return features;
+}
+
+/* From a reset to FEATURES_OK. */
+BOOLEAN negotiate(ADAPTER *adapter)
+{
+	ULONG half;
+
+	if (!reset_device(adapter))
+		return FALSE;
+	add_status(adapter, STATUS_ACKNOWLEDGE);
+	add_status(adapter, STATUS_DRIVER);
+	adapter->offered = offered(adapter);
+	adapter->features = adapter->offered & (adapter->wanted | BIT(FEATURE_VERSION_1) | BIT(FEATURE_ACCESS_PLATFORM));
+	if (!(adapter->features & BIT(FEATURE_VERSION_1))) {
+		DbgPrint("virtio: the device does not offer VERSION_1\n");
+		add_status(adapter, STATUS_FAILED);
+		return FALSE;
+	}
+	for (half = 0; half < 2; half++) {
+		write32(adapter, &adapter->common, COMMON_DRIVER_FEATURE_SELECT, half);
+		write32(adapter, &adapter->common, COMMON_DRIVER_FEATURE, (ULONG)(adapter->features >> 32 * half));
+	}
+	add_status(adapter, STATUS_FEATURES_OK);
+	if (MAKES(adapter, NO_FEATURES_OK_CHECK))
+		return TRUE;
+	if (!(device_status(adapter) & STATUS_FEATURES_OK)) {
+		DbgPrint("virtio: the device refuses the features\n");
+		add_status(adapter, STATUS_FAILED);
+		return FALSE;
+	}
+	return TRUE;
+}
+
+static void write64(ADAPTER *adapter, ULONG at, PVOID address)
+{
+	ULONG length;
+	ULONGLONG physical = StorPortGetPhysicalAddress(adapter, NULL, address, &length);
+
+	write32(adapter, &adapter->common, at, (ULONG)physical);
+	write32(adapter, &adapter->common, at + 4, (ULONG)(physical >> 32));
+}
+
+/* Writes a vector and reads it back: 4.1.5.1.2.2. */
+static BOOLEAN set_vector(ADAPTER *adapter, ULONG at, USHORT vector)
+{
+	write16(adapter, &adapter->common, at, vector);
+	return MAKES(adapter, NO_READ_BACK) || read16(adapter, &adapter->common, at) == vector;
+}
+
+static USHORT vector_of(ADAPTER *adapter, USHORT queue)
+{
+	return adapter->shared ? 0 : (USHORT)(queue + 1);
+}
+
+static BOOLEAN set_vectors(ADAPTER *adapter)
+{
+	USHORT n;
+
+	if (!set_vector(adapter, COMMON_CONFIG_VECTOR, 0))
+		return FALSE;
+	for (n = 0; n < adapter->queues; n++) {
+		write16(adapter, &adapter->common, COMMON_QUEUE_SELECT, n);
+		if (!set_vector(adapter, COMMON_QUEUE_VECTOR, vector_of(adapter, n)))
+			return FALSE;
+	}
+	return TRUE;
+}
+
+static void set_up_queue(ADAPTER *adapter, USHORT n)
+{
+	QUEUE *queue = &adapter->queue[n];
+	ULONG size;
+
+	write16(adapter, &adapter->common, COMMON_QUEUE_SELECT, n);
+	size = read16(adapter, &adapter->common, COMMON_QUEUE_SIZE);
+	if (size > MOST_DESCRIPTORS)
+		size = MOST_DESCRIPTORS;
+	prepare_queue(adapter, n, (USHORT)size);
+	write16(adapter, &adapter->common, COMMON_QUEUE_SIZE, size);
+	write64(adapter, COMMON_QUEUE_DESC, (PVOID)queue->descriptors);
+	write64(adapter, COMMON_QUEUE_DRIVER, (PVOID)queue->available);
+	write64(adapter, COMMON_QUEUE_DEVICE, (PVOID)queue->used);
+	queue->notify_offset = (USHORT)read16(adapter, &adapter->common, COMMON_QUEUE_NOTIFY_OFF);
+}
+
+/* From FEATURES_OK to DRIVER_OK. A vector that the device refuses means one for everything. */
+BOOLEAN go_live(ADAPTER *adapter)
+{
+	USHORT n;
+
+	for (n = 0; n < adapter->queues; n++)
+		set_up_queue(adapter, n);
+	if (adapter->messages && !MAKES(adapter, QUEUE_VECTOR_AFTER_ENABLE) && !set_vectors(adapter)) {
+		if (adapter->shared)
+			return FALSE;
+		adapter->shared = TRUE;
+		if (!set_vectors(adapter)) {
+			DbgPrint("virtio: the device refuses its vectors\n");
+			return FALSE;
+		}
+	}
+	for (n = 0; n < adapter->queues; n++) {
+		write16(adapter, &adapter->common, COMMON_QUEUE_SELECT, n);
+		write16(adapter, &adapter->common, COMMON_QUEUE_ENABLE, 1);
+	}
+	if (adapter->messages && MAKES(adapter, QUEUE_VECTOR_AFTER_ENABLE))
+		set_vectors(adapter);
+	if (MAKES(adapter, NOTIFY_BEFORE_DRIVER_OK))
+		write16(adapter, &adapter->notify, adapter->queue[0].notify_offset * adapter->notify_multiplier, 0);
+	add_status(adapter, STATUS_DRIVER_OK);
+	adapter->live = TRUE;
+	return TRUE;
+}

@@ -1,0 +1,148 @@
+/* What the miniports have in common: the device's registers, its queues, and the adapter. */
+#ifndef MISFIRE_VIRTIO_H
+#define MISFIRE_VIRTIO_H
+
+#include "ddi.h"
+
+#define MOST_QUEUES 8
+#define MOST_DESCRIPTORS 64
+/* Pieces of memory in a request: header, data, status. */
+#define MOST_BREAKS 16
+#define MOST_PIECES (MOST_BREAKS + 3)
+
+/* virtio 1.3, 2.1 */
+#define STATUS_ACKNOWLEDGE 1
+#define STATUS_DRIVER 2
+#define STATUS_DRIVER_OK 4
+#define STATUS_FEATURES_OK 8
+#define STATUS_NEEDS_RESET 64
+#define STATUS_FAILED 128
+
+#define NO_VECTOR 0xffff
+
+/* virtio 1.3, 6 */
+#define FEATURE_VERSION_1 32
+#define FEATURE_ACCESS_PLATFORM 33
+#define BIT(n) (1ULL << (n))
+
+/* What a driver does wrong, by name: `mistake=` in the argument string. */
+enum MISTAKE {
+#define MISTAKE(name, text) name,
+#include "mistakes.h"
+#undef MISTAKE
+	MISTAKES
+};
+
+typedef struct {
+	UCHAR *base; /* NULL: the device has none */
+	ULONG length;
+} REGION;
+
+/* 2.7: a split virtqueue */
+typedef struct {
+	struct {
+		ULONGLONG address;
+		ULONG length;
+		USHORT flags;
+		USHORT next;
+	} volatile *descriptors;
+	struct {
+		USHORT flags;
+		USHORT index;
+		USHORT ring[];
+	} volatile *available;
+	struct {
+		USHORT flags;
+		USHORT index;
+		struct {
+			ULONG id;
+			ULONG length;
+		} ring[];
+	} volatile *used;
+	USHORT size;
+	USHORT free;      /* first free descriptor */
+	USHORT free_left;
+	USHORT taken;     /* used index up to which requests have been finished */
+	USHORT next;      /* available index */
+	USHORT notify_offset;
+	PVOID requests[MOST_DESCRIPTORS]; /* by the first descriptor */
+	ULONGLONG notified;
+	STOR_DPC dpc;
+} QUEUE;
+
+typedef struct {
+	ULONGLONG address;
+	ULONG length;
+	BOOLEAN writable; /* by the device */
+} PIECE;
+
+typedef struct ADAPTER {
+	REGION common, notify, isr, config;
+	ULONG notify_multiplier;
+	ULONG table_control; /* the MSI-X capability's control word, 0 without one */
+	ULONG messages;      /* granted */
+	BOOLEAN shared;      /* one message for everything */
+	BOOLEAN ready;       /* the passive part of the start is done: DPCs may be used */
+	BOOLEAN live;
+	ULONGLONG offered, features, wanted;
+	USHORT queues;
+	USHORT turn;
+	UCHAR *rings;        /* the uncached extension */
+	ULONG ring_bytes;    /* for each queue */
+	volatile LONG config_changed;
+	STOR_DPC config_dpc;
+	QUEUE queue[MOST_QUEUES];
+	UCHAR mistakes[MISTAKES];
+	/* The kind's own. */
+	ULONGLONG capacity;
+	ULONG poll_limit;
+} ADAPTER;
+
+#define MAKES(adapter, mistake) ((adapter)->mistakes[mistake])
+
+/* pci.c */
+BOOLEAN find_structures(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config);
+ULONG read8(ADAPTER *adapter, REGION *region, ULONG at);
+ULONG read16(ADAPTER *adapter, REGION *region, ULONG at);
+ULONG read32(ADAPTER *adapter, REGION *region, ULONG at);
+void write8(ADAPTER *adapter, REGION *region, ULONG at, ULONG value);
+void write16(ADAPTER *adapter, REGION *region, ULONG at, ULONG value);
+void write32(ADAPTER *adapter, REGION *region, ULONG at, ULONG value);
+
+/* device.c */
+BOOLEAN reset_device(ADAPTER *adapter);
+BOOLEAN negotiate(ADAPTER *adapter);
+BOOLEAN go_live(ADAPTER *adapter);
+ULONG device_status(ADAPTER *adapter);
+
+/* queue.c */
+ULONG ring_size(ULONG size);
+void prepare_queue(ADAPTER *adapter, USHORT index, USHORT size);
+BOOLEAN submit(ADAPTER *adapter, QUEUE *queue, PVOID request, const PIECE *pieces, ULONG count);
+PVOID take_finished(ADAPTER *adapter, QUEUE *queue, ULONG *length);
+PVOID take_any(QUEUE *queue);
+
+/* common configuration, virtio 1.3, 4.1.4.3 */
+#define COMMON_DEVICE_FEATURE_SELECT 0x00
+#define COMMON_DEVICE_FEATURE 0x04
+#define COMMON_DRIVER_FEATURE_SELECT 0x08
+#define COMMON_DRIVER_FEATURE 0x0c
+#define COMMON_CONFIG_VECTOR 0x10
+#define COMMON_NUM_QUEUES 0x12
+#define COMMON_STATUS 0x14
+#define COMMON_GENERATION 0x15
+#define COMMON_QUEUE_SELECT 0x16
+#define COMMON_QUEUE_SIZE 0x18
+#define COMMON_QUEUE_VECTOR 0x1a
+#define COMMON_QUEUE_ENABLE 0x1c
+#define COMMON_QUEUE_NOTIFY_OFF 0x1e
+#define COMMON_QUEUE_DESC 0x20
+#define COMMON_QUEUE_DRIVER 0x28
+#define COMMON_QUEUE_DEVICE 0x30
+
+#define barrier() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+
+void *memcpy(void *to, const void *from, size_t n);
+void *memset(void *to, int value, size_t n);
+
+#endif

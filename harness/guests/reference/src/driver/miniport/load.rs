@@ -1,0 +1,352 @@
+//! What the console has the disk do, as SRBs: reads and writes of ten and of sixteen bytes in turn.
+
+use super::super::args::Args;
+use super::super::virtio::pattern::{compare, erase, fill};
+use super::super::{Outcome, Settings};
+use super::unit::{Unit, command};
+use crate::dbg_print;
+use crate::hal::mmio::Mmio;
+use crate::hal::time;
+use crate::hal::vm::PAGE;
+use crate::nt::storport::{Ended, Port, Request};
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+
+const SECTOR: u64 = 512;
+/// Largest block in bytes.
+const LARGEST: u64 = 1 << 20;
+/// Most blocks of one load.
+const MOST_BLOCKS: u64 = 1 << 32;
+/// How often a request is asked for again before it has failed.
+const TRIES: u32 = 8;
+/// Of an unlimited transfer length this much is used.
+const MOST_TRANSFER: u32 = 1 << 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Read,
+    Write,
+    Flush,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Only(Kind),
+    Verify,
+    Mixed,
+}
+
+impl Operation {
+    fn parse(word: &str) -> Result<Self, &'static str> {
+        Ok(match word {
+            "read" => Self::Only(Kind::Read),
+            "write" => Self::Only(Kind::Write),
+            "flush" => Self::Only(Kind::Flush),
+            "verify" => Self::Verify,
+            "mixed" => Self::Mixed,
+            "discard" => return Err("unsupported"),
+            _ => return Err("usage"),
+        })
+    }
+
+    fn kind(self, block: u64) -> Kind {
+        match self {
+            Self::Only(kind) => kind,
+            Self::Verify => Kind::Write,
+            Self::Mixed if block.is_multiple_of(2) => Kind::Write,
+            Self::Mixed => Kind::Read,
+        }
+    }
+}
+
+/// A block in flight.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    block: u64,
+    kind: Kind,
+    /// Bytes of the block that are done.
+    done: u32,
+    tries: u32,
+    deadline: u64,
+    data: Mmio,
+}
+
+/// A load that runs.
+pub struct Load {
+    operation: Operation,
+    blocks: u64,
+    size: u32,
+    lba: u64,
+    /// Sectors after which the load begins again at `lba`.
+    span: u64,
+    /// Most bytes of one request.
+    transfer: u32,
+    timeout_us: u64,
+    next: u64,
+    finished: u64,
+    errors: u64,
+    timeouts: u64,
+    slots: Vec<Option<Slot>>,
+    rooms: Vec<Mmio>,
+}
+
+impl Load {
+    /// What `args` ask for.
+    ///
+    /// # Errors
+    /// A word for what is wrong.
+    pub fn new(
+        port: &Port,
+        unit: &Unit,
+        settings: &Settings,
+        args: &Args,
+    ) -> Result<Self, &'static str> {
+        if !args.only(&["dev", "blocks", "size", "lba", "queues"]) {
+            return Err("usage");
+        }
+        let operation = Operation::parse(args.word(1))?;
+        let size = args.number("size", SECTOR)?;
+        let blocks = args.number("blocks", 1)?;
+        let whole = size > 0 && size <= LARGEST && size.is_multiple_of(SECTOR);
+        if !whole || blocks > MOST_BLOCKS {
+            return Err("usage");
+        }
+        let lba = args.number("lba", 0)?;
+        let each = size / SECTOR;
+        let span = unit.sectors.saturating_sub(lba) / each * each;
+        if span == 0 {
+            return Err("capacity");
+        }
+        let configuration = port.configuration();
+        // A page less, since data need not begin with a page.
+        let pages = u64::from(configuration.physical_breaks.clamp(1, 256));
+        let transfer = configuration
+            .maximum_transfer_length
+            .min(MOST_TRANSFER)
+            .min((pages * PAGE) as u32)
+            .max(SECTOR as u32);
+        let depth = usize::from(settings.depth.max(1));
+        let rooms: Option<Vec<Mmio>> = (0..depth)
+            .map(|n| Some(Mmio::new(port.room(n, size as u32)?, size as usize)))
+            .collect();
+        Ok(Self {
+            operation,
+            blocks,
+            size: size as u32,
+            lba,
+            span,
+            transfer: transfer / SECTOR as u32 * SECTOR as u32,
+            timeout_us: settings.timeout_ms * 1000,
+            next: 0,
+            finished: 0,
+            errors: 0,
+            timeouts: 0,
+            slots: vec![None; depth],
+            rooms: rooms.ok_or("memory")?,
+        })
+    }
+
+    /// When it wants to be asked again at the latest.
+    pub fn deadline(&self) -> u64 {
+        let slots = self.slots.iter().flatten();
+        slots.map(|slot| slot.deadline).min().unwrap_or(0)
+    }
+
+    /// Goes on; the outcome when it is over.
+    pub fn go_on(&mut self, port: &Port) -> Option<Outcome> {
+        for n in 0..self.slots.len() {
+            self.look_at(port, n);
+        }
+        self.submit(port);
+        let in_flight = self.slots.iter().flatten().count() as u64;
+        (self.next >= self.blocks && in_flight == 0).then(|| {
+            let (blocks, errors, timeouts) = (self.finished, self.errors, self.timeouts);
+            let fields = format!("blocks={blocks} errors={errors} lost=0 timeouts={timeouts}");
+            let reason = match (errors, timeouts) {
+                (0, 0) => return Outcome::ok(fields),
+                (_, 0) => "errors",
+                _ => "timeout",
+            };
+            Outcome::failed(reason, fields)
+        })
+    }
+
+    fn look_at(&mut self, port: &Port, n: usize) {
+        let Some(mut slot) = self.slots[n] else {
+            return;
+        };
+        match port.take_ended(n) {
+            Some(Ended::Well(bytes)) => {
+                slot.tries = 0;
+                let expected = self.bytes(&slot);
+                if slot.kind != Kind::Flush && bytes != expected {
+                    dbg_print!("DISK: block {}: {bytes} bytes of {expected}", slot.block);
+                    return self.end(n, false);
+                }
+                slot.done += expected;
+                if slot.done < self.size && slot.kind != Kind::Flush {
+                    return self.start(port, n, slot);
+                }
+                self.block_is_done(port, n, slot);
+            }
+            Some(Ended::Again) if slot.tries < TRIES => {
+                slot.tries += 1;
+                self.start(port, n, slot);
+            }
+            Some(Ended::Again) => {
+                dbg_print!("DISK: block {}: given up", slot.block);
+                self.end(n, false);
+            }
+            Some(Ended::Failed(status, scsi)) => {
+                dbg_print!(
+                    "DISK: block {}: SRB status {status:#04x}, SCSI status {scsi:#04x}",
+                    slot.block
+                );
+                self.end(n, false);
+            }
+            None if time::now() >= slot.deadline => self.time_out(port, n, slot),
+            None => {}
+        }
+    }
+
+    /// A request that is late: the bus is reset, and whatever it ended is asked for again.
+    fn time_out(&mut self, port: &Port, n: usize, mut slot: Slot) {
+        slot.tries += 1;
+        if slot.tries > 2 {
+            self.timeouts += 1;
+            port.forget(n);
+            return self.end(n, false);
+        }
+        dbg_print!("DISK: block {}: late, the bus is reset", slot.block);
+        if !port.reset_bus() {
+            dbg_print!("NT: HwStorResetBus returned FALSE");
+        }
+        slot.deadline = time::now() + self.timeout_us;
+        self.slots[n] = Some(slot);
+        if port.is_started(n) {
+            dbg_print!("NT: check srb: a reset of the bus has not ended a request");
+        }
+    }
+
+    /// All bytes have been written or read.
+    fn block_is_done(&mut self, port: &Port, n: usize, mut slot: Slot) {
+        let verifying = self.operation == Operation::Verify;
+        if verifying && slot.kind == Kind::Write {
+            erase(slot.data, self.size as usize);
+            slot.kind = Kind::Read;
+            slot.done = 0;
+            return self.start(port, n, slot);
+        }
+        let same = !verifying || compare(slot.data, self.size as usize, slot.block);
+        if !same {
+            dbg_print!("DISK: block {}: data differs", slot.block);
+        }
+        self.end(n, same);
+    }
+
+    fn end(&mut self, n: usize, well: bool) {
+        self.slots[n] = None;
+        self.finished += 1;
+        self.errors += u64::from(!well);
+    }
+
+    fn submit(&mut self, port: &Port) {
+        while self.next < self.blocks && !port.is_paused() {
+            let Some(n) = self.slots.iter().position(Option::is_none) else {
+                return;
+            };
+            let slot = Slot {
+                block: self.next,
+                kind: self.operation.kind(self.next),
+                done: 0,
+                tries: 0,
+                deadline: 0,
+                data: self.rooms[n],
+            };
+            if slot.kind == Kind::Write {
+                fill(slot.data, self.size as usize, slot.block);
+            }
+            self.next += 1;
+            self.start(port, n, slot);
+        }
+    }
+
+    /// Bytes of the request that a block is at.
+    fn bytes(&self, slot: &Slot) -> u32 {
+        match slot.kind {
+            Kind::Flush => 0,
+            _ => (self.size - slot.done).min(self.transfer),
+        }
+    }
+
+    fn start(&mut self, port: &Port, n: usize, mut slot: Slot) {
+        slot.deadline = time::now() + self.timeout_us;
+        self.slots[n] = Some(slot);
+        let bytes = self.bytes(&slot);
+        let each = u64::from(self.size) / SECTOR;
+        let sector = self.lba + slot.block * each % self.span + u64::from(slot.done) / SECTOR;
+        let mut request = transfer(
+            slot.kind,
+            sector,
+            bytes / SECTOR as u32,
+            slot.block % 2 == 1,
+        );
+        request.bytes = bytes;
+        request.out = slot.kind == Kind::Write;
+        port.start(n, &request, slot.done);
+    }
+}
+
+/// READ, WRITE or SYNCHRONIZE CACHE, of ten bytes or of sixteen.
+fn transfer(kind: Kind, sector: u64, sectors: u32, long: bool) -> Request {
+    let mut cdb = [0; 16];
+    let length = if long || sector > u64::from(u32::MAX) {
+        cdb[0] = match kind {
+            Kind::Read => 0x88,
+            Kind::Write => 0x8a,
+            Kind::Flush => 0x91,
+        };
+        if kind != Kind::Flush {
+            cdb[2..10].copy_from_slice(&sector.to_be_bytes());
+            cdb[10..14].copy_from_slice(&sectors.to_be_bytes());
+        }
+        16
+    } else {
+        cdb[0] = match kind {
+            Kind::Read => 0x28,
+            Kind::Write => 0x2a,
+            Kind::Flush => 0x35,
+        };
+        if kind != Kind::Flush {
+            cdb[2..6].copy_from_slice(&(sector as u32).to_be_bytes());
+            cdb[7..9].copy_from_slice(&(sectors as u16).to_be_bytes());
+        }
+        10
+    };
+    command(&cdb[..length], 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transfer_has_its_place_and_length_where_the_command_has_them() {
+        let short = transfer(Kind::Read, 0x0102_0304, 5, false);
+        assert_eq!(
+            (short.length, &short.cdb[..9]),
+            (10, &[0x28, 0, 1, 2, 3, 4, 0, 0, 5][..])
+        );
+        let long = transfer(Kind::Write, 7, 0x0102, true);
+        assert_eq!(
+            (long.length, long.cdb[9], long.cdb[12..14].to_vec()),
+            (16, 7, vec![1, 2])
+        );
+        assert_eq!(transfer(Kind::Read, 1 << 40, 1, false).cdb[0], 0x88);
+        assert_eq!(
+            transfer(Kind::Flush, 9, 9, false).cdb[..10],
+            [0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        );
+    }
+}

@@ -1,0 +1,85 @@
+//! Memory: physical addresses, the common buffer, registers, pool.
+
+use super::port::of_extension;
+use crate::dbg_print;
+use crate::hal::vm::{self, PAGE, Rights};
+
+/// How many pages are looked at for memory that lies together.
+const TOGETHER: u64 = 64;
+
+/// `StorPortGetPhysicalAddress`: where `address` is for the device, and how many bytes lie together from
+/// there on.
+pub(super) extern "win64" fn physical_address(
+    _extension: u64,
+    _srb: u64,
+    address: u64,
+    length: u64,
+) -> u64 {
+    let Some(physical) = vm::physical(address) else {
+        dbg_print!(
+            "NT: check address: StorPortGetPhysicalAddress of {address:#x}, which is not mapped"
+        );
+        put(length, 0);
+        return 0;
+    };
+    let first = PAGE - address % PAGE;
+    let is_next =
+        |n: &u64| vm::physical(address + first + n * PAGE) == Some(physical + first + n * PAGE);
+    let pages = (0..TOGETHER).take_while(is_next).count() as u64;
+    put(length, (first + pages * PAGE) as u32);
+    physical
+}
+
+/// Writes a number for the miniport, if it wants one.
+fn put(at: u64, value: u32) {
+    if at != 0 {
+        // SAFETY: the miniport's pointer, which a miniport vouches for.
+        unsafe { (at as *mut u32).write_unaligned(value) };
+    }
+}
+
+/// `StorPortGetUncachedExtension`: memory that lies together, once; whoever asks again gets the same.
+pub(super) extern "win64" fn uncached_extension(
+    extension: u64,
+    _configuration: u64,
+    bytes: u32,
+) -> u64 {
+    let Some(port) = of_extension(extension) else {
+        return 0;
+    };
+    let (known, size) = port.with(|state| state.uncached);
+    if known != 0 {
+        if bytes > size {
+            dbg_print!("NT: StorPortGetUncachedExtension of {bytes} bytes, after one of {size}");
+            return 0;
+        }
+        return known;
+    }
+    let memory = vm::allocate_pages(u64::from(bytes).div_ceil(PAGE)).unwrap_or(0);
+    port.with(|state| state.uncached = (memory, bytes));
+    memory
+}
+
+/// `StorPortGetDeviceBase`: registers, which have to be the device's. A port is its own address.
+pub(super) extern "win64" fn device_base(
+    extension: u64,
+    _interface: u32,
+    _bus: u32,
+    start: u64,
+    length: u32,
+    io_space: u8,
+) -> u64 {
+    if io_space != 0 {
+        return start;
+    }
+    let bars = of_extension(extension).map(|port| port.with(|state| state.bars));
+    let end = start.saturating_add(length.into());
+    let inside = |range: &(u64, u32)| range.0 <= start && end <= range.0 + u64::from(range.1);
+    if !bars.iter().flatten().any(inside) {
+        dbg_print!(
+            "NT: check address: StorPortGetDeviceBase of {start:#x}, {length:#x} bytes, which are not the device's"
+        );
+        return 0;
+    }
+    vm::map(start, length.into(), Rights::Registers).unwrap_or(0)
+}

@@ -1,0 +1,19 @@
+//! `storport.sys`: the port driver above a miniport that is an image.
+//!
+//! Source of order, IRQL and locks: the pages of the callbacks in Microsoft's driver documentation
+//! (`HW_FIND_ADAPTER`, `HW_INITIALIZE`, `HW_PASSIVE_INITIALIZE_ROUTINE`, `HW_BUILDIO`, `HW_STARTIO`,
+//! `HW_INTERRUPT`, `HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE`, `HW_RESET_BUS`, `HW_ADAPTER_CONTROL`) and
+//! the table of `StorPortAcquireSpinLock`. What rests on less is listed in `docs/nt-guest.md`.
+
+mod abi;
+mod extended;
+mod locks;
+mod memory;
+mod notify;
+mod port;
+mod routines;
+mod srb;
+
+pub use port::{Control, Port, driver_entry, port};
+pub use routines::routine;
+pub use srb::{Ended, Request};

@@ -1,0 +1,485 @@
+//! An adapter, from the image's entry to its end: the miniport's callbacks in their order, each at its
+//! IRQL.
+
+use super::abi::{
+    AccessRange, DEFAULT_BREAKS, DMA64_SYSTEM, EXTENDED_SRB, HwInitializationData,
+    PortConfiguration, UNINITIALIZED, control, found,
+};
+use super::locks::Locks;
+use super::srb::Packets;
+use crate::dbg_print;
+use crate::hal::pci::Function;
+use crate::hal::{Local, cpu, vm};
+use crate::nt::call::call;
+use crate::nt::dispatch::{DISPATCH_LEVEL, MOST_DEVICES};
+use crate::nt::image;
+use crate::nt::status::NtStatus;
+use alloc::string::String;
+
+/// Where the driver keeps its registry path, which is opaque to a miniport.
+const PATH: &str = "misfire\0";
+
+/// What the image has told of itself.
+static DRIVER: Local<Option<HwInitializationData>> = Local::new(None);
+
+/// What is known of an adapter.
+pub(super) struct State {
+    pub function: Option<Function>,
+    pub bars: [(u64, u32); 6],
+    pub extension: u64,
+    pub configuration: u64,
+    pub uncached: (u64, u32),
+    pub granted: u32,
+    pub levels: (u8, u32),
+    pub passive_routine: u64,
+    pub locks: Locks,
+    pub packets: Packets,
+    pub changed: bool,
+    pub timer: Option<(u64, u64)>,
+    pub paused: bool,
+    supports: [bool; control::TYPES],
+    argument: u64,
+    ranges: u64,
+    initialized: bool,
+}
+
+/// An adapter.
+pub struct Port {
+    n: usize,
+    state: Local<State>,
+}
+
+/// What `HwStorAdapterControl` is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// `ScsiStopAdapter`.
+    Stop,
+    /// `ScsiRestartAdapter`.
+    Restart,
+}
+
+impl Control {
+    fn kind(self) -> u32 {
+        match self {
+            Self::Stop => control::STOP,
+            Self::Restart => control::RESTART,
+        }
+    }
+}
+
+macro_rules! ports {
+    ($($n:literal)*) => {
+        [$(Port {
+            n: $n,
+            state: Local::new(State {
+                function: None,
+                bars: [(0, 0); 6],
+                extension: 0,
+                configuration: 0,
+                uncached: (0, 0),
+                granted: 0,
+                levels: (0, 0),
+                passive_routine: 0,
+                locks: Locks::NONE,
+                packets: Packets::NONE,
+                changed: false,
+                timer: None,
+                paused: false,
+                supports: [false; control::TYPES],
+                argument: 0,
+                ranges: 0,
+                initialized: false,
+            }),
+        },)*]
+    };
+}
+
+static PORTS: [Port; MOST_DEVICES] = ports!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+
+/// The adapter of device `n`.
+pub fn port(n: usize) -> &'static Port {
+    &PORTS[n]
+}
+
+/// The adapter whose device extension this is.
+pub(super) fn of_extension(extension: u64) -> Option<&'static Port> {
+    let is = |port: &&Port| extension != 0 && port.with(|state| state.extension) == extension;
+    PORTS.iter().find(is)
+}
+
+/// What the image has told of itself.
+pub(super) fn driver() -> Option<HwInitializationData> {
+    DRIVER.with(|driver| *driver)
+}
+
+/// `StorPortInitialize` was called with this.
+pub(super) fn registered(data: HwInitializationData) {
+    DRIVER.with(|driver| *driver = Some(data));
+}
+
+/// Loads the image and calls its entry, once.
+///
+/// # Errors
+/// `NO_SUCH_DEVICE` without an image; the status that the entry returned; `DRIVER_INTERNAL_ERROR` when it
+/// did not register with the port driver.
+pub fn driver_entry() -> Result<(), NtStatus> {
+    if driver().is_some() {
+        return Ok(());
+    }
+    if !image::load() {
+        return Err(NtStatus::NO_SUCH_DEVICE);
+    }
+    let image = image::image().ok_or(NtStatus::NO_SUCH_DEVICE)?;
+    let object = vm::allocate(512).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
+    let path = text(PATH).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
+    let status = NtStatus(call(image.entry(), &[object, path]) as u32);
+    image::discard();
+    if status != NtStatus::SUCCESS {
+        dbg_print!("NT: DriverEntry of {} returned {status}", image.name);
+        return Err(status);
+    }
+    if driver().is_none() {
+        dbg_print!(
+            "NT: DriverEntry of {} did not call StorPortInitialize",
+            image.name
+        );
+        return Err(NtStatus::DRIVER_INTERNAL_ERROR);
+    }
+    Ok(())
+}
+
+fn text(text: &str) -> Option<u64> {
+    let at = vm::allocate(text.len() as u64)?;
+    // SAFETY: the memory was just taken and has this size.
+    unsafe { core::ptr::copy_nonoverlapping(text.as_ptr(), at as *mut u8, text.len()) };
+    Some(at)
+}
+
+impl Port {
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        self.state.with(act)
+    }
+
+    /// The number of its device.
+    pub fn number(&self) -> usize {
+        self.n
+    }
+
+    /// The configuration, as the miniport left it.
+    pub fn configuration(&self) -> PortConfiguration {
+        let at = self.with(|state| state.configuration);
+        if at == 0 {
+            return PortConfiguration::default();
+        }
+        // SAFETY: it is memory of this size, and a miniport may write anything into it.
+        unsafe { (at as *const PortConfiguration).read() }
+    }
+
+    /// Calls the miniport at an IRQL, with what it runs at now below it.
+    pub(super) fn call_at(&self, irql: u8, routine: u64, arguments: &[u64]) -> u64 {
+        let before = cpu::priority();
+        cpu::set_priority(irql.max(before));
+        let result = call(routine, arguments);
+        self.expect_irql(irql.max(before), routine);
+        cpu::set_priority(before);
+        result
+    }
+
+    /// A callback returns at the IRQL that it was called at.
+    fn expect_irql(&self, irql: u8, routine: u64) {
+        let now = cpu::priority();
+        if now != irql {
+            let place = image::image().and_then(|image| image.place(routine));
+            let place = place.unwrap_or_default();
+            dbg_print!(
+                "NT: check irql: the routine at {place} was called at IRQL {irql} and returned at {now}"
+            );
+        }
+    }
+
+    /// The bus has found the device: its registers are looked up.
+    pub fn found(&self, function: Function) {
+        let mut bars = [(0, 0); 6];
+        for (bar, range) in bars.iter_mut().zip(function.ranges()) {
+            *bar = range;
+        }
+        self.with(|state| {
+            state.function = Some(function);
+            state.bars = bars;
+        });
+    }
+
+    /// `HwStorFindAdapter` at `PASSIVE_LEVEL`, and what the miniport can control. Messages are on by now,
+    /// and none comes.
+    ///
+    /// # Errors
+    /// `NO_SUCH_DEVICE`, or `DEVICE_CONFIGURATION_ERROR` where the miniport says that something is wrong.
+    pub fn find_adapter(
+        &self,
+        function: Function,
+        granted: u32,
+        levels: (u8, u32),
+        argument: &str,
+    ) -> Result<(), NtStatus> {
+        let driver = driver().ok_or(NtStatus::NO_SUCH_DEVICE)?;
+        self.prepare(&driver, argument)?;
+        let (extension, configuration, argument) = self.with(|state| {
+            state.granted = granted;
+            state.levels = levels;
+            state.passive_routine = 0;
+            state.initialized = false;
+            (state.extension, state.configuration, state.argument)
+        });
+        self.preset(&driver, function);
+        let mut again = 0u64;
+        let again = &raw mut again as u64;
+        let result = self.call_at(
+            0,
+            driver.find_adapter,
+            &[extension, 0, 0, argument, configuration, again],
+        ) as u32;
+        match result {
+            found::FOUND => {}
+            found::NOT_FOUND => return Err(NtStatus::NO_SUCH_DEVICE),
+            found::ERROR | found::BAD_CONFIG => {
+                dbg_print!("NT: HwStorFindAdapter returned {result}");
+                return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
+            }
+            other => {
+                dbg_print!(
+                    "NT: check find-adapter: HwStorFindAdapter returned {other}, which is none of its values"
+                );
+                return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
+            }
+        }
+        self.ask_what_is_supported(&driver);
+        Ok(())
+    }
+
+    /// Memory that an adapter has as long as its device: the device extension is zeroed only once.
+    fn prepare(&self, driver: &HwInitializationData, argument: &str) -> Result<(), NtStatus> {
+        if self.with(|state| state.extension) != 0 {
+            return Ok(());
+        }
+        let memory = |bytes: u64| vm::allocate(bytes).ok_or(NtStatus::INSUFFICIENT_RESOURCES);
+        let extension = memory(driver.device_extension_size.into())?;
+        let configuration = memory(size_of::<PortConfiguration>() as u64)?;
+        let ranges =
+            memory(u64::from(driver.access_ranges.clamp(1, 64)) * size_of::<AccessRange>() as u64)?;
+        let argument =
+            text(&(String::from(argument) + "\0")).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
+        self.with(|state| {
+            state.extension = extension;
+            state.configuration = configuration;
+            state.ranges = ranges;
+            state.argument = argument;
+        });
+        Ok(())
+    }
+
+    /// Writes the configuration as the port driver presets it.
+    fn preset(&self, driver: &HwInitializationData, function: Function) {
+        let (at, ranges) = self.with(|state| (state.configuration, state.ranges));
+        let count = driver.access_ranges.min(64);
+        let configuration = PortConfiguration {
+            length: size_of::<PortConfiguration>() as u32,
+            bus_number: function.bus().into(),
+            interface: driver.interface,
+            maximum_transfer_length: UNINITIALIZED,
+            physical_breaks: DEFAULT_BREAKS,
+            number_of_ranges: count,
+            ranges,
+            scatter_gather: 1,
+            master: 1,
+            dma_32_bit: 1,
+            map_buffers: driver.map_buffers,
+            need_physical_addresses: driver.need_physical_addresses,
+            tagged_queuing: driver.tagged_queuing,
+            auto_request_sense: driver.auto_request_sense,
+            multiple_request_per_lu: driver.multiple_request_per_lu,
+            targets: 8,
+            srb_type: u8::from(driver.srb_type_flags & EXTENDED_SRB != 0),
+            // PCI_SLOT_NUMBER: the device in the lower five bits, then the function.
+            slot: function.slot().into(),
+            device_extension_size: driver.device_extension_size,
+            lu_extension_size: driver.lu_extension_size,
+            srb_extension_size: driver.srb_extension_size,
+            dma_64_bit: DMA64_SYSTEM,
+            logical_units: 8,
+            max_number_of_io: 1000,
+            max_ios_per_lun: 255,
+            initial_lun_queue_depth: 20,
+            ..PortConfiguration::default()
+        };
+        // SAFETY: `prepare` took memory of these sizes.
+        unsafe {
+            (at as *mut PortConfiguration).write(configuration);
+            let mut place = ranges as *mut AccessRange;
+            for range in self
+                .with(|state| state.bars)
+                .into_iter()
+                .take(count as usize)
+            {
+                place.write(AccessRange {
+                    start: range.0,
+                    length: range.1,
+                    in_memory: (range.1 != 0).into(),
+                });
+                place = place.add(1);
+            }
+        }
+    }
+
+    fn ask_what_is_supported(&self, driver: &HwInitializationData) {
+        if driver.adapter_control == 0 {
+            return;
+        }
+        // SCSI_SUPPORTED_CONTROL_TYPE_LIST: how many types, then a BOOLEAN for each.
+        let Some(list) = vm::allocate(4 + control::TYPES as u64) else {
+            return;
+        };
+        let extension = self.with(|state| state.extension);
+        // SAFETY: the list has this size.
+        unsafe { (list as *mut u32).write(control::TYPES as u32) };
+        self.call_at(
+            0,
+            driver.adapter_control,
+            &[extension, control::QUERY_SUPPORTED.into(), list],
+        );
+        for n in 0..control::TYPES {
+            // SAFETY: the same.
+            let supported = unsafe { ((list + 4) as *const u8).add(n).read() } != 0;
+            self.with(|state| state.supports[n] = supported);
+        }
+    }
+
+    /// `HwStorInitialize` at the device's IRQL, then the passive routine, if the miniport named one.
+    ///
+    /// # Errors
+    /// `DEVICE_CONFIGURATION_ERROR` when one of them says that it failed.
+    pub fn initialize(&self) -> Result<(), NtStatus> {
+        let driver = driver().ok_or(NtStatus::NO_SUCH_DEVICE)?;
+        let (extension, level) = self.with(|state| {
+            state.initialized = true;
+            (state.extension, state.levels.0)
+        });
+        if self.call_at(level, driver.initialize, &[extension]) as u8 == 0 {
+            dbg_print!("NT: HwStorInitialize returned FALSE");
+            self.with(|state| state.initialized = false);
+            return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
+        }
+        let passive = self.with(|state| core::mem::take(&mut state.passive_routine));
+        if passive != 0 && self.call_at(0, passive, &[extension]) as u8 == 0 {
+            dbg_print!("NT: HwStorPassiveInitializeRoutine returned FALSE");
+            return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
+        }
+        Ok(())
+    }
+
+    /// Whether the miniport has said that it can be asked for this.
+    pub fn supports(&self, what: Control) -> bool {
+        self.with(|state| state.supports[what.kind() as usize])
+    }
+
+    /// `ScsiRestartAdapter`, after which interrupts are the miniport's again.
+    pub fn restart(&self) -> Option<bool> {
+        self.with(|state| state.initialized = true);
+        self.control(Control::Restart)
+    }
+
+    /// `HwStorAdapterControl` at the device's IRQL, if the miniport supports what is asked. `None` when it
+    /// does not, else whether it succeeded.
+    pub fn control(&self, what: Control) -> Option<bool> {
+        let driver = driver()?;
+        let kind = match what {
+            Control::Stop => control::STOP,
+            Control::Restart => control::RESTART,
+        };
+        let (extension, level, supported) = self.with(|state| {
+            (
+                state.extension,
+                state.levels.0,
+                state.supports[kind as usize],
+            )
+        });
+        let asked = supported && driver.adapter_control != 0;
+        // ScsiAdapterControlSuccess is 0.
+        asked.then(|| {
+            self.call_at(level, driver.adapter_control, &[extension, kind.into(), 0]) as u32 == 0
+        })
+    }
+
+    /// The adapter is stopped: its interrupts are none of the miniport's any more.
+    pub fn quiet(&self) {
+        self.with(|state| {
+            state.initialized = false;
+            state.timer = None;
+        });
+    }
+
+    /// `HwStorResetBus` at `DISPATCH_LEVEL`, under the StartIo lock.
+    pub fn reset_bus(&self) -> bool {
+        let Some(driver) = driver() else { return false };
+        let before = cpu::priority();
+        cpu::set_priority(before.max(DISPATCH_LEVEL));
+        let extension = self.with(|state| {
+            state.locks.start_io = true;
+            state.extension
+        });
+        let done = self.call_at(DISPATCH_LEVEL, driver.reset_bus, &[extension, 0]) as u8 != 0;
+        self.with(|state| state.locks.start_io = false);
+        cpu::set_priority(before);
+        done
+    }
+
+    /// An interrupt: `HwStorInterrupt` for a line, else the routine for messages that the miniport named.
+    /// Whether it is the miniport's. Runs at the interrupt's IRQL.
+    pub fn interrupt(&self, message: Option<u32>) -> bool {
+        let Some(driver) = driver() else { return false };
+        let (extension, initialized) = self.with(|state| (state.extension, state.initialized));
+        if !initialized {
+            return false;
+        }
+        let level = cpu::priority();
+        self.with(|state| state.locks.interrupt = true);
+        let claimed = match message {
+            Some(message) => {
+                let routine = self.configuration().message_routine;
+                if routine == 0 {
+                    self.call_at(level, driver.interrupt, &[extension])
+                } else {
+                    self.call_at(level, routine, &[extension, message.into()])
+                }
+            }
+            None => self.call_at(level, driver.interrupt, &[extension]),
+        };
+        self.with(|state| state.locks.interrupt = false);
+        claimed as u8 != 0
+    }
+
+    /// Calls the miniport's timer routine when it is due. When that is, in microseconds since boot.
+    pub fn run_timer(&self, now: u64) -> u64 {
+        let (due, extension) = self.with(|state| {
+            let due = state.timer.filter(|(at, _)| *at <= now);
+            if due.is_some() {
+                state.timer = None;
+            }
+            (due, state.extension)
+        });
+        if let Some((_, routine)) = due {
+            self.call_at(DISPATCH_LEVEL, routine, &[extension]);
+        }
+        self.with(|state| state.timer)
+            .map_or(u64::MAX, |timer| timer.0)
+    }
+
+    /// Whether the miniport wants nothing to be started.
+    pub fn is_paused(&self) -> bool {
+        self.with(|state| state.paused)
+    }
+
+    /// Whether the miniport has said that something about its units has changed, since this was asked.
+    pub fn take_change(&self) -> bool {
+        self.with(|state| core::mem::take(&mut state.changed))
+    }
+}

@@ -1,0 +1,174 @@
+//! What `storport.sys` exports.
+
+use super::abi::{HwInitializationData, OLD_INITIALIZATION_SIZE};
+use super::port::{of_extension, registered};
+use super::{extended, memory, notify};
+use crate::dbg_print;
+use crate::hal::time;
+use crate::nt::dispatch;
+use crate::nt::kernel::{Routine, complete, find};
+use crate::nt::status::NtStatus;
+use crate::nt::surface;
+
+static ROUTINES: &[Routine] = &[
+    Routine::new(
+        "StorPortExtendedFunction",
+        extended::extended_function as *const (),
+    ),
+    Routine::new("StorPortGetBusData", bus_data as *const ()),
+    Routine::new("StorPortGetDeviceBase", memory::device_base as *const ()),
+    Routine::new(
+        "StorPortGetPhysicalAddress",
+        memory::physical_address as *const (),
+    ),
+    Routine::new(
+        "StorPortGetScatterGatherList",
+        scatter_gather_list as *const (),
+    ),
+    Routine::new(
+        "StorPortGetUncachedExtension",
+        memory::uncached_extension as *const (),
+    ),
+    Routine::new("StorPortInitialize", initialize as *const ()),
+    Routine::new("StorPortNotification", notify::notification as *const ()),
+    Routine::new("StorPortPause", pause as *const ()),
+    Routine::new("StorPortReadRegisterUchar", read::<u8> as *const ()),
+    Routine::new("StorPortReadRegisterUlong", read::<u32> as *const ()),
+    Routine::new("StorPortReadRegisterUshort", read::<u16> as *const ()),
+    Routine::new("StorPortResume", resume as *const ()),
+    Routine::new(
+        "StorPortSetDeviceQueueDepth",
+        set_device_queue_depth as *const (),
+    ),
+    Routine::new("StorPortStallExecution", stall_execution as *const ()),
+    Routine::new("StorPortWriteRegisterUchar", write::<u8> as *const ()),
+    Routine::new("StorPortWriteRegisterUlong", write::<u32> as *const ()),
+    Routine::new("StorPortWriteRegisterUshort", write::<u16> as *const ()),
+];
+
+const _: () = complete(ROUTINES, surface::STORPORT);
+
+/// The address of a routine of `storport.sys`.
+pub fn routine(dll: &str, name: &str) -> Option<u64> {
+    dll.eq_ignore_ascii_case("storport.sys")
+        .then(|| find(ROUTINES, name))
+        .flatten()
+}
+
+/// `StorPortInitialize`: the structure is as long as its first field says.
+extern "win64" fn initialize(driver: u64, path: u64, data: u64, _context: u64) -> u32 {
+    if driver == 0 || path == 0 || data == 0 {
+        return NtStatus::INVALID_PARAMETER.0;
+    }
+    // SAFETY: the miniport vouches for the structure and its size.
+    let size = unsafe { (data as *const u32).read() };
+    if size < OLD_INITIALIZATION_SIZE {
+        dbg_print!("NT: StorPortInitialize with a structure of {size} bytes");
+        return NtStatus::REVISION_MISMATCH.0;
+    }
+    let mut copy = HwInitializationData::default();
+    let length = (size as usize).min(size_of::<HwInitializationData>());
+    // SAFETY: both have this many bytes; the copy is numbers throughout.
+    unsafe {
+        core::ptr::copy_nonoverlapping(data as *const u8, (&raw mut copy).cast(), length);
+    }
+    let wanted = [
+        copy.initialize,
+        copy.start_io,
+        copy.interrupt,
+        copy.find_adapter,
+        copy.reset_bus,
+    ];
+    if wanted.contains(&0) {
+        dbg_print!("NT: StorPortInitialize without a routine that every miniport has to have");
+        return NtStatus::INVALID_PARAMETER.0;
+    }
+    registered(copy);
+    NtStatus::SUCCESS.0
+}
+
+/// `StorPortGetBusData` of `PCIConfiguration`: configuration space from its beginning, as many bytes as
+/// there is room for. A virtio device's window has its data there too (virtio 1.3, 4.1.4.9), and reading
+/// that would be an access to the device that nobody meant: those bytes are 0.
+extern "win64" fn bus_data(
+    extension: u64,
+    kind: u32,
+    _bus: u32,
+    _slot: u32,
+    buffer: u64,
+    length: u32,
+) -> u32 {
+    const PCI_CONFIGURATION: u32 = 4;
+    const SPACE: u32 = 256;
+    let function = of_extension(extension).and_then(|port| port.with(|state| state.function));
+    let (Some(function), PCI_CONFIGURATION) = (function, kind) else {
+        return 0;
+    };
+    let length = length.min(SPACE);
+    let windows = function.windows();
+    for at in (0..length).step_by(4) {
+        let bytes = if windows.contains(&(at as u16)) {
+            [0; 4]
+        } else {
+            function.read32(at as u16).to_le_bytes()
+        };
+        for (n, byte) in bytes.iter().take((length - at) as usize).enumerate() {
+            // SAFETY: the miniport vouches for its buffer.
+            unsafe { (buffer as *mut u8).add(at as usize + n).write(*byte) };
+        }
+    }
+    length
+}
+
+/// `StorPortGetScatterGatherList`: NULL for a request without data.
+extern "win64" fn scatter_gather_list(extension: u64, srb: u64) -> u64 {
+    of_extension(extension).map_or(0, |port| port.list_of(srb))
+}
+
+/// `StorPortPause`: nothing is started until `StorPortResume`.
+extern "win64" fn pause(extension: u64, _seconds: u32) -> u8 {
+    pause_or_go_on(extension, true)
+}
+
+/// `StorPortResume`.
+extern "win64" fn resume(extension: u64) -> u8 {
+    pause_or_go_on(extension, false)
+}
+
+fn pause_or_go_on(extension: u64, paused: bool) -> u8 {
+    let port = of_extension(extension);
+    port.map_or(0, |port| {
+        port.with(|state| state.paused = paused);
+        dispatch::request_round();
+        1
+    })
+}
+
+/// `StorPortSetDeviceQueueDepth`.
+extern "win64" fn set_device_queue_depth(
+    _extension: u64,
+    _path: u8,
+    _target: u8,
+    _lun: u8,
+    depth: u32,
+) -> u8 {
+    (1..=254).contains(&depth).into()
+}
+
+/// `StorPortStallExecution`: the processor is kept busy.
+extern "win64" fn stall_execution(microseconds: u32) {
+    let end = time::now() + u64::from(microseconds);
+    while time::now() < end {}
+}
+
+/// `StorPortReadRegisterUchar` and the others: one access of that width.
+extern "win64" fn read<T: Copy>(_extension: u64, register: u64) -> T {
+    // SAFETY: an address that `StorPortGetDeviceBase` gave; else it is a page fault, as it should be.
+    unsafe { (register as *const T).read_volatile() }
+}
+
+/// `StorPortWriteRegisterUchar` and the others.
+extern "win64" fn write<T: Copy>(_extension: u64, register: u64, value: T) {
+    // SAFETY: as for `read`.
+    unsafe { (register as *mut T).write_volatile(value) }
+}

@@ -1,0 +1,389 @@
+//! Requests: SCSI request blocks, their extensions and their data.
+
+use super::abi::{ELEMENTS, EXTENDED_SRB, Element};
+use super::port::{Port, driver};
+use crate::dbg_print;
+use crate::hal::vm::{self, PAGE, Rights};
+use crate::hal::{cpu, mem};
+use crate::nt::dispatch::{self, DISPATCH_LEVEL};
+
+/// Most requests of an adapter.
+pub const MOST: usize = 66;
+/// Bytes of a command and of sense data.
+const CDB: usize = 16;
+const SENSE: u64 = 32;
+
+/// `SCSI_REQUEST_BLOCK`.
+mod short {
+    pub const SIZE: u64 = 88;
+    pub const FUNCTION: u64 = 2;
+    pub const STATUS: u64 = 3;
+    pub const SCSI_STATUS: u64 = 4;
+    pub const CDB_LENGTH: u64 = 10;
+    pub const SENSE_LENGTH: u64 = 11;
+    pub const FLAGS: u64 = 12;
+    pub const DATA_LENGTH: u64 = 16;
+    pub const TIMEOUT: u64 = 20;
+    pub const DATA: u64 = 24;
+    pub const SENSE: u64 = 32;
+    pub const EXTENSION: u64 = 56;
+    pub const CDB: u64 = 72;
+}
+
+/// `STORAGE_REQUEST_BLOCK`, `STOR_ADDR_BTL8` behind it, `SRBEX_DATA_SCSI_CDB16` behind that.
+mod long {
+    pub const SIZE: u64 = 192;
+    pub const FUNCTION: u64 = 2;
+    pub const STATUS: u64 = 3;
+    pub const SIGNATURE: u64 = 8;
+    pub const VERSION: u64 = 12;
+    pub const LENGTH: u64 = 16;
+    pub const SRB_FUNCTION: u64 = 20;
+    pub const FLAGS: u64 = 24;
+    pub const TIMEOUT: u64 = 40;
+    pub const ADDRESS_OFFSET: u64 = 52;
+    pub const EXTRA_COUNT: u64 = 56;
+    pub const DATA_LENGTH: u64 = 60;
+    pub const DATA: u64 = 64;
+    pub const EXTENSION: u64 = 104;
+    pub const EXTRA_OFFSET: u64 = 120;
+    pub const ADDRESS: u64 = 128;
+    pub const EXTRA: u64 = 144;
+    pub const EXTRA_SCSI_STATUS: u64 = EXTRA + 8;
+    pub const EXTRA_SENSE_LENGTH: u64 = EXTRA + 9;
+    pub const EXTRA_CDB_LENGTH: u64 = EXTRA + 10;
+    pub const EXTRA_SENSE: u64 = EXTRA + 16;
+    pub const EXTRA_CDB: u64 = EXTRA + 24;
+    /// `SRB_FUNCTION_STORAGE_REQUEST_BLOCK`, `SRB_SIGNATURE`, the version, BTL8, a command of 16 bytes.
+    pub const EXTENDED: u8 = 0x28;
+    pub const SIGNED: u32 = u32::from_le_bytes(*b"SRBX");
+    pub const VERSION_1: u32 = 1;
+    pub const BTL8: u16 = 1;
+    pub const BTL8_LENGTH: u32 = 4;
+    pub const CDB16: u32 = 0x40;
+    pub const CDB16_LENGTH: u32 = 32;
+}
+
+const DATA_IN: u32 = 0x40;
+const DATA_OUT: u32 = 0x80;
+/// `SRB_STATUS_PENDING`, and the bits of a status beside the flags on top of it.
+const PENDING: u8 = 0;
+const STATUS: u8 = 0x3f;
+/// `SRB_STATUS_SUCCESS`, `_BUSY`, `_BUS_RESET`.
+const SUCCESS: u8 = 1;
+const BUSY: u8 = 5;
+const BUS_RESET: u8 = 14;
+
+/// What is asked of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The command.
+    pub cdb: [u8; CDB],
+    /// How much of it is one.
+    pub length: u8,
+    /// Bytes of data.
+    pub bytes: u32,
+    /// They go to the device.
+    pub out: bool,
+    /// In seconds, as the class driver sets it.
+    pub timeout: u32,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Well, with so many bytes.
+    Well(u32),
+    /// It may be asked for again: the unit was busy, or the bus was reset.
+    Again,
+    /// With this status and SCSI status.
+    Failed(u8, u8),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Free,
+    /// The miniport has it.
+    Started,
+    /// The miniport has completed it.
+    Completed,
+}
+
+/// A request's memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Packet {
+    srb: u64,
+    sense: u64,
+    extension: u64,
+    list: u64,
+    data: u64,
+    room: u32,
+    state: State,
+}
+
+/// The requests of an adapter.
+pub(super) struct Packets([Packet; MOST]);
+
+impl Packets {
+    pub const NONE: Self = Self(
+        [Packet {
+            srb: 0,
+            sense: 0,
+            extension: 0,
+            list: 0,
+            data: 0,
+            room: 0,
+            state: State::Free,
+        }; MOST],
+    );
+}
+
+/// Writes a field.
+fn put<T>(at: u64, value: T) {
+    // SAFETY: `at` lies in memory of the packet.
+    unsafe { (at as *mut T).write_unaligned(value) }
+}
+
+/// Reads a field.
+fn get<T>(at: u64) -> T {
+    // SAFETY: as for `put`; what is read is a number.
+    unsafe { (at as *const T).read_unaligned() }
+}
+
+fn is_long() -> bool {
+    driver().is_some_and(|driver| driver.srb_type_flags & EXTENDED_SRB != 0)
+}
+
+impl Port {
+    /// Memory for request `n` with so many bytes of data, in pages that do not lie together. The address
+    /// of the data; `None` when there is no memory.
+    pub fn room(&self, n: usize, bytes: u32) -> Option<u64> {
+        let mut packet = self.with(|state| state.packets.0[n]);
+        if packet.srb == 0 {
+            packet.srb = vm::allocate(if is_long() { long::SIZE } else { short::SIZE })?;
+            packet.sense = vm::allocate(SENSE)?;
+            let size = self.configuration().srb_extension_size;
+            packet.extension = vm::allocate(size.into())?;
+        }
+        if packet.room < bytes {
+            let pages = u64::from(bytes).div_ceil(PAGE);
+            packet.data = scattered(pages)?;
+            packet.list = vm::allocate(ELEMENTS + pages * size_of::<Element>() as u64)?;
+            packet.room = bytes;
+        }
+        self.with(|state| state.packets.0[n] = packet);
+        Some(packet.data)
+    }
+
+    /// Gives request `n` to the miniport, after [`Port::room`]: `HwStorBuildIo` at `DISPATCH_LEVEL`
+    /// without a lock, then `HwStorStartIo` under the StartIo lock, unless the miniport is done with it.
+    /// The data begins `offset` bytes into the room.
+    pub fn start(&self, n: usize, request: &Request, offset: u32) {
+        let Some(driver) = driver() else { return };
+        let (packet, extension) = self.with(|state| {
+            state.packets.0[n].state = State::Started;
+            (state.packets.0[n], state.extension)
+        });
+        packet.fill(request, offset);
+        let before = cpu::priority();
+        cpu::set_priority(before.max(DISPATCH_LEVEL));
+        let go_on = driver.build_io == 0
+            || self.call_at(DISPATCH_LEVEL, driver.build_io, &[extension, packet.srb]) as u8 != 0;
+        if go_on {
+            self.with(|state| state.locks.start_io = true);
+            let taken = self.call_start_io(&driver, extension, packet.srb);
+            self.with(|state| state.locks.start_io = false);
+            if !taken {
+                dbg_print!("NT: HwStorStartIo returned FALSE");
+            }
+        }
+        // What waited for this is let in now.
+        cpu::set_priority(before);
+    }
+
+    fn call_start_io(
+        &self,
+        driver: &super::abi::HwInitializationData,
+        extension: u64,
+        srb: u64,
+    ) -> bool {
+        // StorSynchronizeHalfDuplex is 0: then it runs at the device's IRQL.
+        let level = match self.configuration().synchronization_model {
+            0 => self.with(|state| state.levels.0),
+            _ => DISPATCH_LEVEL,
+        };
+        self.call_at(level, driver.start_io, &[extension, srb]) as u8 != 0
+    }
+
+    /// `RequestComplete`.
+    pub(super) fn completed(&self, srb: u64) {
+        let known = self.with(|state| {
+            let packet = state
+                .packets
+                .0
+                .iter_mut()
+                .find(|packet| srb != 0 && packet.srb == srb)?;
+            Some(core::mem::replace(&mut packet.state, State::Completed))
+        });
+        match known {
+            Some(State::Started) => {
+                if status_of(srb) == PENDING {
+                    dbg_print!("NT: check srb: a request is completed with SRB_STATUS_PENDING");
+                }
+                dispatch::progress();
+                dispatch::request_round();
+            }
+            Some(_) => {
+                dbg_print!("NT: check srb: a request is completed that the miniport does not have")
+            }
+            None => dbg_print!("NT: check srb: {srb:#x} is completed, which is no request"),
+        }
+    }
+
+    /// How request `n` ended, once.
+    pub fn take_ended(&self, n: usize) -> Option<Ended> {
+        let packet = self.with(|state| {
+            let packet = &mut state.packets.0[n];
+            let ended = packet.state == State::Completed;
+            ended.then(|| {
+                packet.state = State::Free;
+                *packet
+            })
+        })?;
+        Some(packet.ended())
+    }
+
+    /// Whether the miniport has request `n`.
+    pub fn is_started(&self, n: usize) -> bool {
+        self.with(|state| state.packets.0[n].state == State::Started)
+    }
+
+    /// Takes request `n` away from a miniport that will not complete it.
+    pub fn forget(&self, n: usize) {
+        self.with(|state| state.packets.0[n].state = State::Free);
+    }
+
+    /// The list of a request's data.
+    pub(super) fn list_of(&self, srb: u64) -> u64 {
+        self.with(|state| {
+            let mut packets = state.packets.0.iter();
+            let packet = packets.find(|packet| packet.srb == srb && packet.state == State::Started);
+            packet.map_or(0, |packet| packet.list)
+        })
+    }
+}
+
+/// Pages of memory one behind the other for the processor, and none behind the other for a device.
+fn scattered(pages: u64) -> Option<u64> {
+    let memory = mem::dma((2 * pages * PAGE) as usize)?.address();
+    let address = vm::reserve(pages);
+    (0..pages)
+        .all(|n| {
+            vm::map_page(
+                address + n * PAGE,
+                memory + 2 * (pages - 1 - n) * PAGE,
+                Rights::Write,
+            )
+        })
+        .then_some(address)
+}
+
+fn status_of(srb: u64) -> u8 {
+    get::<u8>(srb + long::STATUS) & STATUS
+}
+
+impl Packet {
+    fn fill(&self, request: &Request, offset: u32) {
+        let data = if request.bytes == 0 {
+            0
+        } else {
+            self.data + u64::from(offset)
+        };
+        let flags = match (request.bytes, request.out) {
+            (0, _) => 0,
+            (_, true) => DATA_OUT,
+            (_, false) => DATA_IN,
+        };
+        let srb = self.srb;
+        if is_long() {
+            (0..long::SIZE / 8).for_each(|n| put(srb + 8 * n, 0u64));
+            put(srb, long::SIGNATURE as u16);
+            put(srb + long::FUNCTION, long::EXTENDED);
+            put(srb + long::SIGNATURE, long::SIGNED);
+            put(srb + long::VERSION, long::VERSION_1);
+            put(srb + long::LENGTH, long::SIZE as u32);
+            put(srb + long::SRB_FUNCTION, 0u32);
+            put(srb + long::FLAGS, flags);
+            put(srb + long::TIMEOUT, request.timeout);
+            put(srb + long::ADDRESS_OFFSET, long::ADDRESS as u32);
+            put(srb + long::EXTRA_COUNT, 1u32);
+            put(srb + long::DATA_LENGTH, request.bytes);
+            put(srb + long::DATA, data);
+            put(srb + long::EXTENSION, self.extension);
+            put(srb + long::EXTRA_OFFSET, long::EXTRA as u32);
+            put(srb + long::ADDRESS, long::BTL8);
+            put(srb + long::ADDRESS + 4, long::BTL8_LENGTH);
+            put(srb + long::EXTRA, long::CDB16);
+            put(srb + long::EXTRA + 4, long::CDB16_LENGTH);
+            put(srb + long::EXTRA_SENSE_LENGTH, SENSE as u8);
+            put(srb + long::EXTRA_CDB_LENGTH, request.length);
+            put(srb + long::EXTRA_SENSE, self.sense);
+            put(srb + long::EXTRA_CDB, request.cdb);
+        } else {
+            (0..short::SIZE / 8).for_each(|n| put(srb + 8 * n, 0u64));
+            put(srb, short::SIZE as u16);
+            put(srb + short::FUNCTION, 0u8);
+            put(srb + short::CDB_LENGTH, request.length);
+            put(srb + short::SENSE_LENGTH, SENSE as u8);
+            put(srb + short::FLAGS, flags);
+            put(srb + short::DATA_LENGTH, request.bytes);
+            put(srb + short::TIMEOUT, request.timeout);
+            put(srb + short::DATA, data);
+            put(srb + short::SENSE, self.sense);
+            put(srb + short::EXTENSION, self.extension);
+            put(srb + short::CDB, request.cdb);
+        }
+        self.fill_list(data, request.bytes);
+    }
+
+    /// An element for each page, as they lie.
+    fn fill_list(&self, data: u64, bytes: u32) {
+        if self.list == 0 {
+            return;
+        }
+        let mut count = 0u32;
+        let mut at = data;
+        let end = data + u64::from(bytes);
+        while at < end {
+            let length = (PAGE - at % PAGE).min(end - at);
+            let element = Element {
+                address: vm::physical(at).unwrap_or(0),
+                length: length as u32,
+                reserved: 0,
+            };
+            put(
+                self.list + ELEMENTS + u64::from(count) * size_of::<Element>() as u64,
+                element,
+            );
+            count += 1;
+            at += length;
+        }
+        put(self.list, count);
+    }
+
+    fn ended(&self) -> Ended {
+        let srb = self.srb;
+        let (length, scsi) = if is_long() {
+            (long::DATA_LENGTH, long::EXTRA_SCSI_STATUS)
+        } else {
+            (short::DATA_LENGTH, short::SCSI_STATUS)
+        };
+        debug_assert_eq!(long::STATUS, short::STATUS);
+        match status_of(srb) {
+            SUCCESS => Ended::Well(get(srb + length)),
+            BUSY | BUS_RESET => Ended::Again,
+            other => Ended::Failed(other, get(srb + scsi)),
+        }
+    }
+}

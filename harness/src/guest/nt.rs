@@ -1,0 +1,135 @@
+//! The guest of kind `nt`: the reference guest's model of Windows with a driver's own image on it.
+
+use std::sync::Arc;
+
+use misfire_device::shape::{Kind, Shape};
+
+use crate::image::{Image, ImageError, Missing, handed};
+use crate::inf::{Entry, Model, hardware_ids};
+use crate::scenario::{Action, Scenario};
+
+/// Its name.
+pub const NT: &str = "nt";
+/// What every report of it says.
+pub const STANDING: &str = "the guest is a model of Windows and not Windows: it stands below a run on \
+    Windows, not in its place (docs/nt-guest.md)";
+
+/// A driver's image, ready to be run, and what its INF says.
+#[derive(Clone, Debug)]
+pub struct NtDriver {
+    image: Arc<[u8]>,
+    /// Imports that the model does not have.
+    pub missing: Vec<Missing>,
+    /// What its INF installs; without it the scenario says how many messages are asked for.
+    pub inf: Option<Vec<Model>>,
+    /// What the registry has for the driver as `DriverParameter`.
+    pub parameter: Option<String>,
+    /// Mistakes that the driver makes when `DriverParameter` says so: that of our own test drivers only.
+    pub mistakes: Vec<String>,
+}
+
+impl NtDriver {
+    /// The driver whose image is `bytes`; `name` is its file's.
+    ///
+    /// # Errors
+    /// What is wrong with the image. Imports that the model does not have are no error here.
+    pub fn new(name: &str, bytes: &[u8]) -> Result<Self, ImageError> {
+        let image = Image::read(bytes)?;
+        Ok(Self {
+            image: handed(&image, name).into(),
+            missing: image.missing(),
+            inf: None,
+            parameter: None,
+            mistakes: Vec::new(),
+        })
+    }
+
+    /// What the guest finds in its memory.
+    pub(crate) fn image(&self) -> Arc<[u8]> {
+        Arc::clone(&self.image)
+    }
+
+    /// What the INF installs for a device.
+    fn model(&self, shape: &Shape) -> Option<&Model> {
+        let ids = hardware_ids(shape);
+        let is_one = |id: &String| ids.iter().any(|own| own.eq_ignore_ascii_case(id));
+        self.inf
+            .as_ref()?
+            .iter()
+            .find(|model| model.ids.iter().any(is_one))
+    }
+
+    /// Why a scenario is not for this driver; `None` for one that is.
+    pub fn unsuited(&self, scenario: &Scenario) -> Option<String> {
+        if let Some(device) = scenario
+            .devices
+            .iter()
+            .find(|d| d.shape.kind != Kind::Block)
+        {
+            let kind = device.shape.kind.word();
+            return Some(format!(
+                "a StorPort miniport is no driver for a {kind} here"
+            ));
+        }
+        if let Some(mistake) =
+            mistakes(scenario).find(|name| !self.mistakes.iter().any(|m| m == name))
+        {
+            return Some(format!(
+                "the driver makes the mistake {mistake} on purpose, and this one does not"
+            ));
+        }
+        if let (Some(models), Some(device)) = (
+            &self.inf,
+            scenario
+                .devices
+                .iter()
+                .find(|d| self.model(&d.shape).is_none()),
+        ) {
+            let ids = hardware_ids(&device.shape);
+            let (count, id) = (models.len(), ids.first().map_or("", String::as_str));
+            return Some(format!(
+                "none of the INF's {count} models is for the device, {id}"
+            ));
+        }
+        let queue = |action: &Action| matches!(action, Action::Guest(command) if command.starts_with("queue"));
+        let step = scenario.steps.iter().find(|step| queue(&step.action))?;
+        Some(format!(
+            "nothing in Windows asks a miniport for `{}`",
+            step.text
+        ))
+    }
+
+    /// The kernel's command line for a scenario.
+    pub(crate) fn command_line(&self, scenario: &Scenario) -> String {
+        let mut guest = scenario.guest.clone();
+        for set in std::iter::once(&mut guest.all).chain(&mut guest.devices) {
+            set.mistakes.clear();
+        }
+        let count = guest.devices.len().max(scenario.devices.len());
+        guest.devices.resize_with(count, Default::default);
+        for (set, device) in guest.devices.iter_mut().zip(&scenario.devices) {
+            if let Some(model) = self.model(&device.shape) {
+                let number = |entry: &Option<Entry>| entry.as_ref().and_then(|entry| entry.value);
+                // Without MSISupported a device has its line.
+                set.msi_supported = Some(number(&model.interrupts.msi_supported) == Some(1));
+                set.message_limit =
+                    number(&model.interrupts.message_limit).filter(|limit| *limit > 0);
+            }
+        }
+        let mut line = format!("{} driver=image", guest.command_line());
+        let mistakes: Vec<&str> = mistakes(scenario).collect();
+        let parameter = match (&self.parameter, mistakes.as_slice()) {
+            (Some(parameter), _) => parameter.clone(),
+            (None, []) => return line.trim_start().to_owned(),
+            (None, mistakes) => format!("mistake={}", mistakes.join(",")),
+        };
+        line += &format!(" argument={parameter}");
+        line.trim_start().to_owned()
+    }
+}
+
+/// Mistakes of any device of a scenario.
+fn mistakes(scenario: &Scenario) -> impl Iterator<Item = &str> {
+    let sets = std::iter::once(&scenario.guest.all).chain(&scenario.guest.devices);
+    sets.flat_map(|set| &set.mistakes).map(String::as_str)
+}

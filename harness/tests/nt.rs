@@ -1,0 +1,233 @@
+//! The guest of kind `nt`: drivers that are images. The miniports of `guests/miniports` are compiled, read,
+//! and run as somebody's own driver would be.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use assert_cmd::Command as Misfire;
+use misfire::cli::vocabulary;
+use misfire::guest::NtDriver;
+use misfire::image::Image;
+use misfire::machine::{Accel, Cache, Qemu};
+use misfire::report::one_scenario;
+use misfire::run::{Options, Snapshots, Subject, run_all};
+use misfire::scenario::Library;
+use misfire::verdict::Verdict;
+
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// What the correct miniport is put to, in both builds.
+const SCENARIOS: &[&str] = &[
+    "vectors/per-queue",
+    "vectors/shared",
+    "vectors/one-granted",
+    "vectors/rebalance",
+    "interrupts/line",
+    "interrupts/spurious",
+    "config/changes",
+    "reset/needs-reset",
+    "power/sleep",
+    "rings/split@largest",
+    "shapes/table@msix=0,pin=true,queues=4",
+];
+/// Scenarios in which the miniport makes a mistake.
+const MISTAKEN: &[&str] = &[
+    "vectors/per-queue@no-read-back",
+    "vectors/per-queue@vector-after-enable",
+    "vectors/per-queue@early-notify",
+    "vectors/per-queue@features-unchecked",
+];
+
+/// The beginning of the names of a mingw-w64's programs: what ci/setup has put under target, else what
+/// is in PATH.
+fn tools() -> String {
+    const NAME: &str = "x86_64-w64-mingw32-";
+    let targets = [env!("CARGO_TARGET_TMPDIR"), HERE];
+    let folders = targets.iter().flat_map(|at| Path::new(at).ancestors());
+    let private = folders
+        .flat_map(|at| [at.join("mingw/bin"), at.join("target/mingw/bin")])
+        .map(|bin| bin.join(NAME).display().to_string())
+        .find(|prefix| Path::new(&format!("{prefix}gcc")).exists());
+    private.unwrap_or_else(|| NAME.into())
+}
+
+/// The folder of the compiled miniports.
+fn miniports() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("miniports");
+        let output = Command::new(Path::new(HERE).join("guests/miniports/build"))
+            .arg(tools())
+            .arg(&folder)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.success(),
+            "the miniports can't be compiled (ci/setup sees to a mingw-w64): {said}"
+        );
+        folder
+    })
+}
+
+fn bytes(name: &str) -> Vec<u8> {
+    std::fs::read(miniports().join(name)).unwrap()
+}
+
+/// The mistakes that our miniports can make.
+fn mistakes() -> Vec<String> {
+    let list =
+        std::fs::read_to_string(Path::new(HERE).join("guests/miniports/mistakes.h")).unwrap();
+    let names = list.lines().filter(|line| line.starts_with("MISTAKE("));
+    names
+        .filter_map(|line| line.split('"').nth(1).map(str::to_owned))
+        .collect()
+}
+
+/// Runs scenarios with an image, and says which are not as expected.
+fn wrong(image: &str, scenarios: &[&str]) -> Vec<String> {
+    let root = Path::new(HERE).join("../scenarios");
+    let names: Vec<String> = scenarios.iter().map(|name| (*name).to_owned()).collect();
+    let library = Library::open(Some(&root), &names, &vocabulary()).unwrap();
+    let named = |name: &str| scenarios.contains(&name);
+    let chosen: Vec<_> = library
+        .scenarios
+        .into_iter()
+        .filter(|s| named(&s.name))
+        .collect();
+    assert_eq!(chosen.len(), scenarios.len());
+    let mut driver = NtDriver::new(image, &bytes(image)).unwrap();
+    driver.mistakes = mistakes();
+    let runs = tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let options = Options {
+            qemu: Qemu::find(&Cache::of_user()).await.unwrap(),
+            accel: Accel::Tcg,
+            out: PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+                .join("nt")
+                .join(image),
+            snapshots: Snapshots::Leave,
+            jobs: 1,
+            subject: Subject::Nt(Box::new(driver)),
+        };
+        let (tell, _) = tokio::sync::mpsc::unbounded_channel();
+        run_all(chosen, options, tell, std::future::pending())
+            .await
+            .unwrap()
+    });
+    let mut wrong = Vec::new();
+    for run in runs.each {
+        if run.report.verdict != Verdict::Pass {
+            wrong.push(one_scenario(&run.report, false));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn both_builds_are_read_and_import_nothing_that_the_model_lacks() {
+    let plain = Image::read(&bytes("blk.sys")).unwrap();
+    let release = Image::read(&bytes("blk-release.sys")).unwrap();
+    assert_eq!((plain.missing(), release.missing()), (vec![], vec![]));
+    assert_eq!((plain.cookie, plain.functions), (None, None));
+    assert!(release.cookie.is_some() && release.functions.is_some());
+    assert!(release.sections.iter().any(|s| s.name == "INIT"));
+    // Registers are imported calls in the one, and instructions in the other.
+    let calls = |image: &Image| {
+        image
+            .imports
+            .iter()
+            .filter(|i| i.name.contains("Register"))
+            .count()
+    };
+    assert!(calls(&plain) > 0 && calls(&release) == 0);
+}
+
+#[test]
+fn an_image_that_is_cut_off_anywhere_is_refused() {
+    let whole = bytes("blk-release.sys");
+    let ends = (0..whole.len())
+        .step_by(101)
+        .chain(whole.len() - 64..whole.len());
+    for end in ends {
+        assert!(
+            Image::read(&whole[..end]).is_err(),
+            "{end} bytes of {}",
+            whole.len()
+        );
+    }
+}
+
+#[test]
+fn the_plain_build_passes_what_the_reference_driver_passes() {
+    let wrong = wrong("blk.sys", SCENARIOS);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_release_build_passes_what_the_reference_driver_passes() {
+    let wrong = wrong("blk-release.sys", SCENARIOS);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_miniports_mistake_breaks_the_rule_that_it_is_there_for_and_no_other() {
+    let wrong = wrong("blk.sys", MISTAKEN);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn misfire(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Misfire::cargo_bin("misfire").unwrap();
+    let root = Path::new(HERE).join("../scenarios").display().to_string();
+    let out = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("nt/command");
+    let output = command
+        .args(["run", "--guest", "nt", "--scenarios", &root, "--out"])
+        .arg(out)
+        .args(arguments)
+        .output()
+        .unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    // Messages are broken into lines as wide as a terminal.
+    let words: Vec<String> = String::from_utf8_lossy(&said)
+        .split_whitespace()
+        .filter(|word| *word != "│")
+        .map(str::to_owned)
+        .collect();
+    (output.status.code(), words.join(" "))
+}
+
+#[test]
+fn what_is_no_driver_is_refused_with_its_name_and_nothing_is_started() {
+    let readme = Path::new(HERE).join("Cargo.toml").display().to_string();
+    let (status, said) = misfire(&["vectors/per-queue", "--driver", &readme]);
+    assert_eq!(status, Some(2));
+    assert!(
+        said.contains("Cargo.toml") && said.contains("not a PE image"),
+        "{said}"
+    );
+    let (status, said) = misfire(&["vectors/per-queue"]);
+    assert_eq!(status, Some(2));
+    assert!(said.contains("--driver X.sys"), "{said}");
+}
+
+#[test]
+fn an_import_that_the_model_lacks_is_named_before_the_start_or_when_it_is_called() {
+    let image = miniports().join("missing.sys").display().to_string();
+    let arguments = ["vectors/per-queue", "--driver", &image];
+    let (status, said) = misfire(&arguments);
+    assert_eq!(status, Some(2));
+    assert!(said.contains("IoNoSuchRoutine of ntoskrnl.exe"), "{said}");
+    let (status, said) = misfire(&[&arguments[..], &["--allow-missing"]].concat());
+    assert_eq!(status, Some(1));
+    assert!(
+        said.contains("crashed") && said.contains("not Windows"),
+        "{said}"
+    );
+    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nt/command/vectors/per-queue/guest.log");
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(
+        log.contains("the driver calls IoNoSuchRoutine of ntoskrnl.exe"),
+        "{log}"
+    );
+}
