@@ -39,12 +39,14 @@ const MISTAKEN: &[&str] = &[
     "vectors/per-queue@features-unchecked",
 ];
 
-/// The beginning of the names of a mingw-w64's programs: what ci/setup has put under target, else what
-/// is in PATH.
+/// The beginning of the names of a mingw-w64's programs: what ci/setup has put under target, or beside the
+/// QEMU that is named, else what is in PATH.
 fn tools() -> String {
     const NAME: &str = "x86_64-w64-mingw32-";
-    let targets = [env!("CARGO_TARGET_TMPDIR"), HERE];
-    let folders = targets.iter().flat_map(|at| Path::new(at).ancestors());
+    let targets = [env!("CARGO_TARGET_TMPDIR").into(), HERE.into()];
+    let qemu = std::env::var_os("MISFIRE_QEMU").map(PathBuf::from);
+    let places: Vec<PathBuf> = targets.into_iter().chain(qemu).collect();
+    let folders = places.iter().flat_map(|at| at.ancestors());
     let private = folders
         .flat_map(|at| [at.join("mingw/bin"), at.join("target/mingw/bin")])
         .map(|bin| bin.join(NAME).display().to_string())
