@@ -57,22 +57,23 @@ impl Owed {
 
     /// Takes what this event proves that the driver did not look at. To be called after `raise`.
     ///
-    /// A failure of the guest proves it for everything. The end of an epoch or of the trace proves
+    /// A guest that hangs proves it for everything; one that crashes had perhaps no time. The end of an epoch or of the trace proves
     /// it for the configuration, if the guest has done other work since; for a queue it proves
     /// nothing, since the last buffers of a load are followed by nothing. More lost interrupts than
     /// the device kept to itself prove it for a queue.
     pub fn missed(&mut self, now: &Now<'_>) -> Vec<(Object, u64)> {
         self.count(now);
         let (failure, ends) = (now.failure(), now.ends());
+        let hangs = failure && !now.said().is_some_and(Said::is_crash);
         let answer = now.said().and_then(Said::done).is_some();
-        if now.notifies().is_some() || answer || failure {
+        if now.notifies().is_some() || answer || hangs {
             self.debts.values_mut().for_each(|debt| debt.passed = true);
         }
         let queue = |object: &Object| matches!(object, Object::Queue(_) | Object::Device);
         let mut missed: BTreeMap<_, _> = self
             .debts
             .iter()
-            .filter(|(object, debt)| failure || (ends && debt.passed && !queue(object)))
+            .filter(|(object, debt)| hangs || (ends && debt.passed && !queue(object)))
             .map(|(object, debt)| (*object, debt.since))
             .collect();
         if answer || failure || matches!(now.at, At::End) {
