@@ -16,7 +16,7 @@ use crate::scenario::Scenario;
 /// How machines are run.
 #[derive(Clone, Debug, Args)]
 pub struct MachineArgs {
-    /// Scenarios at a time; default: one for every two processors.
+    /// Scenarios at a time; default: one for each processor.
     #[arg(long, short, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
     /// Where each run's trace, logs and verdict are kept.
@@ -60,8 +60,7 @@ pub(super) async fn options(
     };
     let accel = choice.decide(&qemu, &cache).await.map_err(machine)?;
     let jobs = args.jobs.map_or_else(
-        // A machine keeps a processor busy, and its devices another.
-        || std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2)),
+        || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
         std::num::NonZeroUsize::get,
     );
     Ok(Options {

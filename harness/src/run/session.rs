@@ -219,14 +219,8 @@ impl<'a> Session<'a> {
     /// Has the root port of a device report an error of its link.
     async fn link(&mut self, device: u8, error: &str) -> Result<(), Trouble> {
         let line = format!("pcie_aer_inject_error {} {error}", slot_id(device.into()));
-        Ok(self
-            .guest
-            .machine()
-            .qmp()
-            .monitor(line)
-            .await
-            .map(|_| ())
-            .map_err(MachineError::from)?)
+        let reported = self.guest.machine().qmp().monitor(line).await;
+        if_there(reported.map(|_| ()).map_err(MachineError::from))
     }
 
     /// Presses the attention button of a slot. A device that was asked for already, or is gone, is no
@@ -238,8 +232,8 @@ impl<'a> Session<'a> {
             .remove_device(usize::from(device))
             .await;
         match pressed {
-            Ok(()) | Err(MachineError::Qmp(QmpError::Refused { .. })) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(MachineError::Qmp(QmpError::Refused { .. })) => Ok(()),
+            pressed => if_there(pressed),
         }
     }
 
@@ -250,7 +244,7 @@ impl<'a> Session<'a> {
             return self.link(device, LINK_UP).await;
         }
         let Self { guest, spec, .. } = self;
-        Ok(guest.machine().add_device(spec, device.into()).await?)
+        if_there(guest.machine().add_device(spec, device.into()).await)
     }
 
     async fn until_removed(
@@ -434,9 +428,7 @@ impl<'a> Session<'a> {
                     }
                 }
                 Err(MachineError::Qmp(QmpError::NoTable { .. })) => {}
-                // QEMU is about to be gone: what the guest has brought about is told elsewhere.
-                Err(MachineError::Qmp(QmpError::Channel { .. })) => return Ok(()),
-                Err(error) => return Err(error.into()),
+                Err(error) => if_there(Err(error))?,
             }
         }
         Ok(())
@@ -526,6 +518,15 @@ impl<'a> Session<'a> {
                 _ => {}
             }
         });
+    }
+}
+
+/// What was asked of QEMU, which may be gone. Then the guest has left, or QEMU died: whoever waits for the
+/// guest's next line is told which.
+fn if_there(done: Result<(), MachineError>) -> Result<(), Trouble> {
+    match done {
+        Err(MachineError::Qmp(QmpError::Channel { .. })) => Ok(()),
+        done => Ok(done?),
     }
 }
 
