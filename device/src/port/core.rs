@@ -105,6 +105,9 @@ impl Core {
             // commands have changed.
             self.follow_backend();
         }
+        if matches!(&input, Input::Access(a) if reads_status(a)) {
+            self.catch_up();
+        }
         let mut value = None;
         let mut interrupts = Vec::new();
         let mut next = Some(input);
@@ -389,6 +392,25 @@ impl Core {
         let _ = self.wake.write(1);
     }
 
+    /// Passes on what the backend told and the interrupts that it asked for: whoever reads whether one is
+    /// there is not told of an earlier time.
+    fn catch_up(&mut self) {
+        self.follow_backend();
+        let queues: Vec<u16> = self.running.iter().map(|queue| queue.index).collect();
+        for queue in queues {
+            self.take_call(queue);
+        }
+    }
+
+    /// Passes on the interrupt that the backend asked for, if it did.
+    pub fn take_call(&mut self, queue: u16) {
+        if self.backend.as_ref().is_some_and(|b| b.take_call(queue)) {
+            // A completion is told before its interrupt is asked for.
+            self.follow_backend();
+            self.drive(Input::Used { queue });
+        }
+    }
+
     /// The VMM has gone: back to power-on, with nothing of the guest left.
     pub fn disconnected(&mut self) {
         self.drive(Input::FunctionReset);
@@ -422,6 +444,11 @@ fn is_reset(input: &Input) -> bool {
         Input::FunctionReset => true,
         _ => false,
     }
+}
+
+/// Whether the status register is read, which knows of interrupts.
+fn reads_status(access: &Access) -> bool {
+    access.op == Op::Read && access.field == Some(Field::Pci(PciHeader::PciStatus))
 }
 
 /// Whether the driver may change what the function may do on the bus.

@@ -357,14 +357,7 @@ impl Events {
                     // Both are only there to wake; setting the timer again takes its signal back.
                     WAKE | TIMER => {}
                     // Read under the lock: a reset that came first has taken the call back.
-                    queue => {
-                        let queue = queue as u16;
-                        if core.backend.as_ref().is_some_and(|b| b.take_call(queue)) {
-                            // A completion is told before its interrupt is asked for.
-                            core.follow_backend();
-                            core.drive(Input::Used { queue });
-                        }
-                    }
+                    queue => core.take_call(queue as u16),
                 }
             }
             let due = core

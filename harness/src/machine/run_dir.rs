@@ -8,20 +8,22 @@ use std::sync::Once;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
-use tempfile::TempDir;
 
 const PREFIX: &str = "misfire-";
-/// A directory younger than this may be one that its owner is about to lock.
+/// How one begins that its owner is about to lock.
+const UNLOCKED: &str = "misfire.new-";
+/// One that is not locked yet and older than this has no owner any more.
 const YOUNG: Duration = Duration::from_secs(5);
 /// The longest base directory, bytes: a socket's path has to stay below 108.
 const LONGEST_BASE: usize = 64;
 
 /// A directory for sockets that nobody else can enter, removed when it is dropped.
 ///
-/// Its owner holds a lock on it. What an owner that was killed left, the next one sweeps.
+/// Its owner holds a lock on it from when it has its name. What an owner that was killed left, the next
+/// one sweeps.
 #[derive(Debug)]
 pub struct RunDir {
-    dir: TempDir,
+    path: PathBuf,
     _lock: File,
 }
 
@@ -38,18 +40,31 @@ impl RunDir {
     }
 
     fn in_folder(base: &Path) -> io::Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix(PREFIX)
+        let new = tempfile::Builder::new()
+            .prefix(UNLOCKED)
             .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(base)?;
-        let lock = File::open(dir.path())?;
+        let lock = File::open(new.path())?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Self { dir, _lock: lock })
+        let name = new.path().file_name().unwrap_or_default();
+        let name = name.to_string_lossy().replacen(UNLOCKED, PREFIX, 1);
+        let path = base.join(name);
+        fs::rename(new.path(), &path)?;
+        // It goes by its new name with us.
+        let _ = new.keep();
+        Ok(Self { path, _lock: lock })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        self.dir.path()
+        &self.path
+    }
+}
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        // What can't be removed is swept by the next one.
+        let _ = fs::remove_dir_all(&self.path);
     }
 }
 
@@ -71,16 +86,20 @@ fn writable(dir: &Path) -> bool {
     .is_ok()
 }
 
-/// Removes the directories in `base` that nobody holds, if they are older than `young`.
+/// Removes the directories in `base` that nobody holds. One that was never locked has to be older than
+/// `young`.
 fn sweep(base: &Path, young: Duration) {
     let Ok(entries) = fs::read_dir(base) else {
         return;
     };
-    let candidates = entries
-        .flatten()
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX))
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    for entry in candidates {
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let locked = name.starts_with(PREFIX);
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !is_dir || !locked && !name.starts_with(UNLOCKED) {
+            continue;
+        }
         let path = entry.path();
         // Not ours: it can't be opened, since it is for its owner alone.
         let Ok(lock) = File::open(&path) else {
@@ -90,7 +109,8 @@ fn sweep(base: &Path, young: Duration) {
             .metadata()
             .and_then(|data| data.modified())
             .is_ok_and(|at| SystemTime::now().duration_since(at).unwrap_or_default() >= young);
-        if old && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        let free = locked || old;
+        if free && flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
             // What can't be removed now is tried again by the next one.
             let _ = fs::remove_dir_all(&path);
         }
@@ -117,16 +137,21 @@ mod tests {
     fn what_a_killed_owner_left_is_swept_and_what_is_held_stays() {
         let base = tempfile::tempdir().unwrap();
         let held = RunDir::in_folder(base.path()).unwrap();
-        let left = base.path().join("misfire-left");
-        fs::create_dir(&left).unwrap();
-        fs::write(left.join("dev0"), "").unwrap();
-        let other = base.path().join("another-program");
-        fs::create_dir(&other).unwrap();
+        let make = |name: &str| {
+            let dir = base.path().join(name);
+            fs::create_dir(&dir).unwrap();
+            fs::write(dir.join("dev0"), "").unwrap();
+            dir
+        };
+        let left = make("misfire-left");
+        let new = make("misfire.new-left");
+        let other = make("another-program");
 
         sweep(base.path(), YOUNG);
-        assert!(left.exists(), "it is too young");
-        sweep(base.path(), Duration::ZERO);
         assert!(!left.exists());
+        assert!(new.exists(), "its owner may be about to lock it");
+        sweep(base.path(), Duration::ZERO);
+        assert!(!new.exists());
         assert!(held.path().exists());
         assert!(other.exists());
     }

@@ -170,6 +170,11 @@ impl Function {
         }
     }
 
+    /// The status register. It is the device's own answer; reading it changes nothing.
+    pub fn status(self) -> u16 {
+        self.read16(offset::STATUS)
+    }
+
     /// The revision id.
     pub fn revision(self) -> u8 {
         self.read8(offset::REVISION)
@@ -194,7 +199,7 @@ impl Function {
 
     /// The capabilities: id and offset. A list that runs in a circle ends.
     pub fn capabilities(self) -> Vec<(u8, u16)> {
-        let mut next = match self.read16(offset::STATUS) & HAS_CAPABILITIES {
+        let mut next = match self.status() & HAS_CAPABILITIES {
             0 => 0,
             _ => self.read8(offset::CAPABILITIES) & 0xfc,
         };

@@ -8,6 +8,7 @@ use super::transport::Transport;
 use super::vectors::Plan;
 use crate::driver::Settings;
 use crate::driver::mistake::Mistake;
+use crate::hal::pci::Function;
 use crate::hal::time;
 use crate::nt::interrupt::Info;
 use crate::nt::status::NtStatus;
@@ -20,6 +21,8 @@ pub struct Base {
     pub settings: Settings,
     pub isr: &'static Isr,
     pub transport: Option<Transport>,
+    /// Where the device is on the bus.
+    pub function: Option<Function>,
     /// The messages that were granted and have an object, by number.
     pub messages: Vec<Info>,
     pub plan: Plan,
@@ -73,6 +76,7 @@ impl Base {
             settings,
             isr: Box::leak(Box::new(Isr::new(settings.mistakes))),
             transport: None,
+            function: None,
             messages: Vec::new(),
             plan: Plan::IsrStatus,
             starts: 0,
@@ -158,6 +162,14 @@ impl Base {
         let (value, generation) = self.transport?.config(self.settings.mistakes, read)?;
         self.generation = generation;
         Some(value)
+    }
+
+    /// Reads the function's status, which knows of interrupts: the one for what the device has used before
+    /// was sent then, if it is ever.
+    pub fn catch_up(&self) {
+        if let Some(function) = self.function {
+            function.status();
+        }
     }
 
     /// When a request that is issued now is late, in microseconds since boot.

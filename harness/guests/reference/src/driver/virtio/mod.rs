@@ -107,6 +107,7 @@ impl<F: Function> Driver for Virtio<F> {
         // Whatever was set before was set by another driver.
         self.base.status = 0;
         super::meddle(device.function, self.base.settings.mistakes);
+        self.base.function = Some(device.function);
         let msix = device.message_kind() == Some(Kind::Msix);
         self.base.transport = layout::find(device.function, &self.base.settings, msix);
         if self.base.transport.is_none() {

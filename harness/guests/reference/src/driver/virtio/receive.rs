@@ -7,7 +7,7 @@ use crate::hal::mmio::Mmio;
 use crate::hal::time;
 
 /// How long a late interrupt is waited for when the buffer is back already, in microseconds.
-const GRACE_US: u64 = 20_000;
+const GRACE_US: u64 = 6_000;
 
 impl Base {
     /// Gives the device every free slot of a queue, each with `size` bytes to write to.
@@ -59,6 +59,7 @@ impl Base {
             tally.timeouts += 1;
             tally.reason = Some("timeout");
         } else if !core::mem::replace(&mut queue.suspected, true) {
+            self.catch_up();
             *deadline = time::now() + GRACE_US;
         } else {
             queue.suspected = false;

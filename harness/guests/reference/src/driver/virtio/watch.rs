@@ -11,7 +11,7 @@ use crate::nt::dispatch;
 use crate::nt::pnp::WdfDevice;
 
 /// How long a late interrupt is waited for when its request is back already, in microseconds.
-const GRACE_US: u64 = 20_000;
+const GRACE_US: u64 = 6_000;
 
 impl<F: Function> Virtio<F> {
     /// Requests that take long: perhaps only the interrupt was lost, so the ring is looked at; if
@@ -70,13 +70,14 @@ impl<F: Function> Virtio<F> {
 impl Base {
     /// A late request, and the device has used something: its interrupt may be on the way.
     fn suspect(&mut self, place: usize, n: usize, now: u64) {
-        let queue = &mut self.queues[place];
-        let slot = &mut queue.slots[n];
-        if !slot.suspected {
+        if !self.queues[place].slots[n].suspected {
+            self.catch_up();
+            let slot = &mut self.queues[place].slots[n];
             slot.suspected = true;
             slot.look = now + GRACE_US;
             return;
         }
+        let queue = &mut self.queues[place];
         dbg_print!("VIRTIO: queue {}: lost interrupt?", queue.index);
         self.lost += 1;
         if let Some(load) = &mut self.load {
