@@ -15,6 +15,8 @@ mod error;
 mod file;
 mod host;
 mod injector;
+#[cfg(test)]
+mod legacy_tests;
 mod line;
 pub mod predicate;
 mod schedule;

@@ -254,13 +254,18 @@ pub fn backend_socket(socket: &Path) -> PathBuf {
     path.into()
 }
 
-/// The same function as ours has: no legacy interface, and as many vectors and queues.
+/// The same function as ours has: the same interfaces, and as many vectors and queues.
 fn vhost_user_attachment(dev: u8, shape: &Shape, socket: &Path) -> Attachment {
     let chardev = format!("misfire-dev{dev}");
     // A comma inside a value is written twice.
     let path = socket.display().to_string().replace(',', ",,");
     let queue_size = shape.queue_size.largest();
     let vectors = shape.table_size();
+    let suffix = match shape.virtio {
+        Interface::Modern => "-non-transitional",
+        Interface::Transitional => "-transitional",
+        Interface::Legacy => "",
+    };
     let mut device = match shape.kind {
         // Its queue has as many elements as QEMU says.
         Kind::Rng => json!({
@@ -269,7 +274,7 @@ fn vhost_user_attachment(dev: u8, shape: &Shape, socket: &Path) -> Attachment {
             "vectors": vectors,
         }),
         Kind::Scsi => json!({
-            "driver": "vhost-user-scsi-pci-non-transitional",
+            "driver": format!("vhost-user-scsi-pci{suffix}"),
             "chardev": chardev,
             "num_queues": shape.queues.saturating_sub(2),
             "virtqueue_size": queue_size,
@@ -277,13 +282,17 @@ fn vhost_user_attachment(dev: u8, shape: &Shape, socket: &Path) -> Attachment {
         }),
         // The others are refused.
         Kind::Block | Kind::Net | Kind::Console | Kind::PortCard => json!({
-            "driver": "vhost-user-blk-pci-non-transitional",
+            "driver": format!("vhost-user-blk-pci{suffix}"),
             "chardev": chardev,
             "num-queues": shape.queues,
             "queue-size": queue_size,
             "vectors": vectors,
         }),
     };
+    if shape.virtio == Interface::Legacy {
+        device["disable-modern"] = true.into();
+        device["disable-legacy"] = "off".into();
+    }
     for (bit, property) in [
         (VIRTIO_F_RING_PACKED, "packed"),
         (VIRTIO_F_IN_ORDER, "in_order"),

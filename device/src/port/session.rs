@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 use vhost_user_backend::{VhostUserBackend, VringT};
+use virtio_bindings::virtio_config::VIRTIO_F_ANY_LAYOUT;
 use vm_memory::{GuestAddressSpace, GuestMemoryMmap};
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::event::{
@@ -21,7 +22,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use super::memory::sample_ring;
 use super::vring::{SharedMemory, Vring};
 use crate::backend::{Chain, Device, Observer, RingFeatures};
-use crate::shape::{MAX_OWN_QUEUES, Shape};
+use crate::shape::{Attach, MAX_OWN_QUEUES, Shape};
 use crate::trace::Input;
 
 /// One worker of `vhost-user-backend` can't tell more queues apart.
@@ -170,7 +171,15 @@ impl VhostUserBackend for Session {
     }
 
     fn features(&self) -> u64 {
-        self.lasting.device().features() | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits()
+        // QEMU passes on that a driver of the legacy interface has accepted ANY_LAYOUT.
+        let shape = &self.lasting.shape;
+        let legacy = if shape.attach == Attach::VhostUser && shape.has_legacy() {
+            1 << VIRTIO_F_ANY_LAYOUT
+        } else {
+            0
+        };
+        let own = self.lasting.device().features();
+        own | legacy | VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits()
     }
 
     fn acked_features(&self, features: u64) {

@@ -394,6 +394,11 @@ impl Shape {
         if self.attach == Attach::VfioUser {
             return Ok(());
         }
+        check!(
+            self.kind != Kind::Rng || self.virtio == Interface::Modern,
+            "virtio",
+            "virtio: QEMU's vhost-user entropy device has no legacy interface; use attach = \"vfio-user\""
+        );
         let plain = Self::new(Kind::Block);
         for (key, said) in [
             ("queue-size", self.queue_size.written().len() > 1),
@@ -406,7 +411,6 @@ impl Shape {
             ("vendor-cap", self.vendor_cap.is_some()),
             ("features-decoy", !self.features_decoy.is_empty()),
             ("strict", self.strict),
-            ("virtio", self.virtio != plain.virtio),
         ] {
             if said {
                 return Err(ShapeError {
@@ -536,8 +540,8 @@ mod tests {
                 "no feature bit above 31",
             ),
             (
-                "attach = \"vhost-user\"\nvirtio = \"transitional\"",
-                "virtio: QEMU's virtio-pci decides",
+                "attach = \"vhost-user\"\nvirtio = \"transitional\"\nrevision = 0",
+                "revision: QEMU's virtio-pci decides",
             ),
             (
                 "attach = \"vhost-user\"\nrevision = 0",
