@@ -5,6 +5,7 @@ mod inf;
 mod kd;
 mod lists;
 mod nt;
+mod prepare;
 mod proof;
 mod replay;
 mod run;
@@ -75,6 +76,11 @@ enum Command {
     /// Listens to a Windows kernel as its debugger: prints what drivers print, what is loaded, and
     /// crashes. Nobody has to sit there.
     Kd(kd::KdArgs),
+    /// Makes a guest that can be booted, and keeps it: a distribution's Linux.
+    Prepare {
+        #[command(subcommand)]
+        guest: prepare::PrepareGuest,
+    },
     /// Says what this machine can and can't do.
     Doctor,
     /// Prints the JSON schema of a scenario file.
@@ -127,9 +133,13 @@ impl ListArgs {
 pub struct RunArgs {
     #[command(flatten)]
     selection: Selection,
-    /// The guest, by name: `reference`, or `nt` for a driver's own image on the same model of Windows.
+    /// The guest, by name: `reference`; `nt` for a driver's own image on the same model of Windows; or one
+    /// that `misfire prepare` made, such as `linux-6.12`.
     #[arg(long, value_name = "NAME", default_value = "reference")]
     guest: String,
+    /// Boots the guest for each scenario, where a restored one would do.
+    #[arg(long)]
+    cold: bool,
     #[command(flatten)]
     image: nt::ImageArgs,
     #[command(flatten)]
@@ -273,6 +283,7 @@ impl Command {
         match self {
             Self::Run(args) => run::run(&args)?,
             Self::Proof(args) => proof::proof(&args)?,
+            Self::Prepare { guest } => prepare::prepare(guest)?,
             Self::Doctor => run::doctor()?,
             Self::List(selection) => facts::list(&selection.open()?),
             Self::Check(selection) => facts::check(&selection.open()?),

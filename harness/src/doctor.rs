@@ -113,7 +113,7 @@ fn missing_qemu(error: &MachineError) -> Finding {
 fn about_start(qemu: &Qemu) -> Finding {
     match qemu.boot() {
         Boot::Direct => good("start", "without firmware".into()),
-        Boot::SeaBios => not(
+        Boot::SeaBios | Boot::Agent => not(
             "start",
             State::Slower,
             "this QEMU was built without the device loader; SeaBIOS is used, which takes longer"

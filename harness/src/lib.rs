@@ -14,6 +14,7 @@ pub mod image;
 pub mod inf;
 pub mod log;
 pub mod machine;
+pub mod prepare;
 pub mod proof;
 pub mod report;
 pub mod rules;

@@ -17,8 +17,9 @@ use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use crate::guest::linux::{Linux, LinuxError};
 use crate::guest::{Guest, Reference};
-use crate::machine::{Accel, Boot, MachineError, Qemu, RunDir, argv};
+use crate::machine::{Accel, Boot, MachineError, MachineSpec, Qemu, RunDir, argv};
 use crate::report::{Document, FaultReport, Progress, ScenarioReport, millis};
 use crate::rules::{Context, FIRMWARE, IDLE_FIRMWARE, Judgement, judge};
 use crate::scenario::Scenario;
@@ -202,6 +203,8 @@ fn skipped(scenario: &Scenario, options: &Options, reason: String) -> Run {
 enum Trouble {
     #[error(transparent)]
     Machine(#[from] MachineError),
+    #[error(transparent)]
+    Linux(#[from] LinuxError),
     #[error("device {dev} can't be served")]
     Serve {
         dev: usize,
@@ -236,21 +239,27 @@ async fn drive(scenario: &Scenario, options: &Options, recorder: &Recorder) -> R
     let attachments = served.iter().map(|s| s.qemu().clone()).collect();
     let each = scenario.steps.iter();
     let steps: Duration = each.map(|step| Patience::most(step.timeout)).sum();
-    let mut spec = Reference::spec(
-        &options.qemu,
-        options.accel,
-        attachments,
-        &parameters(scenario, &options.subject),
-    );
-    spec.slots = scenario.slots();
-    spec.image = options.subject.image();
-    let guest = Reference::boot_spec(&spec, recorder.journal(), steps + OVERHEAD)?;
-    let firmware = match options.qemu.boot() {
-        Boot::Direct => IDLE_FIRMWARE,
-        Boot::SeaBios => "SeaBIOS",
+    let limit = steps + OVERHEAD;
+    let spec = spec(scenario, options, attachments);
+    let (guest, firmware) = match &options.subject {
+        Subject::Reference | Subject::Nt(_) => {
+            let guest = Reference::boot_spec(&spec, recorder.journal(), limit)?;
+            let firmware = match spec.boot {
+                Boot::Direct => IDLE_FIRMWARE,
+                Boot::SeaBios | Boot::Agent => "SeaBIOS",
+            };
+            (Guest::Reference(guest), firmware)
+        }
+        Subject::Linux(image) => {
+            let devices = scenario.devices.iter();
+            let queues = devices.map(|device| device.shape.queues).collect();
+            let journal = recorder.journal();
+            let guest = Linux::boot(&options.qemu, image, &spec, queues, journal, limit).await?;
+            // Its devices come when the firmware has long gone.
+            (Guest::Linux(guest), IDLE_FIRMWARE)
+        }
     };
     recorder.mark(None, FIRMWARE, firmware);
-    let guest = Guest::Reference(guest);
     let mut session = Session::new(scenario, spec, guest, &served, recorder);
     let gone_through = session.go().await;
     let ended = session.end().await;
@@ -263,6 +272,20 @@ async fn drive(scenario: &Scenario, options: &Options, recorder: &Recorder) -> R
         Ok(())
     };
     full.and(gone_through).and(ended)
+}
+
+/// What QEMU is to be told.
+fn spec(scenario: &Scenario, options: &Options, devices: Vec<Attachment>) -> MachineSpec {
+    match &options.subject {
+        Subject::Reference | Subject::Nt(_) => {
+            let parameters = parameters(scenario, &options.subject);
+            let mut spec = Reference::spec(&options.qemu, options.accel, devices, &parameters);
+            spec.slots = scenario.slots();
+            spec.image = options.subject.image();
+            spec
+        }
+        Subject::Linux(image) => Linux::spec(&options.qemu, options.accel, image, devices),
+    }
 }
 
 /// The guest's command line.
@@ -316,7 +339,7 @@ fn conclude(
             comparison,
         )
     };
-    let path = scenario.snapshot();
+    let path = scenario.snapshot_of(&options.subject.name());
     let failed = |doing: &str, error: std::io::Error| {
         let mut decided = decide(None);
         decided.verdict = Verdict::Error;
@@ -405,10 +428,11 @@ fn decision(
     snapshot: Option<&Comparison>,
 ) -> Decision {
     let faults: Vec<(u8, String, String)> = faults(scenario).collect();
+    let driver = subject.driver();
     Case {
         expect: &scenario.expect,
         guest: subject.kind(),
-        driver: subject.driver(),
+        driver: driver.as_deref(),
         faults: &faults,
         events,
         observed,
@@ -444,7 +468,7 @@ fn report(
 ) -> ScenarioReport {
     ScenarioReport {
         name: scenario.name.clone(),
-        guest: options.subject.kind().into(),
+        guest: options.subject.name(),
         verdict: decided.verdict,
         outcome: observed.outcome,
         interrupts: Some(joined(&observed.interrupts)),
@@ -471,11 +495,7 @@ pub fn dry_run(scenario: &Scenario, options: &Options) -> Vec<std::ffi::OsString
         .enumerate()
         .map(|(n, device)| stand_in(n, &device.shape))
         .collect();
-    let parameters = parameters(scenario, &options.subject);
-    let mut spec = Reference::spec(&options.qemu, options.accel, attachments, &parameters);
-    spec.slots = scenario.slots();
-    spec.image = options.subject.image();
-    argv(&spec)
+    argv(&spec(scenario, options, attachments))
 }
 
 /// What QEMU would be told of a device that is not served.

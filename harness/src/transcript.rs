@@ -66,9 +66,22 @@ fn log(out: &mut String, events: &[Event], names: &mut Names) {
     section(
         out,
         "driver log",
-        lines[start..].iter().map(|line| names.line(line)).collect(),
+        lines[start..]
+            .iter()
+            .filter(|line| !OF_THE_BUS.iter().any(|begin| line.starts_with(begin)))
+            .map(|line| names.line(line))
+            .collect(),
     );
 }
+
+/// How lines of a Linux kernel begin that are not about the driver, or have counts in them.
+const OF_THE_BUS: &[&str] = &[
+    "pci ",
+    "pcieport ",
+    "random: ",
+    "interrupts: ",
+    "clocksource: ",
+];
 
 /// What a driver reads to learn why the line is up.
 const STATUS_OF_LINE: [Field; 2] = [Field::Isr, Field::Port(PortCard::IntStatus)];

@@ -10,15 +10,19 @@ use super::running::{Show, go, json, options, runtime};
 use super::{Failure, Format, RunArgs, say};
 use crate::doctor::{Doctor, State};
 use crate::report::{Document, html, junit};
-use crate::run::{Snapshots, Subject, dry_run, parameters};
+use crate::run::{NoGuest, Snapshots, Subject, dry_run, parameters};
 use crate::scenario::Library;
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let library = args.selection.open()?;
     let subject = match args.image.open(&args.guest)? {
         Some(driver) => Subject::Nt(Box::new(driver)),
-        None => Subject::named(&args.guest).map_err(|error| {
-            Failure::Wrong(miette::miette!(help = error.help.clone(), "{error}"))
+        None => Subject::named(&args.guest, args.cold).map_err(|error| match error {
+            NoGuest::Prepare(error) => super::prepare::failure(error),
+            unknown => Failure::Wrong(match unknown.help() {
+                Some(help) => miette::miette!(help = help, "{unknown}"),
+                None => miette::miette!("{unknown}"),
+            }),
         })?,
     };
     runtime()?.block_on(all(library, subject, args))

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::linux::Linux;
 use super::reference::Reference;
 use crate::machine::{Machine, MachineError, Next};
 
@@ -11,6 +12,8 @@ use crate::machine::{Machine, MachineError, Next};
 pub enum Guest {
     /// The reference guest.
     Reference(Reference),
+    /// A Linux of a distribution.
+    Linux(Linux),
 }
 
 impl Guest {
@@ -18,6 +21,7 @@ impl Guest {
     pub fn machine(&mut self) -> &mut Machine {
         match self {
             Self::Reference(guest) => guest.machine(),
+            Self::Linux(guest) => guest.machine(),
         }
     }
 
@@ -25,6 +29,7 @@ impl Guest {
     pub async fn say(&mut self, command: &str) {
         match self {
             Self::Reference(guest) => guest.machine().say(command).await,
+            Self::Linux(guest) => guest.say(command),
         }
     }
 
@@ -35,6 +40,7 @@ impl Guest {
     pub async fn next(&mut self, awaited: &str, deadline: Instant) -> Result<Next, MachineError> {
         match self {
             Self::Reference(guest) => guest.machine().next(awaited, deadline).await,
+            Self::Linux(guest) => guest.next(awaited, deadline).await,
         }
     }
 
@@ -45,6 +51,7 @@ impl Guest {
     pub async fn end(self) -> Result<(), MachineError> {
         match self {
             Self::Reference(guest) => guest.end().await,
+            Self::Linux(guest) => guest.end().await,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod any;
 mod direct;
 mod heard;
+pub mod linux;
 mod nt;
 mod reference;
 

@@ -12,7 +12,9 @@ use misfire_device::port::{Attachment, Journal};
 use super::direct::{memory_file, rom_file, start_file};
 use super::heard::{Heard, Silence};
 use crate::log::{Done, MachineLine};
-use crate::machine::{Accel, Boot, Inherited, Machine, MachineError, MachineSpec, Next, Qemu};
+use crate::machine::{
+    Accel, Boot, Inherited, Machine, MachineError, MachineSpec, Next, Plugged, Qemu,
+};
 
 /// Guest memory in MiB.
 pub const MEMORY_MIB: u32 = 64;
@@ -49,6 +51,7 @@ impl Reference {
             devices,
             image: None,
             slots: BTreeSet::new(),
+            plugged: Plugged::AtStart,
         }
     }
 

@@ -5,12 +5,15 @@ use std::ffi::OsString;
 use crate::image::LOAD_ADDRESS;
 
 use super::spec::{
-    Boot, EXIT_PORT, FIRST_SIBLING_SLOT, FIRST_SLOT, Inherited, MachineSpec, START_ADDRESS,
+    Boot, EXIT_PORT, FIRST_SIBLING_SLOT, FIRST_SLOT, Inherited, MachineSpec, Plugged, START_ADDRESS,
 };
 
 /// What a q35 has and the reference guest does not use: each costs time at start.
 const SPARED: &str =
     "sata=off,smbus=off,usb=off,hpet=off,vmport=off,i8042=off,acpi=off,smm=off,pit=off";
+
+/// What a system that is not ours has no use for.
+const SPARED_WITH_ACPI: &str = "sata=off,smbus=off,usb=off,vmport=off,i8042=off,smm=off";
 
 /// The program and its arguments for `spec`.
 ///
@@ -26,6 +29,7 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
     let spared = match spec.boot {
         Boot::Direct => format!(",{SPARED}"),
         Boot::SeaBios => String::new(),
+        Boot::Agent => format!(",{SPARED_WITH_ACPI}"),
     };
     args.option("-machine", format!("q35,memory-backend=ram{spared}"));
     let mib = spec.memory_mib;
@@ -52,6 +56,11 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
                 args.option("-append", &spec.append);
             }
         }
+        Boot::Agent => {
+            args.option("-kernel", kernel);
+            args.option("-initrd", Inherited::Initrd.path());
+            args.option("-append", &spec.append);
+        }
     }
     if spec.image.is_some() {
         let image = Inherited::Image.path();
@@ -65,6 +74,12 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
         format!("socket,id=console,fd={}", Inherited::Console.fd()),
     );
     args.option("-serial", "chardev:console");
+    if spec.boot == Boot::Agent {
+        let agent = Inherited::Agent.fd();
+        args.option("-chardev", format!("socket,id=agent,fd={agent}"));
+        args.option("-serial", "chardev:agent");
+        args.option("-device", format!("pvpanic-pci,addr={PANIC_SLOT:#x}"));
+    }
     args.option(
         "-chardev",
         format!("socket,id=qmp,fd={}", Inherited::Qmp.fd()),
@@ -81,8 +96,12 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
             "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
         );
     }
+    if spec.plugged == Plugged::Restored {
+        args.option("-incoming", "defer");
+    }
+    let at_start = spec.plugged == Plugged::AtStart;
     for (dev, attachment) in spec.devices.iter().enumerate() {
-        for chardev in &attachment.chardevs {
+        for chardev in attachment.chardevs.iter().filter(|_| at_start) {
             args.option("-chardev", chardev);
         }
         if spec.slots.contains(&dev) {
@@ -92,7 +111,9 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
                 format!("pcie-root-port,id={id},addr={addr:#x},chassis={n},slot={n}"),
             );
         }
-        args.option("-device", placed(spec, dev, &attachment.device).to_string());
+        if at_start {
+            args.option("-device", placed(spec, dev, &attachment.device).to_string());
+        }
     }
     let siblings = spec.devices.iter().flat_map(|device| &device.siblings);
     for (n, sibling) in siblings.enumerate() {
@@ -135,6 +156,9 @@ pub fn device_id(dev: usize) -> String {
     format!("dev{dev}")
 }
 
+/// Where the device sits that tells the host of a panic.
+const PANIC_SLOT: usize = 0x02;
+
 struct Args(Vec<OsString>);
 
 impl Args {
@@ -167,6 +191,7 @@ mod tests {
             append: "os=win7 mistake=no-read-back".into(),
             image: None,
             slots: BTreeSet::new(),
+            plugged: Plugged::AtStart,
             devices: vec![
                 Attachment {
                     chardevs: vec![],
@@ -208,6 +233,18 @@ mod tests {
             accel: Accel::Kvm,
             boot: Boot::SeaBios,
             devices: vec![],
+            ..spec()
+        };
+        insta::assert_snapshot!(shown(&spec));
+    }
+
+    #[test]
+    fn a_guest_with_an_agent_gets_its_devices_when_it_is_restored() {
+        let spec = MachineSpec {
+            boot: Boot::Agent,
+            plugged: Plugged::Restored,
+            slots: [0, 1].into(),
+            append: "console=ttyS0".into(),
             ..spec()
         };
         insta::assert_snapshot!(shown(&spec));

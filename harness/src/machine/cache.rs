@@ -20,18 +20,23 @@ struct Entry<T> {
     value: T,
 }
 
+/// `misfire` in `XDG_CACHE_HOME` or `~/.cache`; `None` without either.
+pub fn cache_folder() -> Option<PathBuf> {
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let base =
+        absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    base.map(|base| base.join("misfire"))
+}
+
 impl Cache {
     /// The user's: `misfire` in `XDG_CACHE_HOME` or `~/.cache`. Without either, nothing is kept.
     pub fn of_user() -> Self {
-        let absolute = |name| {
-            std::env::var_os(name)
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-        };
-        let base =
-            absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
         Self {
-            dir: base.map(|base| base.join("misfire")),
+            dir: cache_folder(),
             forgetful: false,
         }
     }

@@ -117,6 +117,11 @@ impl Qemu {
         })
     }
 
+    /// Changes when the program changes.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// The fastest way to a kernel that needs no firmware.
     pub fn boot(&self) -> Boot {
         if self.about.loader {

@@ -14,7 +14,7 @@ use super::console::Console;
 use super::error::MachineError;
 use super::process::{Ended, Process};
 use super::qmp::{Qmp, TablePlace};
-use super::spec::{Inherited, MAX_DEVICES, MachineSpec};
+use super::spec::{Boot, Inherited, MAX_DEVICES, MachineSpec, Plugged};
 
 /// How long a machine may take to end when its guest has left.
 const END_LIMIT: Duration = Duration::from_secs(5);
@@ -28,6 +28,7 @@ pub struct Machine {
     console: Console,
     qmp: Qmp,
     journal: Arc<Journal>,
+    agent: Option<UnixStream>,
     ended: Option<Ended>,
     heard: bool,
 }
@@ -79,6 +80,13 @@ impl Machine {
             (its_console.into(), Inherited::Console.fd()),
             (its_qmp.into(), Inherited::Qmp.fd()),
         ];
+        let agent = if spec.boot == Boot::Agent {
+            let (agent, its_agent) = pair()?;
+            fds.push((its_agent.into(), Inherited::Agent.fd()));
+            Some(agent)
+        } else {
+            None
+        };
         fds.extend(files.into_iter().map(|(file, which)| (file, which.fd())));
         let use_socket = || MachineError::os("using a socket");
         let console = Console::open(console, Arc::clone(&journal)).map_err(use_socket())?;
@@ -90,8 +98,10 @@ impl Machine {
             console,
             qmp,
             journal,
+            agent,
             ended: None,
-            heard: false,
+            // A guest that is restored has printed what it had to.
+            heard: spec.plugged == Plugged::Restored,
         })
     }
 
@@ -174,6 +184,25 @@ impl Machine {
     /// When QEMU does not answer, or refuses.
     pub async fn remove_device(&mut self, dev: usize) -> Result<(), MachineError> {
         Ok(self.qmp.remove_device(device_id(dev)).await?)
+    }
+
+    /// The stream of the guest's agent, once.
+    pub fn take_agent(&mut self) -> Option<UnixStream> {
+        self.agent.take()
+    }
+
+    /// Puts every device into its slot for the first time.
+    ///
+    /// # Errors
+    /// When QEMU does not answer, or refuses.
+    pub async fn plug(&mut self, spec: &MachineSpec) -> Result<(), MachineError> {
+        for (dev, attachment) in spec.devices.iter().enumerate() {
+            for chardev in &attachment.chardevs {
+                self.qmp.add_chardev(chardev).await?;
+            }
+            self.add_device(spec, dev).await?;
+        }
+        Ok(())
     }
 
     /// Puts device `dev` into its slot.

@@ -22,7 +22,7 @@ mod test_support;
 
 pub use accel::{AccelChoice, TRIAL, kvm, trial};
 pub use argv::{argv, device_id, device_number, slot_id};
-pub use cache::Cache;
+pub use cache::{Cache, cache_folder};
 pub use error::{MachineError, OLDEST_QEMU};
 pub use find::{About, Qemu, VARIABLE, Version};
 pub use launch::{Machine, Next};
@@ -30,6 +30,6 @@ pub use process::{Ended, Process};
 pub use qmp::{ANSWER_LIMIT, Qmp, QmpError, TablePlace};
 pub use run_dir::RunDir;
 pub use spec::{
-    Accel, Boot, EXIT_PORT, FIRST_SLOT, Inherited, MAX_DEVICES, MachineSpec, START_ADDRESS,
+    Accel, Boot, EXIT_PORT, FIRST_SLOT, Inherited, MAX_DEVICES, MachineSpec, Plugged, START_ADDRESS,
 };
 pub use table::BadTable;

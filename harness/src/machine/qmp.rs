@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::select;
 use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -76,6 +78,8 @@ pub struct Qmp {
     state: State,
     /// The command that was given last, until its answer is there: who gave it may have lost interest.
     asked: Option<Asked>,
+    /// What the last event about a migration said.
+    migration: watch::Receiver<String>,
 }
 
 type Asked = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -122,7 +126,8 @@ impl Qmp {
         stream.set_nonblocking(true)?;
         let (reader, writer) = UnixStream::from_std(stream)?.into_split();
         let (answers, to_answers) = simplex(64 << 10);
-        tokio::spawn(sort(BufReader::new(reader), to_answers, journal));
+        let (tell, migration) = watch::channel(String::new());
+        tokio::spawn(sort(BufReader::new(reader), to_answers, journal, tell));
         let opening = tokio::spawn(async move {
             let stream = QmpStreamTokio::open_split(answers, writer).await?;
             let (service, answers) = stream.negotiate().await?.spawn_tokio();
@@ -131,7 +136,96 @@ impl Qmp {
         Ok(Self {
             state: State::Opening(opening),
             asked: None,
+            migration,
         })
+    }
+
+    /// Adds a character device, given as to `-chardev`.
+    ///
+    /// # Errors
+    /// When QEMU is gone, does not answer or refuses.
+    pub async fn add_chardev(&mut self, chardev: &str) -> Result<(), QmpError> {
+        let line = format!("chardev-add {chardev}");
+        let reason = self.monitor(line.clone()).await?;
+        match reason.trim() {
+            "" => Ok(()),
+            reason => Err(QmpError::Refused {
+                doing: format!("`{line}`"),
+                reason: reason.to_owned(),
+            }),
+        }
+    }
+
+    /// Stops the guest and keeps its state in the file `to`.
+    ///
+    /// # Errors
+    /// When QEMU is gone, does not answer, refuses or fails.
+    pub async fn save(&mut self, to: &Path, limit: Duration) -> Result<(), QmpError> {
+        self.tell_of_migration().await?;
+        self.execute("`stop`", qmp::stop {}).await?;
+        let command = qmp::migrate {
+            uri: Some(format!("file:{}", to.display())),
+            channels: None,
+            resume: None,
+            detach: None,
+        };
+        self.execute("`migrate`", command).await?;
+        self.migrated("`migrate`", limit).await
+    }
+
+    /// Takes the state of a guest from the file `from`; the guest stays stopped.
+    ///
+    /// # Errors
+    /// When QEMU is gone, does not answer, refuses or fails.
+    pub async fn restore(&mut self, from: &Path, limit: Duration) -> Result<(), QmpError> {
+        self.tell_of_migration().await?;
+        let command = qmp::migrate_incoming {
+            uri: Some(format!("file:{}", from.display())),
+            channels: None,
+            exit_on_error: Some(false),
+        };
+        self.execute("`migrate-incoming`", command).await?;
+        self.migrated("`migrate-incoming`", limit).await
+    }
+
+    /// Lets a guest that was stopped go on.
+    ///
+    /// # Errors
+    /// When QEMU is gone, does not answer or refuses.
+    pub async fn go_on(&mut self) -> Result<(), QmpError> {
+        self.execute("`cont`", qmp::cont {}).await?;
+        Ok(())
+    }
+
+    /// Has QEMU tell how a migration goes.
+    async fn tell_of_migration(&mut self) -> Result<(), QmpError> {
+        let events = qmp::MigrationCapabilityStatus {
+            capability: qmp::MigrationCapability::events,
+            state: true,
+        };
+        let command = qmp::migrate_set_capabilities {
+            capabilities: vec![events],
+        };
+        self.execute("`migrate-set-capabilities`", command).await?;
+        Ok(())
+    }
+
+    async fn migrated(&mut self, doing: &str, limit: Duration) -> Result<(), QmpError> {
+        let over = |status: &String| status == "completed" || status == "failed";
+        match timeout(limit, self.migration.wait_for(over)).await {
+            Ok(Ok(status)) if *status == "completed" => Ok(()),
+            Ok(Ok(_)) => Err(QmpError::Refused {
+                doing: doing.to_owned(),
+                reason: "the state could not be carried over".to_owned(),
+            }),
+            Ok(Err(_)) => Err(QmpError::Channel {
+                doing: doing.to_owned(),
+                source: io::ErrorKind::NotConnected.into(),
+            }),
+            Err(_) => Err(QmpError::Silent {
+                doing: doing.to_owned(),
+            }),
+        }
     }
 
     /// Ends QEMU. It may be gone before it answers, which is no error.
@@ -261,7 +355,7 @@ impl Qmp {
 
     /// Waits until the last command is answered, or never will be.
     async fn finish(&mut self) -> io::Result<()> {
-        let Self { state, asked } = self;
+        let Self { state, asked, .. } = self;
         if let (Some(last), State::Open(open)) = (asked.as_mut(), &mut *state) {
             let gone = select! {
                 biased;
@@ -301,6 +395,7 @@ async fn sort(
     mut from: impl tokio::io::AsyncBufRead + Unpin,
     mut answers: impl AsyncWrite + Unpin,
     journal: Arc<Journal>,
+    migration: watch::Sender<String>,
 ) {
     #[derive(Deserialize)]
     struct QmpEvent {
@@ -318,6 +413,13 @@ async fn sort(
             .then(|| serde_json::from_slice::<QmpEvent>(&line).ok())
             .flatten();
         if let Some(QmpEvent { event, data }) = event {
+            // What we do to a machine is no happening in it.
+            if event == "MIGRATION" {
+                let status = data["status"].as_str().unwrap_or_default();
+                migration.send_replace(status.to_owned());
+                line.clear();
+                continue;
+            }
             journal.record(What::Qmp { event, data });
         } else if answers.write_all(&line).await.is_err() {
             break;

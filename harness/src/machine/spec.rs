@@ -37,6 +37,20 @@ pub struct MachineSpec {
     pub image: Option<Arc<[u8]>>,
     /// Devices that sit behind a root port of their own, in a slot that they can leave.
     pub slots: BTreeSet<usize>,
+    /// When the devices are put in.
+    pub plugged: Plugged,
+}
+
+/// When the devices of a machine are put in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Plugged {
+    /// They are there when it starts.
+    #[default]
+    AtStart,
+    /// Into a guest that has booted: all of them have slots.
+    Later,
+    /// Into a guest that is not booted but restored; the machine waits for its state.
+    Restored,
 }
 
 /// How the guest's instructions are carried out.
@@ -68,6 +82,8 @@ pub enum Boot {
     Direct,
     /// SeaBIOS, and `-kernel`: base address registers are placed, and things to boot are looked for.
     SeaBios,
+    /// The same with an initial RAM disk, ACPI and a second serial port for the guest's agent.
+    Agent,
 }
 
 /// A file descriptor that QEMU is started with.
@@ -85,6 +101,10 @@ pub enum Inherited {
     Start = 7,
     /// A driver's image, a file in memory.
     Image = 8,
+    /// The second serial port, where the guest's agent listens; a stream socket.
+    Agent = 9,
+    /// The initial RAM disk.
+    Initrd = 10,
 }
 
 impl Inherited {

@@ -89,15 +89,37 @@ pub fn judge(events: &[Event], context: &Context) -> Vec<Judgement> {
                 .or_insert_with(|| judge_device(hello.dev, events, &speech, context));
         }
     }
+    let is_windows = !speaks_of_linux(events);
     rules()
         .enumerate()
         .map(|(index, rule)| {
+            if !is_windows && rule.id.starts_with("WIN-") {
+                return Judgement {
+                    id: rule.id,
+                    level: rule.level,
+                    outcome: Outcome::NotApplicable,
+                    severity: None,
+                    evidence: Vec::new(),
+                    text: "it is about Windows, and the guest is a Linux".into(),
+                };
+            }
             let each = devices
                 .iter()
                 .map(|(dev, tallies)| (*dev, settle(rule, &tallies[index])));
             merge(rule, each.collect())
         })
         .collect()
+}
+
+/// Whether the guest says that it is a Linux; every other one is a Windows or models it.
+fn speaks_of_linux(events: &[Event]) -> bool {
+    events.iter().any(|event| match &event.what {
+        What::Log { line } => matches!(
+            MachineLine::parse(line),
+            Some(MachineLine::Guest { name, .. }) if name == "linux"
+        ),
+        _ => false,
+    })
 }
 
 /// Every rule's tally for one device.

@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 
+use misfire_device::shape::Kind;
+
+use crate::guest::linux::{Image, Start};
 use crate::guest::{NT, NtDriver};
-use crate::scenario::Scenario;
+use crate::machine::cache_folder;
+use crate::prepare::{PrepareError, Store};
+use crate::scenario::{Action, GuestParameters, Load, Scenario};
 
 /// The kind of the guest that is built in.
 pub const REFERENCE: &str = "reference";
 /// Its driver and the revision, as `expect.known` names it.
 const REFERENCE_DRIVER: &str = "reference@1";
+const LINUX: &str = "linux";
 
 /// What is booted, and what it is called.
 #[derive(Clone, Debug, Default)]
@@ -18,31 +24,55 @@ pub enum Subject {
     Reference,
     /// A driver's own image on the reference guest's model of Windows.
     Nt(Box<NtDriver>),
+    /// A Linux of a distribution.
+    Linux(Image),
 }
 
 /// `--guest` names none that there is.
 #[derive(Debug, thiserror::Error)]
-#[error("no guest is called `{name}`")]
-pub struct NoGuest {
-    /// What was typed.
-    name: String,
-    /// What can be.
-    pub help: String,
+pub enum NoGuest {
+    /// There is no such kind.
+    #[error("no guest is called `{0}`")]
+    Unknown(String),
+    /// There is none of that kind yet.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+}
+
+impl NoGuest {
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Unknown(_) => Some(format!(
+                "the guests that are built in are called `{REFERENCE}` and `{NT}`; `misfire prepare` \
+                 makes others"
+            )),
+            Self::Prepare(error) => error.help(),
+        }
+    }
 }
 
 impl Subject {
-    /// The guest of that name.
+    /// The guest of that name: `reference`, or `linux` with the beginning of a kernel's release. A
+    /// `cold` guest is booted each time.
     ///
     /// # Errors
     /// When there is none.
-    pub fn named(name: &str) -> Result<Self, NoGuest> {
-        match name {
-            REFERENCE => Ok(Self::Reference),
-            _ => Err(NoGuest {
-                name: name.to_owned(),
-                help: format!("the guests that are built in are called `{REFERENCE}` and `{NT}`"),
-            }),
+    pub fn named(name: &str, cold: bool) -> Result<Self, NoGuest> {
+        if name == REFERENCE {
+            return Ok(Self::Reference);
         }
+        if name != LINUX && !name.starts_with("linux-") {
+            return Err(NoGuest::Unknown(name.to_owned()));
+        }
+        let prepared = Store::of_user()?.find(name)?;
+        let folder = cache_folder().ok_or(PrepareError::NoFolder)?.join("states");
+        let start = if cold {
+            Start::Cold
+        } else {
+            Start::Warm(folder)
+        };
+        Ok(Self::Linux(Image { prepared, start }))
     }
 
     /// Its kind, as `expect` names it.
@@ -50,14 +80,25 @@ impl Subject {
         match self {
             Self::Reference => REFERENCE,
             Self::Nt(_) => NT,
+            Self::Linux(_) => LINUX,
+        }
+    }
+
+    /// Its name in reports and of its snapshots.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Reference => REFERENCE.to_owned(),
+            Self::Nt(_) => NT.to_owned(),
+            Self::Linux(image) => image.prepared.series(),
         }
     }
 
     /// Its driver and the revision of it, as `expect.known` names it.
-    pub fn driver(&self) -> Option<&str> {
+    pub fn driver(&self) -> Option<String> {
         match self {
-            Self::Reference => Some(REFERENCE_DRIVER),
+            Self::Reference => Some(REFERENCE_DRIVER.to_owned()),
             Self::Nt(_) => None,
+            Self::Linux(image) => image.prepared.name.replacen('-', "@", 1).into(),
         }
     }
 
@@ -66,12 +107,13 @@ impl Subject {
         match self {
             Self::Reference => None,
             Self::Nt(driver) => driver.unsuited(scenario),
+            Self::Linux(_) => linux_skips(scenario).map(str::to_owned),
         }
     }
 
     /// Whether the snapshots beside the scenarios are of runs of this guest.
     pub fn has_snapshots(&self) -> bool {
-        matches!(self, Self::Reference)
+        !matches!(self, Self::Nt(_))
     }
 
     /// The guest's command line for a scenario.
@@ -79,14 +121,75 @@ impl Subject {
         match self {
             Self::Reference => scenario.guest.command_line(),
             Self::Nt(driver) => driver.command_line(scenario),
+            Self::Linux(_) => String::new(),
         }
     }
 
     /// A driver's image for the guest.
     pub(super) fn image(&self) -> Option<Arc<[u8]>> {
         match self {
-            Self::Reference => None,
+            Self::Reference | Self::Linux(_) => None,
             Self::Nt(driver) => Some(driver.image()),
         }
     }
+}
+
+fn linux_skips(scenario: &Scenario) -> Option<&'static str> {
+    if scenario.guest.has_mistake() {
+        return Some("a mistake is made by the reference guest's driver only");
+    }
+    if scenario.guest != GuestParameters::default() {
+        let all = scenario.guest.devices.iter().chain([&scenario.guest.all]);
+        let windows = |p: &crate::scenario::Parameters| {
+            p.os.is_some()
+                || p.msi_supported.is_some()
+                || p.message_limit.is_some()
+                || p.grant.is_some()
+                || p.style.is_some()
+        };
+        for parameters in all {
+            if windows(parameters) {
+                return Some("its guest parameters are a Windows' and an INF's");
+            }
+            if parameters.poll.is_some()
+                || parameters.access.is_some()
+                || parameters.descriptors.is_some()
+            {
+                return Some("its guest parameters are the reference driver's own");
+            }
+        }
+    }
+    for device in &scenario.devices {
+        if device.shape.kind == Kind::PortCard {
+            return Some("Linux has no driver for a port-card");
+        }
+        if device.shape.siblings.is_some() {
+            return Some("passive functions beside the device have no slot to be put into later");
+        }
+        if matches!(device.shape.kind, Kind::Net | Kind::Console) {
+            return Some("workloads for this kind of device are not there yet on Linux");
+        }
+    }
+    scenario.steps.iter().find_map(|step| match &step.action {
+        Action::Plug(..) => Some("devices that come and go are not there yet on Linux"),
+        Action::Load(
+            Load::Block {
+                queue: Some(1..), ..
+            },
+            _,
+        ) => Some("on Linux the processor chooses the queue, and this one has one processor"),
+        Action::Guest(command) => {
+            let known = [
+                "device restart",
+                "device stop",
+                "device start",
+                "wait-config",
+                "idle",
+                "state",
+            ];
+            let is_known = known.iter().any(|known| command.starts_with(known));
+            (!is_known).then_some("this command means nothing to a Linux guest")
+        }
+        _ => None,
+    })
 }

@@ -69,17 +69,25 @@ impl Scenario {
         after.contains('=').then_some(after)
     }
 
-    /// Where its snapshot lies: `<family>/snapshots/<name>.snap` beside the file. The cells of a
-    /// matrix share one.
+    /// Where its snapshot of the reference guest lies: `<family>/snapshots/<name>.snap` beside the file.
+    /// The cells of a matrix share one.
     pub fn snapshot(&self) -> PathBuf {
+        self.snapshot_of("reference")
+    }
+
+    /// The same of another guest: `<family>/snapshots/<guest>/<name>.snap`.
+    pub fn snapshot_of(&self, guest: &str) -> PathBuf {
         let stem = self.name.rsplit('/').next().unwrap_or(&self.name);
         let stem = match self.cell() {
             Some(_) => stem.split('@').next().unwrap_or(stem),
             None => stem,
         };
-        self.path
-            .with_file_name("snapshots")
-            .join(format!("{stem}.snap"))
+        let folder = self.path.with_file_name("snapshots");
+        let folder = match guest {
+            "reference" => folder,
+            other => folder.join(other),
+        };
+        folder.join(format!("{stem}.snap"))
     }
 }
 

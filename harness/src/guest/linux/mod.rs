@@ -1,0 +1,245 @@
+//! A Linux of a distribution: drivers that others wrote.
+//!
+//! The guest is driven through QEMU's guest agent on a serial port. What it answers comes as lines of the
+//! kernel's log on the console. Its devices are put in when it has booted; a guest that was booted
+//! once is restored from then on ([`warm`]).
+
+mod agent;
+mod warm;
+mod words;
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use misfire_device::port::{Attachment, Journal};
+
+pub use agent::{Agent, AgentError};
+
+use crate::machine::{
+    Accel, Boot, Inherited, Machine, MachineError, MachineSpec, Next, Plugged, Qemu,
+};
+use crate::prepare::Prepared;
+
+/// Guest memory in MiB.
+const MEMORY_MIB: u32 = 128;
+/// `printk.time=0`: a line says the same in every run. `printk.devkmsg=on`: what our commands say is never left
+/// out. A panic ends the machine.
+const COMMAND_LINE: &str =
+    "console=ttyS0 quiet panic=-1 printk.time=0 printk.devkmsg=on tsc=reliable no_timer_check";
+/// The functions that the guest is told to call, and where they are in it.
+const COMMANDS: &str = include_str!("../../../guests/linux/commands.sh");
+const COMMANDS_AT: &str = "/run/commands.sh";
+/// The pipe that they are called through.
+const CALLS_AT: &str = "/run/calls";
+/// What the guest says when its agent listens.
+const BOOTED: &str = "the agent listens";
+/// How long a boot may take.
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
+/// How long the agent may take for one call in a guest that has booted.
+const AGENT_LIMIT: Duration = Duration::from_secs(60);
+
+/// How a guest gets to where it can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It is booted each time.
+    Cold,
+    /// It is restored from a state in this folder, which is made when it is not there.
+    Warm(PathBuf),
+}
+
+/// What is booted.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Kernel and initial RAM disk.
+    pub prepared: Prepared,
+    /// How it starts.
+    pub start: Start,
+}
+
+/// A machine with Linux in it.
+#[derive(Debug)]
+pub struct Linux {
+    machine: Machine,
+    agent: Arc<Agent>,
+    queues: Vec<u16>,
+}
+
+/// A Linux guest can't be got to where it can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LinuxError {
+    /// The machine could not.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// Its agent could not.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// It did not boot.
+    #[error("the guest did not boot: {0}")]
+    Boot(String),
+}
+
+impl Linux {
+    /// What QEMU is to be told for a guest with `devices`.
+    pub fn spec(qemu: &Qemu, accel: Accel, image: &Image, devices: Vec<Attachment>) -> MachineSpec {
+        MachineSpec {
+            qemu: qemu.program.clone(),
+            accel,
+            boot: Boot::Agent,
+            memory_mib: MEMORY_MIB,
+            append: COMMAND_LINE.to_owned(),
+            slots: (0..devices.len()).collect(),
+            devices,
+            image: None,
+            plugged: match image.start {
+                Start::Cold => Plugged::Later,
+                Start::Warm(_) => Plugged::Restored,
+            },
+        }
+    }
+
+    /// Starts a machine, gets the guest to where its agent answers, and puts the devices in. It is killed
+    /// `limit` after that. `queues` are those of each device.
+    ///
+    /// # Errors
+    /// When the machine or the agent fails, or the guest does not boot.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O and time.
+    pub async fn boot(
+        qemu: &Qemu,
+        image: &Image,
+        spec: &MachineSpec,
+        queues: Vec<u16>,
+        journal: Arc<Journal>,
+        limit: Duration,
+    ) -> Result<Self, LinuxError> {
+        let linux = match &image.start {
+            Start::Cold => {
+                let mut linux = Self::launch(image, spec, queues, journal, limit + BOOT_LIMIT)?;
+                linux.booted().await?;
+                linux.machine.plug(spec).await?;
+                linux
+            }
+            Start::Warm(folder) => {
+                let state = warm::state(qemu, image, spec, folder).await?;
+                let mut linux = Self::launch(image, spec, queues, journal, limit + BOOT_LIMIT)?;
+                let restored = linux.machine.qmp().restore(&state, BOOT_LIMIT).await;
+                restored.map_err(MachineError::from)?;
+                linux.machine.plug(spec).await?;
+                linux
+                    .machine
+                    .qmp()
+                    .go_on()
+                    .await
+                    .map_err(MachineError::from)?;
+                linux
+            }
+        };
+        let script = words::starts(&linux.queues);
+        linux.call(&script);
+        Ok(linux)
+    }
+
+    fn launch(
+        image: &Image,
+        spec: &MachineSpec,
+        queues: Vec<u16>,
+        journal: Arc<Journal>,
+        limit: Duration,
+    ) -> Result<Self, LinuxError> {
+        let open = |path: PathBuf| {
+            let doing = format!("opening {}", path.display());
+            File::open(&path)
+                .map(OwnedFd::from)
+                .map_err(MachineError::os(&doing))
+        };
+        let files = vec![
+            (open(image.prepared.kernel())?, Inherited::Kernel),
+            (open(image.prepared.initrd())?, Inherited::Initrd),
+        ];
+        let mut machine = Machine::launch(spec, files, journal, limit)?;
+        let agent = machine
+            .take_agent()
+            .ok_or(std::io::ErrorKind::NotConnected.into())
+            .and_then(Agent::open)
+            .map_err(MachineError::os("using the agent's socket"))?;
+        Ok(Self {
+            machine,
+            agent: Arc::new(agent),
+            queues,
+        })
+    }
+
+    /// Waits until the agent answers, and gives the guest its commands.
+    async fn booted(&mut self) -> Result<(), LinuxError> {
+        self.until(BOOTED).await?;
+        self.agent.ready(BOOT_LIMIT).await?;
+        let commands = COMMANDS.as_bytes();
+        self.agent.write(COMMANDS_AT, commands, BOOT_LIMIT).await?;
+        let args = &[COMMANDS_AT];
+        self.agent.start("/bin/sh", args, BOOT_LIMIT).await?;
+        self.until("MISFIRE: done ok commands").await
+    }
+
+    /// Takes lines until one is `wanted`.
+    async fn until(&mut self, wanted: &str) -> Result<(), LinuxError> {
+        let deadline = Instant::now() + BOOT_LIMIT;
+        loop {
+            match self.machine.next(wanted, deadline).await? {
+                Next::Line(line) if line.trim_end() == wanted => return Ok(()),
+                Next::Line(_) => {}
+                Next::Silent | Next::Left(_) => {
+                    let last = self.machine.last_lines();
+                    return Err(LinuxError::Boot(last.join(" | ")));
+                }
+            }
+        }
+    }
+
+    /// The machine, for its control channel.
+    pub fn machine(&mut self) -> &mut Machine {
+        &mut self.machine
+    }
+
+    /// Gives the guest a command as the reference guest's console takes it. One that means nothing to it is
+    /// answered as such.
+    pub fn say(&self, command: &str) {
+        match words::script(command, &self.queues) {
+            Some(script) => self.call(&script),
+            None => {
+                let verb = command.split(' ').next().unwrap_or_default();
+                self.call(&format!("say done failed {verb} reason=unknown"));
+            }
+        }
+    }
+
+    /// Has the guest carry out a script. A guest that does not is found out by what it does not say.
+    fn call(&self, script: &str) {
+        let (agent, line) = (Arc::clone(&self.agent), format!("{script}\n"));
+        tokio::spawn(async move {
+            let called = agent.write(CALLS_AT, line.as_bytes(), AGENT_LIMIT).await;
+            if let Err(error) = called {
+                tracing::debug!("{error}");
+            }
+        });
+    }
+
+    /// The next line of the guest; see [`Machine::next`].
+    ///
+    /// # Errors
+    /// When QEMU fails.
+    pub async fn next(&mut self, awaited: &str, deadline: Instant) -> Result<Next, MachineError> {
+        self.machine.next(awaited, deadline).await
+    }
+
+    /// Ends the machine, by force if it is still there.
+    ///
+    /// # Errors
+    /// When the operating system can't tell how it ended.
+    pub async fn end(self) -> Result<(), MachineError> {
+        self.machine.end().await.map(|_| ())
+    }
+}

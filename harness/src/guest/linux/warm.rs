@@ -1,0 +1,113 @@
+//! States of guests that have booted, kept for the next scenario.
+
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use misfire_device::port::Journal;
+use rustix::fs::{FlockOperation, flock};
+
+use super::{BOOT_LIMIT, CALLS_AT, COMMANDS, Image, Linux, LinuxError};
+use crate::machine::{MachineError, MachineSpec, Plugged, Qemu, argv};
+
+/// How many states are kept; of a hundred megabytes each.
+const MOST: usize = 12;
+
+/// The state of the guest in `folder`, made if it is not there. One at a time makes it, and whoever wants
+/// the same one waits.
+pub(super) async fn state(
+    qemu: &Qemu,
+    image: &Image,
+    spec: &MachineSpec,
+    folder: &Path,
+) -> Result<PathBuf, LinuxError> {
+    let path = folder.join(format!(
+        "{}-{:016x}.state",
+        image.prepared.name,
+        key(qemu, image, spec)
+    ));
+    if path.is_file() {
+        return Ok(path);
+    }
+    let doing = format!("keeping a guest's state in {}", folder.display());
+    fs::create_dir_all(folder).map_err(MachineError::os(&doing))?;
+    let lock = path.with_extension("lock");
+    let locked = tokio::task::spawn_blocking(move || {
+        let file = File::create(lock)?;
+        flock(&file, FlockOperation::LockExclusive)?;
+        Ok(file)
+    });
+    let locked = locked
+        .await
+        .unwrap_or_else(|gone| Err(std::io::Error::other(gone)));
+    let _lock = locked.map_err(MachineError::os(&doing))?;
+    if !path.is_file() {
+        make(image, spec, &path, &doing).await?;
+        forget(folder);
+    }
+    Ok(path)
+}
+
+/// Everything that a state depends on.
+fn key(qemu: &Qemu, image: &Image, spec: &MachineSpec) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    qemu.key().hash(&mut hasher);
+    argv(spec).hash(&mut hasher);
+    image.prepared.digest.hash(&mut hasher);
+    COMMANDS.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Boots the guest without devices, waits until it is idle, and keeps its state.
+async fn make(
+    image: &Image,
+    spec: &MachineSpec,
+    path: &Path,
+    doing: &str,
+) -> Result<(), LinuxError> {
+    let spec = MachineSpec {
+        plugged: Plugged::Later,
+        ..spec.clone()
+    };
+    let limit = BOOT_LIMIT + BOOT_LIMIT;
+    let mut linux = Linux::launch(image, &spec, Vec::new(), Journal::unread(), limit)?;
+    linux.booted().await?;
+    // The agent has answered before, so that it owes nothing to whoever restores it.
+    linux.agent.write(CALLS_AT, b"settle\n", BOOT_LIMIT).await?;
+    linux.until("MISFIRE: done ok settle").await?;
+    let partial = path.with_extension(format!("partial-{}", std::process::id()));
+    let saved = linux
+        .machine
+        .qmp()
+        .save(&partial, Duration::from_secs(30))
+        .await;
+    let ended = linux.end().await;
+    let kept = saved
+        .map_err(MachineError::from)
+        .and(ended)
+        .and_then(|()| fs::rename(&partial, path).map_err(MachineError::os(doing)));
+    if kept.is_err() {
+        let _ = fs::remove_file(&partial);
+    }
+    Ok(kept?)
+}
+
+/// Removes the oldest states, if there are too many. Who uses one of them has opened it.
+fn forget(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    let mut states: Vec<_> = entries
+        .flatten()
+        .filter(|entry| entry.path().extension().is_some_and(|end| end == "state"))
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    states.sort();
+    let surplus = states.len().saturating_sub(MOST);
+    for (_, path) in &states[..surplus] {
+        // What can't be removed stays, and is made again by nobody.
+        let _ = fs::remove_file(path);
+        let _ = fs::remove_file(path.with_extension("lock"));
+    }
+}

@@ -1,0 +1,15 @@
+//! Making guests that can be booted out of what others packaged: `misfire prepare`.
+//!
+//! [`linux`] unpacks a distribution's kernel and what an initial RAM disk needs, without root, into a
+//! [`Store`], where a run finds it by name.
+
+mod error;
+mod initramfs;
+mod linux;
+mod modules;
+mod packages;
+mod store;
+
+pub use error::PrepareError;
+pub use linux::{LinuxRequest, linux};
+pub use store::{Prepared, Store};
