@@ -1,6 +1,6 @@
 //! Making guests that can be booted out of what others packaged: `misfire prepare`.
 //!
-//! [`linux`] unpacks a distribution's kernel and what an initial RAM disk needs, without root, into a
+//! [`linux()`] unpacks a distribution's kernel and what an initial RAM disk needs, without root, into a
 //! [`Store`], where a run finds it by name.
 
 mod error;

@@ -2,7 +2,7 @@
 //!
 //! The guest is driven through QEMU's guest agent on a serial port. What it answers comes as lines of the
 //! kernel's log on the console. Its devices are put in when it has booted; a guest that was booted
-//! once is restored from then on ([`warm`]).
+//! once is restored from then on.
 
 mod agent;
 mod warm;
