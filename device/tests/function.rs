@@ -6,11 +6,12 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use misfire_device::fault::{Fault, FaultFile};
 use misfire_device::function::BarLayout;
 use misfire_device::port::{Journal, Served, serve};
 use misfire_device::shape::{Kind, Shape};
 use misfire_device::spec::{CommonCfg, Status};
-use misfire_device::trace::{AlteredPart, DirtyPart, Effect, Event, Input, What};
+use misfire_device::trace::{AlteredPart, DirtyPart, Effect, Event, Host, Input, What};
 use vfio_user::Client;
 
 const CONFIG_REGION: u32 = 7;
@@ -38,6 +39,11 @@ impl Machine {
 
     /// A device that offers these features on request.
     fn with(features: &[&str]) -> Self {
+        Self::faulty(features, &[])
+    }
+
+    /// The same with faults, as in `[[fault]]`.
+    fn faulty(features: &[&str], faults: &[&str]) -> Self {
         let dir = vmm_sys_util::tempdir::TempDir::new().unwrap();
         let (sender, events) = mpsc::channel();
         let seen = Arc::<Mutex<Vec<Event>>>::default();
@@ -48,7 +54,11 @@ impl Machine {
         }));
         let mut shape = Shape::new(Kind::Block);
         shape.with = features.iter().map(|name| (*name).to_owned()).collect();
-        let served = serve(0, &shape, Vec::new(), 0, dir.as_path(), journal).unwrap();
+        let faults = faults.iter().map(|text| {
+            let file: FaultFile = toml::from_str(text).unwrap();
+            Fault::check(&file, &shape).unwrap()
+        });
+        let served = serve(0, &shape, faults.collect(), 0, dir.as_path(), journal).unwrap();
         let memory = vmm_sys_util::tempfile::TempFile::new().unwrap().into_file();
         memory.set_len(MEMORY_BYTES).unwrap();
         let mut client = Client::new(&dir.as_path().join("dev0")).unwrap();
@@ -152,6 +162,12 @@ impl Machine {
 
     /// The same through a packed ring, where the next descriptor is `at`.
     fn read_a_sector_packed(&mut self, at: u64, size: u64) {
+        self.offer_packed(at, size, 7);
+        self.await_a_sector();
+    }
+
+    /// Makes a list with this id available in a packed ring, without a notification.
+    fn offer_packed(&mut self, at: u64, size: u64, id: u16) {
         let rows = [(0x4000u64, 16u32, 1u16), (0x5000, 512, 3), (0x6000, 1, 2)];
         self.memory.write_all_at(&[0; 16], 0x4000).unwrap();
         self.memory.write_all_at(&[0xff], 0x6000).unwrap();
@@ -165,13 +181,12 @@ impl Machine {
             };
             let mut bytes = address.to_le_bytes().to_vec();
             bytes.extend(len.to_le_bytes());
-            bytes.extend(7u16.to_le_bytes());
+            bytes.extend(id.to_le_bytes());
             bytes.extend((flags | mark as u16).to_le_bytes());
             self.memory
                 .write_all_at(&bytes, DESC + 16 * (place % size))
                 .unwrap();
         }
-        self.await_a_sector();
     }
 
     fn await_a_sector(&mut self) {
@@ -332,6 +347,56 @@ fn a_device_without_bus_mastering_leaves_memory_alone_and_goes_on_where_it_was()
         machine.memory.read_exact_at(&mut status, 0x6000).unwrap();
         assert_eq!(status, [0], "VIRTIO_BLK_S_OK");
     }
+    let events = machine.seen.lock().unwrap();
+    let finished =
+        |e: &&Event| matches!(&e.what, What::Step(s) if matches!(s.input, Input::Complete { .. }));
+    assert_eq!(
+        events.iter().filter(finished).count(),
+        39,
+        "each request once"
+    );
+}
+
+#[test]
+fn a_list_that_a_fault_holds_back_is_used_in_its_place_after_a_suspension() {
+    let fault = "on = 'live'\ndo = 'queue.stall'\nargs = { host = 'go' }";
+    let mut machine = Machine::faulty(&["RING_PACKED", "RING_RESET"], &[fault]);
+    let features = RING_PACKED | RING_RESET;
+    let status = machine.bring_up_with([DESC, DRIVER, DEVICE], features);
+    assert!(status.is_live(), "{status}");
+    let finished = |e: &Event, n: u16| {
+        let head = |input: &Input| matches!(input, Input::Complete { head, .. } if *head == n);
+        matches!(&e.what, What::Step(s) if head(&s.input))
+    };
+    for id in [1, 2] {
+        machine.offer_packed(3 * u64::from(id - 1), 16, id);
+        machine.notify();
+        while !finished(&machine.events.recv_timeout(LIMIT).unwrap(), id) {}
+        machine.command(SILENT);
+        machine.command(MASTER);
+    }
+    let id_at = |machine: &Machine, at: u64| machine.word(DESC + 16 * at + 12);
+    machine.memory.write_all_at(&[0; 2], DESC + 12).unwrap();
+    machine
+        .memory
+        .write_all_at(&[0; 2], DESC + 16 * 3 + 12)
+        .unwrap();
+    let from = machine.seen.lock().unwrap().len();
+    let host = Host {
+        command: "go".into(),
+        args: Default::default(),
+    };
+    machine.served.as_ref().unwrap().host(host);
+    machine.await_used(from);
+    assert_eq!([0, 3].map(|at| id_at(&machine, at)), [1, 2]);
+    // A queue that was reset begins anew, also when it stood where it had begun.
+    machine.wr(CommonCfg::QueueReset, 1);
+    assert_eq!(machine.rd(CommonCfg::QueueReset), 0);
+    machine.memory.write_all_at(&[0; 0x3000], DESC).unwrap();
+    machine.set_up([DESC, DRIVER, DEVICE], 16);
+    while machine.events.try_recv().is_ok() {}
+    machine.read_a_sector_packed(0, 16);
+    assert_eq!(id_at(&machine, 0), 7);
 }
 
 const RING_PACKED: u64 = 1 << 2;

@@ -130,8 +130,10 @@ impl<'a, M: GuestMemory> Walker<'a, M> {
         self.walk.flaws.insert(flaw);
     }
 
-    fn is_full(&self) -> bool {
-        self.walk.count.max(self.walk.slots) >= u32::from(self.queue.size)
+    /// Whether no descriptor may come any more, in a table or in the ring.
+    fn is_full(&self, table: bool) -> bool {
+        let size = u32::from(self.queue.size);
+        self.walk.count >= size || !table && self.walk.slots >= size
     }
 
     /// Reads a descriptor and notes it. In a packed ring `id` and `flags` have changed places.
@@ -219,7 +221,7 @@ impl<'a, M: GuestMemory> Walker<'a, M> {
             if !visited.insert(at) {
                 return self.flaw(Flaw::Loop);
             }
-            if self.is_full() {
+            if self.is_full(table) {
                 return self.flaw(Flaw::TooLong);
             }
             let Some(descriptor) = self.take(base, at, table) else {
@@ -259,7 +261,7 @@ impl<'a, M: GuestMemory> Walker<'a, M> {
         let mut at = first;
         let mut indirect = false;
         loop {
-            if self.is_full() {
+            if self.is_full(false) {
                 return self.flaw(Flaw::TooLong);
             }
             let Some(descriptor) = self.take(self.queue.desc, at, false) else {
@@ -295,7 +297,7 @@ impl<'a, M: GuestMemory> Walker<'a, M> {
     fn packed_table(&mut self, table: &Descriptor, entries: u32) {
         self.walk.count -= 1;
         for at in 0..entries {
-            if self.is_full() {
+            if self.is_full(true) {
                 return self.flaw(Flaw::TooLong);
             }
             let Some(descriptor) = self.take(table.addr, at as u16, true) else {

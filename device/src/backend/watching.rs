@@ -112,6 +112,19 @@ fn what_a_driver_must_not_do_with_a_chain_is_named() {
 }
 
 #[test]
+fn in_a_queue_of_one_element_a_table_has_one_entry() {
+    let guest = Guest::new();
+    guest.descriptors(DESC, &[(TABLE, 16, INDIRECT | AVAILABLE, 0)]);
+    guest.descriptors(TABLE, &[(DATA, 1, WRITE, 0), (DATA, 1, WRITE, 0)]);
+    let one = QueueSetup { size: 1, ..setup() };
+    let found = walk_split(&guest.memory, &one, 0, ALL);
+    assert_eq!((found.count, found.flaws.len()), (1, 0));
+    guest.descriptors(DESC, &[(TABLE, 32, 0, INDIRECT | AVAILABLE)]);
+    let found = walk_packed(&guest.memory, &one, 0, true, PACKED);
+    assert_eq!(found.flaws.into_iter().collect::<Vec<_>>(), [Flaw::TooLong]);
+}
+
+#[test]
 fn a_table_has_its_own_flaws() {
     let table = |entries: &[(u64, u32, u16, u16)], length: u32, features| {
         let guest = Guest::new();

@@ -45,7 +45,7 @@ pub const RULES: &[Rule] = &[
         sentence: "A table of any size works; only where it has a single vector may the driver use the line instead.",
         source: "virtio 1.3, 4.1.5.1.2.2; B06, B07, B10, B41, B47",
         breaks: "all vectors of the table were granted, none was refused, and the driver does not start, or runs on the line although the table has more than one",
-        proof: "Not judged when the driver gave up before FEATURES_OK, when a fault stood in the way, or when the system granted less than the table has (WIN-MSI-001).",
+        proof: "Not judged when the driver gave up before FEATURES_OK, when a fault or a queue too small for its requests stood in the way, or when the system granted less than the table has (WIN-MSI-001).",
         watch: Watch::with::<AnySize>(),
         ..Rule::BASE
     },
@@ -170,6 +170,9 @@ struct AnySize {
     ran: bool,
 }
 
+/// Descriptors of a request that has a header, data and a status.
+const LEAST_SIZE: u16 = 3;
+
 impl Machine for AnySize {
     fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
         self.starts.see(now);
@@ -194,7 +197,8 @@ impl Machine for AnySize {
         }
         let hindered = s.past.refused_mapping.is_some()
             || s.past.refused_features.is_some()
-            || !s.faults.is_empty();
+            || !s.faults.is_empty()
+            || (0..s.dev.shape.queues).any(|q| s.dev.shape.queue_size.of(q) < LEAST_SIZE);
         if !all_granted || hindered {
             return;
         }

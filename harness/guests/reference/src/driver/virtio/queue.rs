@@ -252,8 +252,13 @@ impl Queue {
         Some(())
     }
 
-    /// Requests that fit, by the size of the ring and the memory.
+    /// Requests that fit, by the size of the ring and the memory. None does where a chain as long as a
+    /// request's would have more descriptors than the queue has, also in a table (2.7.5.3.1).
     pub fn depth(&self) -> usize {
+        let longer = self.mistakes.has(Mistake::TABLE_LONGER_THAN_QUEUE);
+        if self.size < PARTS && !longer {
+            return 0;
+        }
         let each = if self.features.indirect { 1 } else { PARTS };
         self.slots.len().min(usize::from(self.size / each))
     }

@@ -5,6 +5,8 @@ use super::{Mistake, list};
 list! {
     CHAIN_LOOPS = "chain-loops", "VIO-SPL-001",
         "lets a chain lead back to its first descriptor";
+    TABLE_LONGER_THAN_QUEUE = "table-longer-than-queue", "VIO-SPL-001",
+        "uses a table of more descriptors than the queue has elements";
     WRITABLE_FIRST = "writable-first", "VIO-SPL-002",
         "puts what the device writes before what it reads";
     INDIRECT_UNNEGOTIATED = "indirect-unnegotiated", "VIO-SPL-003",
