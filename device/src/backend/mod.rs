@@ -8,6 +8,7 @@ mod block;
 mod chain;
 mod config;
 mod console;
+mod descriptor;
 mod device;
 mod entropy;
 mod lane;

@@ -8,27 +8,20 @@ use std::collections::VecDeque;
 use std::sync::atomic::{Ordering, fence};
 
 use virtio_bindings::virtio_ring::{
-    VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE, VRING_PACKED_DESC_F_AVAIL,
-    VRING_PACKED_DESC_F_USED, VRING_PACKED_EVENT_FLAG_DESC, VRING_PACKED_EVENT_FLAG_DISABLE,
-    VRING_PACKED_EVENT_FLAG_ENABLE,
+    VRING_PACKED_EVENT_FLAG_DESC, VRING_PACKED_EVENT_FLAG_DISABLE, VRING_PACKED_EVENT_FLAG_ENABLE,
 };
 use vm_memory::{Bytes, GuestAddress, GuestMemory};
 
 use super::chain::{Chain, NoStatus};
+use super::descriptor::{self, AVAIL, INDIRECT, NEXT, Raw, USED, WRITE};
 use super::ring::BrokenRing;
 use crate::trace::{Effect, QueueSetup, RingWrite};
 
-const NEXT: u16 = VRING_DESC_F_NEXT as u16;
-const WRITE: u16 = VRING_DESC_F_WRITE as u16;
-const INDIRECT: u16 = VRING_DESC_F_INDIRECT as u16;
-const AVAIL: u16 = 1 << VRING_PACKED_DESC_F_AVAIL;
-const USED: u16 = 1 << VRING_PACKED_DESC_F_USED;
 const ENABLE: u16 = VRING_PACKED_EVENT_FLAG_ENABLE as u16;
 const DISABLE: u16 = VRING_PACKED_EVENT_FLAG_DISABLE as u16;
 const DESC: u16 = VRING_PACKED_EVENT_FLAG_DESC as u16;
 /// Bits of `flags` in an event suppression structure that are not reserved (2.8.14).
 const EVENT_FLAGS: u16 = 3;
-const DESCRIPTOR_BYTES: u64 = 16;
 const WRAP: u16 = 1 << 15;
 
 /// A packed ring as the device drives it.
@@ -176,8 +169,8 @@ impl Packed {
         table: &Descriptor,
         chain: &mut Chain,
     ) -> Result<(), NoStatus> {
-        let entries = table.length / DESCRIPTOR_BYTES as u32;
-        let whole = table.length.is_multiple_of(DESCRIPTOR_BYTES as u32);
+        let entries = table.length / descriptor::BYTES as u32;
+        let whole = table.length.is_multiple_of(descriptor::BYTES as u32);
         if !whole || !(1..=u32::from(self.setup.size)).contains(&entries) {
             return Err(NoStatus);
         }
@@ -194,36 +187,13 @@ impl Packed {
         base: u64,
         at: u16,
     ) -> Result<Descriptor, BrokenRing> {
-        let mut bytes = [0; DESCRIPTOR_BYTES as usize];
-        base.checked_add(DESCRIPTOR_BYTES * u64::from(at))
-            .and_then(|address| {
-                let read = memory.read_slice(&mut bytes, GuestAddress(address));
-                read.ok()
-            })
-            .ok_or(BrokenRing::Unmapped)?;
-        let [
-            a0,
-            a1,
-            a2,
-            a3,
-            a4,
-            a5,
-            a6,
-            a7,
-            l0,
-            l1,
-            l2,
-            l3,
-            i0,
-            i1,
-            f0,
-            f1,
-        ] = bytes;
+        let raw = Raw::read(memory, base, at).ok_or(BrokenRing::Unmapped)?;
+        let [id, flags] = raw.words();
         Ok(Descriptor {
-            address: u64::from_le_bytes([a0, a1, a2, a3, a4, a5, a6, a7]),
-            length: u32::from_le_bytes([l0, l1, l2, l3]),
-            id: u16::from_le_bytes([i0, i1]),
-            flags: u16::from_le_bytes([f0, f1]),
+            address: raw.address(),
+            length: raw.length(),
+            id,
+            flags,
         })
     }
 
@@ -248,8 +218,8 @@ impl Packed {
         let address = self
             .setup
             .desc
-            .checked_add(DESCRIPTOR_BYTES * u64::from(at));
-        address.filter(|a| a.checked_add(DESCRIPTOR_BYTES).is_some())
+            .checked_add(descriptor::BYTES * u64::from(at));
+        address.filter(|a| a.checked_add(descriptor::BYTES).is_some())
     }
 
     /// As [`take`](super::take): the list that [`peek`](Self::peek) read is the device's.

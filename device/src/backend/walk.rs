@@ -4,21 +4,11 @@
 use std::collections::BTreeSet;
 use std::hash::Hasher;
 
-use virtio_bindings::virtio_ring::{
-    VRING_DESC_F_INDIRECT, VRING_DESC_F_NEXT, VRING_DESC_F_WRITE, VRING_PACKED_DESC_F_AVAIL,
-    VRING_PACKED_DESC_F_USED,
-};
-use vm_memory::{Bytes, GuestAddress, GuestMemory, Permissions};
+use vm_memory::{GuestAddress, GuestMemory, Permissions};
 
+use super::descriptor::{self, AVAIL, INDIRECT, NEXT, Raw, USED, WRITE};
 use crate::trace::{Descriptor, Flaw, MOST_DESCRIPTORS, QueueSetup};
 
-const NEXT: u16 = VRING_DESC_F_NEXT as u16;
-const WRITE: u16 = VRING_DESC_F_WRITE as u16;
-const INDIRECT: u16 = VRING_DESC_F_INDIRECT as u16;
-const AVAIL: u16 = 1 << VRING_PACKED_DESC_F_AVAIL;
-const USED: u16 = 1 << VRING_PACKED_DESC_F_USED;
-/// Size of a descriptor in bytes, in both kinds of ring (2.7.5, 2.8.13).
-const DESCRIPTOR_BYTES: u64 = 16;
 /// The most bytes that a chain may have (2.7.5.2).
 const MAX_BYTES: u64 = 1 << 32;
 
@@ -138,38 +128,17 @@ impl<'a, M: GuestMemory> Walker<'a, M> {
 
     /// Reads a descriptor and notes it. In a packed ring `id` and `flags` have changed places.
     fn take(&mut self, base: u64, at: u16, table: bool) -> Option<Descriptor> {
-        let address = base.checked_add(DESCRIPTOR_BYTES * u64::from(at));
-        let mut bytes = [0; DESCRIPTOR_BYTES as usize];
-        let read = address.map(|a| self.memory.read_slice(&mut bytes, GuestAddress(a)));
-        if !matches!(read, Some(Ok(()))) {
+        let Some(raw) = Raw::read(self.memory, base, at) else {
             self.flaw(Flaw::Unmapped);
             return None;
-        }
-        self.digest.write(&bytes);
-        let [
-            a0,
-            a1,
-            a2,
-            a3,
-            a4,
-            a5,
-            a6,
-            a7,
-            l0,
-            l1,
-            l2,
-            l3,
-            x0,
-            x1,
-            y0,
-            y1,
-        ] = bytes;
-        let (x, y) = (u16::from_le_bytes([x0, x1]), u16::from_le_bytes([y0, y1]));
+        };
+        self.digest.write(&raw.0);
+        let [x, y] = raw.words();
         let (flags, next) = if self.features.packed { (y, x) } else { (x, y) };
         let descriptor = Descriptor {
             at,
-            addr: u64::from_le_bytes([a0, a1, a2, a3, a4, a5, a6, a7]),
-            len: u32::from_le_bytes([l0, l1, l2, l3]),
+            addr: raw.address(),
+            len: raw.length(),
             flags,
             next,
             table,
@@ -206,8 +175,8 @@ impl<'a, M: GuestMemory> Walker<'a, M> {
         if !self.features.indirect {
             self.flaw(Flaw::NotNegotiated);
         }
-        let entries = descriptor.len / DESCRIPTOR_BYTES as u32;
-        if !descriptor.len.is_multiple_of(DESCRIPTOR_BYTES as u32) || entries == 0 {
+        let entries = descriptor.len / descriptor::BYTES as u32;
+        if !descriptor.len.is_multiple_of(descriptor::BYTES as u32) || entries == 0 {
             self.flaw(Flaw::TableLength);
             return None;
         }

@@ -91,15 +91,17 @@ pub enum Effect {
     },
 }
 
-/// A write of a used ring that is no element.
+/// A write of a used ring that is no element; in a packed ring what comes closest to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RingWrite {
-    /// `used.flags` takes this value, and keeps it.
+    /// `used.flags` takes this value, and keeps it. Packed: the `flags` of the device's event suppression.
     Flags(u16),
-    /// `used.idx` moves by so many elements, which are not written.
+    /// `used.idx` moves by so many elements, which are not written. Packed: the place of the next used
+    /// descriptor moves by so many descriptors.
     Jump(u16),
-    /// `avail_event` takes this value, and keeps it.
+    /// `avail_event` takes this value, and keeps it. Packed: the `desc` of the device's event
+    /// suppression, an offset in bits 0 to 14 and a wrap counter in bit 15.
     AvailEvent(u16),
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use misfire_device::trace::ChainSeen;
 
+use super::chains::{lets_go, size};
 use super::machine::{At, Machine, Now, Object, Say};
 use super::q::packed;
-use super::spl::{lets_go, size};
 
 /// VIRTIO_F_NOTIFICATION_DATA.
 const NOTIFICATION_DATA: u8 = 38;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use misfire_device::trace::PackedSample;
 
+use super::chains::EVENT_IDX;
 use super::machine::{At, Machine, Now, Object, Say};
-use super::spl::EVENT_IDX;
 
 /// What is known of each queue.
 #[derive(Default)]

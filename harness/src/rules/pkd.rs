@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use misfire_device::trace::{ChainSeen, Flaw, Input, PackedSample};
 
+use super::chains::{Changes, EVENT_IDX, is_indirect, judge_flaws, lets_go, size};
 use super::machine::{At, Machine, Now, Object, Say, Watch};
 use super::q::packed;
 use super::registry::{Level, Rule, Sight};
-use super::spl::{Changes, EVENT_IDX, is_indirect, judge_flaws, size};
 
 /// The rules.
 pub const RULES: &[Rule] = &[
@@ -200,7 +200,7 @@ impl Machine for FirstWrap {
         }
         if let Some((q, true)) = now
             .access()
-            .map(|(a, _)| (a.q, super::spl::lets_go(now)))
+            .map(|(a, _)| (a.q, lets_go(now)))
             .and_then(|(q, goes)| Some((q?, goes)))
         {
             self.rings.remove(&q);

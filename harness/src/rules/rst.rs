@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use misfire_device::spec::{CommonCfg as C, Field, Scope, Status};
 use misfire_device::trace::{Effect, Input};
 
+use super::chains::{Changes, part_name};
 use super::machine::{At, Machine, Now, Object, Say, Watch};
 use super::registry::{Level, Rule, Sight};
 use super::rob::Endless;
-use super::spl::{Changes, part_name};
 use crate::log::Said;
 
 /// The rules.

@@ -1,14 +1,15 @@
 //! VIO-SPL: the split ring as the device sees it (virtio 1.3, 2.7).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use misfire_device::spec::Status;
-use misfire_device::trace::{AlteredPart, ChainSeen, DirtyPart, Flaw, Input};
+use misfire_device::trace::{ChainSeen, Flaw, Input};
 
+use super::chains::{Changes, EVENT_IDX, has, is_indirect, judge_flaws, part_name, size};
 use super::machine::{At, Machine, Now, Object, Say, Watch};
 use super::q::packed;
 use super::registry::{Level, Rule, Sight};
-use crate::log::Said;
+use super::spl_used::{Clean, Spurious, Unasked};
 
 /// The rules.
 pub const RULES: &[Rule] = &[
@@ -151,26 +152,6 @@ fn chain<'a>(now: &Now<'a>, say: &mut Say<'_>) -> Option<&'a ChainSeen> {
     Some(chain)
 }
 
-/// Whether chain `c` has a flaw.
-pub fn has(c: &ChainSeen, flaw: Flaw) -> bool {
-    c.flaws.contains(&flaw)
-}
-
-/// Says that the rule was broken for each of these flaws that a chain has; held if there is none.
-pub fn judge_flaws(c: &ChainSeen, flaws: &[(Flaw, &str)], say: &mut Say<'_>) {
-    let q = c.q;
-    let mut right = true;
-    for (flaw, text) in flaws {
-        if has(c, *flaw) {
-            right = false;
-            say.broken(Object::Queue(q), &[], format!("queue {q}: {text}"));
-        }
-    }
-    if right {
-        say.held(Object::Queue(q));
-    }
-}
-
 fn length(now: &Now<'_>, say: &mut Say<'_>) {
     let Some(c) = chain(now, say) else { return };
     let flaws = [
@@ -198,13 +179,6 @@ fn order(now: &Now<'_>, say: &mut Say<'_>) {
         )],
         say,
     );
-}
-
-const INDIRECT: u16 = 4;
-
-/// Whether a chain has an indirect descriptor, as far as it is listed.
-pub fn is_indirect(c: &ChainSeen) -> bool {
-    c.descriptors.iter().any(|d| d.flags & INDIRECT != 0)
 }
 
 fn indirect(now: &Now<'_>, say: &mut Say<'_>) {
@@ -267,16 +241,6 @@ fn in_order(now: &Now<'_>, say: &mut Say<'_>) {
     }
 }
 
-/// The elements of a queue.
-pub fn size(now: &Now<'_>, q: u16) -> Option<u16> {
-    let queue = now.s.dev.queues.get(usize::from(q))?;
-    let read = now.s.epoch.queues.get(&q).and_then(|f| f.size_read);
-    Some(match queue.size {
-        0 => read.unwrap_or(now.s.dev.shape.queue_size.of(q)),
-        size => size,
-    })
-}
-
 fn index(now: &Now<'_>, say: &mut Say<'_>) {
     let At::Ring(new) = now.at else { return };
     let q = new.q;
@@ -305,41 +269,6 @@ fn index(now: &Now<'_>, say: &mut Say<'_>) {
         );
     } else if old.is_some_and(|old| old.avail_idx != new.avail_idx) {
         say.held(Object::Queue(q));
-    }
-}
-
-/// Whether the driver resets the device or a queue.
-pub fn lets_go(now: &Now<'_>) -> bool {
-    now.resets() || now.wrote(misfire_device::spec::CommonCfg::QueueReset) == Some(1)
-}
-
-/// Chains that changed while the device held them. A change that is found right before a reset
-/// belongs to the teardown.
-#[derive(Default)]
-pub struct Changes {
-    found: Option<(u64, u16, AlteredPart)>,
-}
-
-impl Changes {
-    /// Takes an event. Returns a change that was found before it, and whether it was teardown.
-    pub fn see(&mut self, now: &Now<'_>) -> Option<(u64, u16, AlteredPart, bool)> {
-        let over = now.step().is_some() || matches!(now.at, At::End);
-        let known = if over { self.found.take() } else { None };
-        if let At::Altered(altered) = now.at
-            && altered.part != AlteredPart::Released
-        {
-            self.found.get_or_insert((now.seq, altered.q, altered.part));
-        }
-        known.map(|(seq, q, part)| (seq, q, part, lets_go(now)))
-    }
-}
-
-/// What of a chain changed, in words.
-pub const fn part_name(part: AlteredPart) -> &'static str {
-    match part {
-        AlteredPart::Descriptors => "a descriptor",
-        AlteredPart::Entry => "the available entry",
-        AlteredPart::Released => "the memory",
     }
 }
 
@@ -373,9 +302,6 @@ impl Machine for Changed {
     }
 }
 
-/// VIRTIO_F_EVENT_IDX.
-pub const EVENT_IDX: u32 = 29;
-
 fn flags(now: &Now<'_>, say: &mut Say<'_>) {
     let At::Ring(ring) = now.at else { return };
     if !now.s.dev.status.has(Status::DRIVER_OK) {
@@ -392,169 +318,5 @@ fn flags(now: &Now<'_>, say: &mut Say<'_>) {
             &[],
             format!("avail.flags of queue {q} is {:#x}{with}", ring.avail_flags),
         );
-    }
-}
-
-/// Whether a fault touched one entry of the MSI-X table.
-fn is_entry(object: &str) -> bool {
-    let number = object.strip_prefix('e').map(str::parse::<u16>);
-    matches!(number, Some(Ok(_)))
-}
-
-#[derive(Default)]
-struct Spurious {
-    fired: Option<(u64, Option<Object>)>,
-}
-
-impl Machine for Spurious {
-    fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
-        if let At::Fault(fired) = now.at
-            && fired.fault == "irq.spurious"
-        {
-            let object = match Object::of_fault(&fired.object) {
-                queue @ Object::Queue(_) => Some(queue),
-                // A message of its own need not be a queue's.
-                Object::Device if !is_entry(&fired.object) => Some(Object::Device),
-                _ => None,
-            };
-            if let Some(object) = object {
-                self.fired.get_or_insert((now.seq, Some(object)));
-            }
-            return;
-        }
-        let Some((seq, Some(object))) = self.fired else {
-            return;
-        };
-        if now.said().is_some_and(crate::log::Said::is_crash) {
-            say.broken(
-                object,
-                &[seq, now.seq],
-                "the guest crashes after a spurious interrupt",
-            );
-        } else if now.failure() {
-            say.broken(
-                object,
-                &[seq, now.seq],
-                "a request never ends after a spurious interrupt",
-            );
-        } else if now.success() {
-            say.held(object);
-        }
-    }
-}
-
-/// What is known of used rings in this epoch.
-#[derive(Default)]
-struct Clean {
-    begun: BTreeSet<u16>,
-    dirty: BTreeSet<u16>,
-}
-
-impl Machine for Clean {
-    fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
-        if lets_go(now) || matches!(now.at, At::End) {
-            for q in self.begun.difference(&self.dirty) {
-                say.held(Object::Queue(*q));
-            }
-            self.begun.clear();
-            self.dirty.clear();
-        }
-        if packed(now.s) {
-            return;
-        }
-        match now.at {
-            At::Ring(ring) if self.begun.insert(ring.q) && ring.used_flags != 0 => {
-                self.dirty.insert(ring.q);
-                say.broken(
-                    Object::Queue(ring.q),
-                    &[],
-                    format!(
-                        "used.flags of queue {} is not 0 when the device begins with it",
-                        ring.q
-                    ),
-                );
-            }
-            At::Dirty(dirty) => {
-                let part = match dirty.part {
-                    DirtyPart::Flags => "used.flags",
-                    DirtyPart::Idx => "used.idx",
-                    DirtyPart::Element => "an element of the used ring",
-                    DirtyPart::AvailEvent => "avail_event",
-                    DirtyPart::EventSuppression => return,
-                };
-                self.dirty.insert(dirty.q);
-                say.broken(
-                    Object::Queue(dirty.q),
-                    &[],
-                    format!("the driver wrote to {part} of queue {}", dirty.q),
-                );
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Buffers that were used and not told of, by queue: when the last was used.
-#[derive(Default)]
-struct Unasked {
-    silent: BTreeMap<u16, u64>,
-    asked: BTreeSet<u16>,
-    /// Queues of which the guest was told since it last answered a command, and those of which it
-    /// says that it should have been. The console lags: only the two together tell something.
-    told: BTreeSet<u16>,
-    missed: BTreeSet<u16>,
-}
-
-impl Machine for Unasked {
-    fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
-        if now.resets() {
-            self.silent.clear();
-        }
-        if packed(now.s) || !now.s.dev.agreed(EVENT_IDX) {
-            return;
-        }
-        match now.step().map(|s| &s.input) {
-            // What a fault changed about it may be that it is not written at all.
-            Some(Input::Complete { queue, .. })
-                if now.step().is_some_and(|s| s.meant.is_none()) =>
-            {
-                self.silent.insert(*queue, now.seq);
-            }
-            Some(Input::Used { queue }) => {
-                self.silent.remove(queue);
-                self.asked.insert(*queue);
-                self.told.insert(*queue);
-            }
-            _ => {}
-        }
-        if let Some(Said::Lost { queue }) = now.said() {
-            self.missed.insert(*queue);
-        }
-        if now.success() {
-            let told = std::mem::take(&mut self.told);
-            for q in std::mem::take(&mut self.missed) {
-                if let Some(seq) = self.silent.remove(&q).filter(|_| !told.contains(&q)) {
-                    self.asked.remove(&q);
-                    say.broken(
-                        Object::Queue(q),
-                        &[seq, now.seq],
-                        format!("used_event of queue {q} asks for none of the buffers that the driver waits for"),
-                    );
-                }
-            }
-        }
-        if now.failure() {
-            for (q, seq) in std::mem::take(&mut self.silent) {
-                say.broken(
-                    Object::Queue(q),
-                    &[seq, now.seq],
-                    format!("used_event of queue {q} does not ask for the buffers that the driver waits for"),
-                );
-            }
-        } else if now.success() {
-            for q in &self.asked {
-                say.held(Object::Queue(*q));
-            }
-        }
     }
 }

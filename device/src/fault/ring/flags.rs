@@ -7,10 +7,10 @@ use crate::trace::{Legality, RingWrite};
 /// Flags that ask for silence.
 pub static VERB: Verb = Verb {
     name: "used.flags",
-    summary: "The flags of the used ring take a value, and keep it until the queue starts anew.",
+    summary: "The flags of the used ring (packed: of the device's event suppression) take a value, and keep it until the queue starts anew.",
     classes: &[(Legality::Illegal, "")],
     sentence: "The flags say whether the device wants to be notified; with EVENT_IDX they are 0, and other bits are never set.",
-    section: "2.7.10.2",
+    section: "2.7.10.2, 2.8.10",
     args: &[Arg {
         name: "val",
         kind: "number from 0 to 65535",

@@ -7,10 +7,10 @@ use crate::trace::{Legality, RingWrite};
 /// An index that runs away.
 pub static VERB: Verb = Verb {
     name: "used.jump",
-    summary: "After an element the used index moves on by elements that were never written.",
+    summary: "After an element the used index moves on by elements that were never written; in a packed ring the place of used descriptors.",
     classes: &[(Legality::Illegal, "")],
     sentence: "The used index counts the elements that the device has written.",
-    section: "2.7.8",
+    section: "2.7.8, 2.8.6",
     args: &[Arg {
         name: "by",
         kind: "number from 1 to 65535",

@@ -9,10 +9,10 @@ use crate::trace::{Device, Legality};
 /// Indices that outlive a reset.
 pub static VERB: Verb = Verb {
     name: "ring.keep",
-    summary: "The used index goes on after a reset where it was before.",
+    summary: "The used index goes on after a reset where it was before; in a packed ring used descriptors begin as many places on.",
     classes: &[(Legality::Illegal, "")],
     sentence: "A reset takes a device back to its initial state; the indices of its queues begin at 0.",
-    section: "2.4, 2.7.8",
+    section: "2.4, 2.7.8, 2.8.1",
     args: &[],
     needs: Needs::Reset,
     attachments: OURS,

@@ -1,7 +1,9 @@
 //! Used rings: what stands in them, when, and how often.
 //!
 //! The backend finishes its chains as ever. What it means to write into a used ring is
-//! [`Effect::Complete`](crate::trace::Effect::Complete), and these verbs change that.
+//! [`Effect::Complete`](crate::trace::Effect::Complete), and these verbs change that. They act on rings
+//! of both kinds: an element of a packed ring is a used descriptor, and what is said of indices and flags
+//! is done to places and to the event suppression structure ([`RingWrite`]).
 
 mod avail_event;
 mod dup;
