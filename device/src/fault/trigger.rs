@@ -22,7 +22,8 @@ pub struct Trigger {
 /// A kind of occasion.
 #[derive(Clone, Debug, PartialEq)]
 pub enum On {
-    /// A register access: `cc.<field>.rd`, `isr.rd`, `dev.<off>.wr`, `ntf`, `pci.<alias>.wr`, ….
+    /// A register access: `cc.<field>.rd`, also by the legacy register that means the same,
+    /// `leg.<field>.rd` by that alone, `isr.rd`, `dev.<off>.wr`, `ntf`, `pci.<alias>.wr`, ….
     Access {
         /// Which.
         pattern: Pattern,
