@@ -187,6 +187,8 @@ pub struct QueueHold {
     pub queue: u16,
     /// Until then; none: until the device is reset.
     pub until: Option<Nanos>,
+    /// For so many reads; none: for any number.
+    pub reads: Option<u64>,
     /// The fault that holds it.
     pub by: usize,
 }
@@ -332,11 +334,17 @@ impl State {
         self.pended.clear();
     }
 
-    /// Whether a fault lets the reset of this queue go on. One whose time is over is forgotten.
+    /// Whether a fault lets the reset of this queue go on at a read of it. One whose time is over, or
+    /// that was read often enough, is forgotten.
     pub fn queue_resets(&mut self, queue: u16, now: Nanos) -> bool {
         self.queue_holds
-            .retain(|hold| hold.until.is_none_or(|until| now < until));
-        self.queue_holds.iter().any(|hold| hold.queue == queue)
+            .retain(|hold| hold.reads != Some(0) && hold.until.is_none_or(|until| now < until));
+        let mut holds = self.queue_holds.iter_mut();
+        let Some(hold) = holds.find(|hold| hold.queue == queue) else {
+            return false;
+        };
+        hold.reads = hold.reads.map(|reads| reads.saturating_sub(1));
+        true
     }
 
     /// A message begins to wait in the pending bits, or is on its way.
@@ -515,12 +523,17 @@ impl Bench<'_> {
         });
     }
 
-    /// The driver reads 1 from the `queue_reset` of this queue until `until`.
-    pub fn hold_queue_reset(&mut self, queue: u16, until: Option<Nanos>) {
+    /// The driver reads 1 from the `queue_reset` of this queue until `until`, `reads` times at most.
+    pub fn hold_queue_reset(&mut self, queue: u16, until: Option<Nanos>, reads: Option<u64>) {
         let by = self.index;
         let holds = &mut self.state.queue_holds;
         holds.retain(|hold| hold.queue != queue);
-        holds.push(QueueHold { queue, until, by });
+        holds.push(QueueHold {
+            queue,
+            until,
+            reads,
+            by,
+        });
     }
 
     /// The configuration changes together with the next interrupt of `cause`.

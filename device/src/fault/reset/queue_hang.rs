@@ -46,7 +46,7 @@ impl Act for Hang {
     fn fire(&mut self, occasion: &Occasion<'_>, bench: &mut Bench<'_>) {
         if let Some(queue) = reset_queue(occasion, bench.world) {
             let until = bench.ends_at;
-            bench.hold_queue_reset(queue, until);
+            bench.hold_queue_reset(queue, until, None);
         }
     }
 }

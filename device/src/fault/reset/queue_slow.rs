@@ -11,16 +11,24 @@ use crate::trace::{Device, Legality};
 /// The reset of a queue takes its time.
 pub static VERB: Verb = Verb {
     name: "qreset.slow",
-    summary: "After the write of 1, the queue's queue_reset reads 1 for a time, or until the device is reset.",
+    summary: "After the write of 1, the queue's queue_reset reads 1 for a time or for so many reads, or until the device is reset.",
     classes: &[(Legality::Legal, "")],
     sentence: "A device shows 1 in queue_reset as long as the reset of the queue goes on; no text says how long that may be, and the driver waits for 0.",
     section: "4.1.4.3.1, 4.1.4.3.2",
-    args: &[Arg {
-        name: "t",
-        kind: "time",
-        default: None,
-        words: "how long the reset of the queue takes",
-    }],
+    args: &[
+        Arg {
+            name: "t",
+            kind: "time",
+            default: None,
+            words: "how long the reset of the queue takes",
+        },
+        Arg {
+            name: "reads",
+            kind: "number from 1 to 65535",
+            default: Some("any, until the time is over"),
+            words: "how many reads of queue_reset the reset takes, in place of a time",
+        },
+    ],
     needs: Needs::QueueReset,
     attachments: OURS,
     kinds: VIRTIO,
@@ -31,14 +39,18 @@ do = "qreset.slow"
 args = { t = "20ms" }
 "#,
     build: |args, _| {
-        let time = args.time("t")?.ok_or_else(|| args.missing("t"))?;
-        Ok(Box::new(Slow { time }))
+        let (time, reads) = (args.time("t")?, args.integer("reads", 1..=65535)?);
+        if time.is_none() && reads.is_none() {
+            return Err(args.missing("t"));
+        }
+        Ok(Box::new(Slow { time, reads }))
     },
 };
 
 #[derive(Clone, Debug)]
 struct Slow {
-    time: Nanos,
+    time: Option<Nanos>,
+    reads: Option<u64>,
 }
 
 impl Act for Slow {
@@ -56,8 +68,8 @@ impl Act for Slow {
 
     fn fire(&mut self, occasion: &Occasion<'_>, bench: &mut Bench<'_>) {
         if let Some(queue) = reset_queue(occasion, bench.world) {
-            let until = bench.now.saturating_add(self.time);
-            bench.hold_queue_reset(queue, Some(until));
+            let until = self.time.map(|time| bench.now.saturating_add(time));
+            bench.hold_queue_reset(queue, until, self.reads);
         }
     }
 }
@@ -84,6 +96,17 @@ mod tests {
         rig.now += 19 * MS;
         assert_eq!(rig.read(cc(C::QueueReset)), 1);
         rig.now += MS;
+        assert_eq!(rig.read(cc(C::QueueReset)), 0);
+    }
+
+    #[test]
+    fn the_queue_is_shown_to_be_reset_for_so_many_reads() {
+        let fault = "on = 'cc.queue_reset.wr'\ndo = 'qreset.slow'\nargs = { reads = 2 }";
+        let mut rig = Rig::resettable(&[fault]);
+        rig.bring_up_resettable();
+        rig.write(cc(C::QueueReset), 1);
+        assert_eq!(rig.read(cc(C::QueueReset)), 1);
+        assert_eq!(rig.read(cc(C::QueueReset)), 1);
         assert_eq!(rig.read(cc(C::QueueReset)), 0);
     }
 
