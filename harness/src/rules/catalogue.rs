@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn a_rule_that_is_not_judged_is_found_and_says_why() {
-        for id in ["VIO-PCI-003", "vio-ntf-006B"] {
+        for id in ["VIO-PCI-003", "vio-spl-010"] {
             let Explained::Rule(rule) = explain(id) else {
                 panic!("{id} is a rule");
             };

@@ -27,6 +27,7 @@ mod nr;
 mod ntf;
 mod ntf_data;
 mod ntf_packed;
+mod ntf_unwanted;
 mod pci;
 mod pkd;
 mod q;

@@ -7,6 +7,7 @@ use misfire_device::trace::{Input, RingSample};
 
 use super::machine::{At, Machine, Now, Object, Say, Watch};
 use super::ntf_data::{Data, with_data};
+use super::ntf_unwanted::Unwanted;
 use super::q::{enabled, index_in, packed};
 use super::registry::{Level, Rule};
 
@@ -64,6 +65,16 @@ pub const RULES: &[Rule] = &[
         proof: "From the samples of the ring at the last notification and the last before the reset: rings are looked at every 10 ms too. Of a packed ring they tell whether there is a list at the place where the device looks next.",
         follows: &["VIO-NTF-004", "VIO-Q-005"],
         watch: Watch::with::<Both>(),
+        ..Rule::BASE
+    },
+    Rule {
+        id: "VIO-NTF-006b",
+        level: Level::Should,
+        sentence: "While the device does not ask for notifications, the driver sends none.",
+        source: "virtio 1.3, 2.7.10.1",
+        breaks: "a queue is notified of buffers that were made available after the device asked for no notification; a warning",
+        proof: "Of split rings, where the device was seen to ask for the same before the buffers came and at the notification.",
+        watch: Watch::with::<Unwanted>(),
         ..Rule::BASE
     },
     Rule {

@@ -38,7 +38,7 @@ pub const RULES: &[Rule] = &[
         source: "PCI Local Bus 3.0, 6.8.2.9; B60",
         breaks: "address or data of an unmasked entry are written",
         unobservable: Some(
-            "the machine keeps the MSI-X table itself: the device does not see writes to it, and from outside it can be read only now and then",
+            "the machine keeps the MSI-X table itself: the device does not see writes to it, and from outside it can be read only now and then; what QEMU itself traces of accesses is not looked at",
         ),
         ..BASE
     },

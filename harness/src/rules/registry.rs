@@ -211,11 +211,6 @@ pub static FAMILIES: &[Family] = &[
         rules: ntf::RULES,
     },
     Family {
-        name: "VIO-NTF",
-        title: "notifications that can't be judged",
-        rules: unobserved::NTF,
-    },
-    Family {
         name: "VIO-CFG",
         title: "device configuration",
         rules: cfg::RULES,

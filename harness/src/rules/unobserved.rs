@@ -3,8 +3,9 @@
 
 use super::registry::Rule;
 
-const NO_ADMINISTRATION: Option<&str> =
-    Some("the device has no administration virtqueue and does not offer ADMIN_VQ");
+const NO_ADMINISTRATION: Option<&str> = Some(
+    "the device has no administration virtqueue and does not offer ADMIN_VQ: it could have one, and none is built",
+);
 
 /// Of VIO-ADM.
 pub const ADM: &[Rule] = &[
@@ -26,8 +27,9 @@ pub const ADM: &[Rule] = &[
     },
 ];
 
-const NO_SUSPEND: Option<&str> =
-    Some("VIRTIO_F_SUSPEND is of virtio 1.4, and the device is one of virtio 1.3");
+const NO_SUSPEND: Option<&str> = Some(
+    "VIRTIO_F_SUSPEND is of virtio 1.4, and the device is one of virtio 1.3, which has no such status bit: it could offer it on request, and does not",
+);
 
 /// Of VIO-SUS.
 pub const SUS: &[Rule] = &[
@@ -57,18 +59,6 @@ pub const SUS: &[Rule] = &[
         ..Rule::BASE
     },
 ];
-
-/// Of VIO-NTF.
-pub const NTF: &[Rule] = &[Rule {
-    id: "VIO-NTF-006b",
-    sentence: "While the device suppresses notifications, the driver sends none.",
-    source: "virtio 1.3, 2.7.10.1",
-    breaks: "a notification while the device asked for none",
-    unobservable: Some(
-        "notifications while suppressed can't be told from a race with the device's own update of the ring",
-    ),
-    ..Rule::BASE
-}];
 
 /// Of VIO-SPL.
 pub const SPL: &[Rule] = &[Rule {

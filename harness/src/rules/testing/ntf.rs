@@ -241,6 +241,86 @@ pub const CASES: &[Case] = &[
                 .reset()
         },
     ),
+    (
+        "VIO-NTF-006b",
+        "buffers that came while the device asked for nothing",
+        HELD,
+        || {
+            without_event_idx()
+                .sample(sample(1, 1, 0, 1))
+                .sample(sample(2, 1, 0, 1))
+                .mark("timeout")
+        },
+    ),
+    (
+        "VIO-NTF-006b",
+        "an index that is not among the new ones",
+        HELD,
+        || {
+            with(EVENT_IDX)
+                .sample(sample(1, 1, 0x8000, 0))
+                .sample(sample(2, 1, 0x8000, 0))
+                .reset()
+        },
+    ),
+    (
+        "VIO-NTF-006b",
+        "a notification in spite of the flags",
+        WARN,
+        || {
+            without_event_idx()
+                .sample(sample(1, 1, 0, 1))
+                .sample(sample(2, 1, 0, 1))
+                .notify(0)
+        },
+    ),
+    (
+        "VIO-NTF-006b",
+        "a notification that the index did not ask for",
+        WARN,
+        || {
+            with(EVENT_IDX)
+                .sample(sample(1, 1, 0x8000, 0))
+                .sample(sample(2, 1, 0x8000, 0))
+                .notify(0)
+        },
+    ),
+    (
+        "VIO-NTF-006b",
+        "the device asked for none after the buffers came",
+        UNSEEN,
+        || {
+            without_event_idx()
+                .sample(sample(1, 1, 0, 0))
+                .sample(sample(2, 1, 0, 1))
+                .notify(0)
+                .reset()
+        },
+    ),
+    (
+        "VIO-NTF-006b",
+        "a notification of nothing new",
+        UNSEEN,
+        || {
+            without_event_idx()
+                .sample(sample(1, 1, 0, 1))
+                .sample(sample(1, 1, 0, 1))
+                .notify(0)
+                .reset()
+        },
+    ),
+    (
+        "VIO-NTF-006b",
+        "the index that the device waits for is among the new ones",
+        UNSEEN,
+        || {
+            with(EVENT_IDX)
+                .sample(sample(1, 1, 1, 0))
+                .sample(sample(2, 1, 1, 0))
+                .notify(0)
+                .reset()
+        },
+    ),
     ("VIO-NTF-006", "every list was told of", HELD, || {
         packed_live()
             .packed(place(0, 0, 0x8000, false))

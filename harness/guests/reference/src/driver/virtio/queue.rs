@@ -328,8 +328,9 @@ impl Queue {
         }
         fence(Ordering::SeqCst);
         let forgets = self.mistakes.has(Mistake::FORGETS_NOTIFICATION) && self.next == 4;
-        let ring = self.ring.as_mut();
-        if self.next != old && ring.is_some_and(Ring::wants_notification) && !forgets {
+        let wanted = self.ring.as_mut().is_some_and(Ring::wants_notification);
+        let always = self.mistakes.has(Mistake::ALWAYS_NOTIFIES);
+        if self.next != old && (wanted || always) && !forgets {
             self.notify();
         }
     }

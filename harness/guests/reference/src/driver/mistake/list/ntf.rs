@@ -17,6 +17,8 @@ list! {
         "takes notify_off_multiplier to be 4";
     FORGETS_NOTIFICATION = "forgets-notification", "VIO-NTF-006",
         "does not notify the device of a queue's fourth request";
+    ALWAYS_NOTIFIES = "always-notifies", "VIO-NTF-006b",
+        "notifies the device whether that has asked for it or not";
     NOTIFIES_UNUSED_QUEUE = "notifies-unused-queue", "VIO-NTF-007",
         "notifies a queue that it never enabled";
     NOTIFIES_AFTER_REMOVAL = "notifies-after-removal", "VIO-NTF-008",
