@@ -38,7 +38,7 @@ start() {
 	# A write here waits for a probe that runs. Before it runs nothing shows that it will.
 	until echo >"$function/driver_override" && [ -e "$function/driver" ]; do
 		tries=$((tries + 1))
-		if [ $tries -gt 200 ] || refused; then
+		if [ $tries -gt 60 ] || refused; then
 			say "dev $dev failed status=0x1 no-driver"
 			return 1
 		fi
@@ -122,6 +122,8 @@ through() {
 	shift 3
 	fit=$(((sectors - first) * 512 / size))
 	[ $fit -gt 0 ] || return 1
+	# No more than the pattern has.
+	[ $((fit * size)) -le 2097152 ] || fit=$((2097152 / size))
 	while [ "$left" -gt 0 ]; do
 		now=$left
 		[ "$now" -gt "$fit" ] && now=$fit

@@ -67,9 +67,6 @@ pub fn linux(
 
     tell("asking the package sources of this machine");
     let mut apt = Apt::open(&apt_dir)?;
-    tell("fetching busybox and the guest agent");
-    let library = |name: &str| name.starts_with("lib") || name == "zlib1g";
-    let tools = apt.unpack(&["busybox-static", "qemu-guest-agent"], library, &user)?;
     let mut made_of = match request.kernel.as_deref().map(Path::new) {
         Some(file) if file.is_file() => {
             unpack_file(file, &kernel)?;
@@ -85,6 +82,9 @@ pub fn linux(
             apt.unpack(&[&package], part, &kernel)?.packages
         }
     };
+    tell("fetching busybox and the guest agent");
+    let library = |name: &str| name.starts_with("lib") || name == "zlib1g";
+    let tools = apt.unpack(&["busybox-static", "qemu-guest-agent"], library, &user)?;
     made_of.extend(tools.packages);
     made_of.extend(request.modules.iter().map(|m| m.display().to_string()));
 

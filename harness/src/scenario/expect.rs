@@ -143,6 +143,34 @@ impl Expectations {
         self.guests.get(guest).unwrap_or(&self.base)
     }
 
+    /// The same of a driver that is not ours. What a log says, and which rules are put to the test, is the
+    /// reference driver's own way unless the scenario says it of this kind of guest.
+    pub fn of_others(&self, guest: &str) -> Expect {
+        match self.guests.get(guest) {
+            Some(own) => {
+                let mut own = own.clone();
+                for (list, base) in [
+                    (&mut own.held, &self.base.held),
+                    (&mut own.warn, &self.base.warn),
+                    (&mut own.log, &self.base.log),
+                    (&mut own.says, &self.base.says),
+                ] {
+                    if list == base {
+                        list.clear();
+                    }
+                }
+                own
+            }
+            None => Expect {
+                held: Vec::new(),
+                warn: Vec::new(),
+                log: Vec::new(),
+                says: Vec::new(),
+                ..self.base.clone()
+            },
+        }
+    }
+
     /// What is predicted of this driver, `name@revision`.
     pub fn known(&self, driver: &str) -> Option<&Expect> {
         self.known

@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+/// Bytes. A request that is to reach the device as it is, past the kernel's cache, is of whole pages: the
+/// buffers of busybox's `dd` are aligned for no less.
+const PAGE: u64 = 4096;
+
 /// The script for a command such as `load read dev=0 blocks=16`; `None`: it means nothing there.
 ///
 /// The functions are those of `commands.sh`. `queues` are the queues of each device.
@@ -19,11 +23,8 @@ pub(super) fn script(command: &str, queues: &[u16]) -> Option<String> {
     let of_dev = queues.get(usize::try_from(dev).ok()?).copied().unwrap_or(1);
     Some(match (verb, rest.first().copied()) {
         ("load", Some(kind @ ("read" | "write" | "verify" | "flush" | "discard" | "mixed"))) => {
-            let (blocks, size, first) = (
-                number("blocks", 1)?,
-                number("size", 512)?,
-                number("lba", 0)?,
-            );
+            let (blocks, first) = (number("blocks", 1)?, number("lba", 0)?);
+            let size = number("size", PAGE)?.next_multiple_of(PAGE);
             format!("load_disk {kind} {dev} {blocks} {size} {first}")
         }
         ("load", Some("entropy")) => {
@@ -66,10 +67,10 @@ mod tests {
     #[test]
     fn commands_become_calls_of_the_functions_in_the_guest() {
         for (command, call) in [
-            ("load read dev=0 blocks=16", "load_disk read 0 16 512 0"),
+            ("load read dev=0 blocks=16", "load_disk read 0 16 4096 0"),
             (
-                "load write dev=1 blocks=2 size=4096 lba=8",
-                "load_disk write 1 2 4096 8",
+                "load write dev=1 blocks=2 size=4608 lba=8",
+                "load_disk write 1 2 8192 8",
             ),
             ("load entropy dev=0 bytes=256", "load_entropy 0 256 64"),
             ("device restart dev=1", "device restart 1 4"),
