@@ -80,6 +80,8 @@ pub struct Qmp {
     asked: Option<Asked>,
     /// What the last event about a migration said.
     migration: watch::Receiver<String>,
+    /// Its other end goes when QEMU's end of the channel is closed.
+    there: watch::Receiver<()>,
 }
 
 type Asked = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -127,7 +129,11 @@ impl Qmp {
         let (reader, writer) = UnixStream::from_std(stream)?.into_split();
         let (answers, to_answers) = simplex(64 << 10);
         let (tell, migration) = watch::channel(String::new());
-        tokio::spawn(sort(BufReader::new(reader), to_answers, journal, tell));
+        let (reading, there) = watch::channel(());
+        tokio::spawn(async move {
+            sort(BufReader::new(reader), to_answers, journal, tell).await;
+            drop(reading);
+        });
         let opening = tokio::spawn(async move {
             let stream = QmpStreamTokio::open_split(answers, writer).await?;
             let (service, answers) = stream.negotiate().await?.spawn_tokio();
@@ -137,6 +143,7 @@ impl Qmp {
             state: State::Opening(opening),
             asked: None,
             migration,
+            there,
         })
     }
 
@@ -317,7 +324,16 @@ impl Qmp {
         C: qmp::QmpCommand + 'static,
         C::Ok: Send,
     {
-        match timeout(ANSWER_LIMIT, self.answer(command)).await {
+        let mut there = self.there.clone();
+        let answer = select! {
+            biased;
+            answer = timeout(ANSWER_LIMIT, self.answer(command)) => answer,
+            _ = there.changed() => {
+                let gone = io::Error::from(io::ErrorKind::NotConnected);
+                Ok(Err(qapi::ExecuteError::Io(gone)))
+            }
+        };
+        match answer {
             Ok(Ok(ok)) => Ok(ok),
             Ok(Err(qapi::ExecuteError::Io(source))) => {
                 // The crate takes no command after one that it could not send.
@@ -533,6 +549,17 @@ mod tests {
             let error = qmp.monitor("info".into()).await.unwrap_err();
             assert!(matches!(error, QmpError::Channel { .. }), "{error:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_qemu_that_is_gone_before_it_has_greeted_is_not_waited_for() {
+        let (ours, its) = StdUnixStream::pair().unwrap();
+        let mut qmp = Qmp::open(ours, Journal::new(Box::new(|_| {}))).unwrap();
+        drop(its);
+        let begin = std::time::Instant::now();
+        let error = qmp.monitor("info".into()).await.unwrap_err();
+        assert!(matches!(error, QmpError::Channel { .. }), "{error:?}");
+        assert!(begin.elapsed() < ANSWER_LIMIT);
     }
 
     #[tokio::test]
