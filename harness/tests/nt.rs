@@ -9,10 +9,12 @@ use assert_cmd::Command as Misfire;
 use misfire::cli::vocabulary;
 use misfire::guest::NtDriver;
 use misfire::image::Image;
+use misfire::inf::{Architecture, Driver, Inf};
 use misfire::machine::{Accel, Cache, Qemu};
-use misfire::report::one_scenario;
+use misfire::report::{ScenarioReport, one_scenario};
+use misfire::rules::Outcome as Ruling;
 use misfire::run::{Options, Snapshots, Subject, run_all};
-use misfire::scenario::Library;
+use misfire::scenario::{Library, Outcome};
 use misfire::verdict::Verdict;
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
@@ -37,6 +39,27 @@ const MISTAKEN: &[&str] = &[
     "vectors/per-queue@vector-after-enable",
     "vectors/per-queue@early-notify",
     "vectors/per-queue@features-unchecked",
+];
+
+/// Mistakes in what StorPort asks for: each with the scenario that shows it, and the rules that it breaks.
+const BREACHES: &[(&str, &str, &[&str])] = &[
+    ("irql-kept", "vectors/per-queue", &["WIN-SPT-001"]),
+    ("lock-taken-twice", "vectors/per-queue", &["WIN-SPT-002"]),
+    ("lock-kept", "vectors/per-queue", &["WIN-SPT-002"]),
+    ("completes-twice", "vectors/per-queue", &["WIN-SPT-003"]),
+    (
+        "reset-keeps-requests",
+        "rings/stall@until-reset",
+        &["WIN-SPT-003"],
+    ),
+    ("address-not-mapped", "vectors/per-queue", &["WIN-SPT-004"]),
+    (
+        "dpc-not-initialised",
+        "shapes/table@msix=1,pin=true,queues=1",
+        &["WIN-SPT-005"],
+    ),
+    ("found-odd", "vectors/per-queue", &["WIN-SPT-006"]),
+    ("long-stall", "vectors/per-queue", &["WIN-SPT-007"]),
 ];
 
 /// The beginning of the names of a mingw-w64's programs: what ci/setup has put under target, or beside the
@@ -88,43 +111,44 @@ fn mistakes() -> Vec<String> {
         .collect()
 }
 
-/// Runs scenarios with an image, and says which are not as expected.
-fn wrong(image: &str, scenarios: &[&str]) -> Vec<String> {
+/// Runs scenarios with an image.
+fn run(image: &str, scenarios: &[&str], parameter: Option<String>) -> Vec<ScenarioReport> {
     let root = Path::new(HERE).join("../scenarios");
     let names: Vec<String> = scenarios.iter().map(|name| (*name).to_owned()).collect();
     let library = Library::open(Some(&root), &names, &vocabulary()).unwrap();
-    let named = |name: &str| scenarios.contains(&name);
-    let chosen: Vec<_> = library
-        .scenarios
-        .into_iter()
-        .filter(|s| named(&s.name))
-        .collect();
+    let mut chosen = library.scenarios;
+    chosen.retain(|scenario| scenarios.contains(&scenario.name.as_str()));
     assert_eq!(chosen.len(), scenarios.len());
     let mut driver = NtDriver::new(image, &bytes(image)).unwrap();
     driver.mistakes = mistakes();
+    let inf = Path::new(HERE).join("guests/miniports/blk.inf");
+    let inf = Inf::read(&inf, &std::fs::read(&inf).unwrap()).unwrap();
+    driver.inf = Some(Driver::of(&inf, Architecture::Amd64).models);
+    let folder = parameter.clone().unwrap_or_else(|| "correct".into());
+    driver.parameter = parameter;
     let runs = tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let out = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("nt");
         let options = Options {
+            subject: Subject::Nt(Box::new(driver)),
             qemu: Qemu::find(&Cache::of_user()).await.unwrap(),
             accel: Accel::Tcg,
-            out: PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-                .join("nt")
-                .join(image),
+            out: out.join(image).join(folder),
             snapshots: Snapshots::Leave,
             jobs: 1,
-            subject: Subject::Nt(Box::new(driver)),
         };
         let (tell, _) = tokio::sync::mpsc::unbounded_channel();
         run_all(chosen, options, tell, std::future::pending())
             .await
             .unwrap()
     });
-    let mut wrong = Vec::new();
-    for run in runs.each {
-        if run.report.verdict != Verdict::Pass {
-            wrong.push(one_scenario(&run.report, false));
-        }
-    }
-    wrong
+    runs.each.into_iter().map(|run| run.report).collect()
+}
+
+/// Runs scenarios with an image, and says which are not as expected.
+fn wrong(image: &str, scenarios: &[&str]) -> Vec<String> {
+    let reports = run(image, scenarios, None);
+    let bad = reports.iter().filter(|r| r.verdict != Verdict::Pass);
+    bad.map(|report| one_scenario(report, false)).collect()
 }
 
 #[test]
@@ -177,6 +201,51 @@ fn the_release_build_passes_what_the_reference_driver_passes() {
 fn a_miniports_mistake_breaks_the_rule_that_it_is_there_for_and_no_other() {
     let wrong = wrong("blk.sys", MISTAKEN);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_correct_miniport_keeps_what_storport_asks_for() {
+    let reports = run(
+        "blk-release.sys",
+        &["vectors/per-queue", "reset/slow"],
+        None,
+    );
+    for id in ["001", "002", "003", "004", "005", "006", "007"] {
+        let id = format!("WIN-SPT-{id}");
+        let mut rules = reports.iter().flat_map(|report| &report.rules);
+        assert!(
+            rules.any(|r| r.id == id && r.outcome == Ruling::Held),
+            "{id}"
+        );
+    }
+}
+
+#[test]
+fn a_breach_of_what_storport_asks_for_breaks_its_rule_and_no_other() {
+    for (mistake, scenario, rules) in BREACHES {
+        let reports = run("blk.sys", &[scenario], Some(format!("mistake={mistake}")));
+        let broken = reports[0].rules.iter().filter(|rule| rule.fails());
+        let broken: Vec<&str> = broken.map(|rule| rule.id).collect();
+        assert_eq!(
+            broken,
+            *rules,
+            "{mistake}: {}",
+            one_scenario(&reports[0], false)
+        );
+    }
+}
+
+#[test]
+fn an_overrun_is_a_crash_that_names_its_place_in_the_image() {
+    let parameter = Some("mistake=overruns-common-buffer".to_owned());
+    let reports = run("blk-release.sys", &["vectors/per-queue"], parameter);
+    assert_eq!(reports[0].outcome, Some(Outcome::Crashed));
+    let log = std::fs::read_to_string(&reports[0].files["log"]).unwrap();
+    assert!(
+        log.contains("NT: the exception is in blk-release.sys+0x"),
+        "{log}"
+    );
+    assert!(log.contains("(the function 0x"), "{log}");
 }
 
 fn misfire(arguments: &[&str]) -> (Option<i32>, String) {

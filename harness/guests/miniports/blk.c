@@ -43,6 +43,8 @@ static void complete(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, UCHAR status)
 {
 	srb->SrbStatus = status;
 	StorPortNotification(RequestComplete, adapter, srb);
+	if (MAKES(adapter, COMPLETES_TWICE) && adapter->live)
+		StorPortNotification(RequestComplete, adapter, srb);
 }
 
 /* CHECK CONDITION with fixed sense data: SPC. */
@@ -85,7 +87,7 @@ static void put32(UCHAR *to, ULONG value)
 	to[3] = (UCHAR)value;
 }
 
-static void read_capacity(ADAPTER *adapter)
+static BOOLEAN read_capacity(ADAPTER *adapter)
 {
 	ULONG before, after, tries = 0;
 
@@ -94,7 +96,8 @@ static void read_capacity(ADAPTER *adapter)
 		adapter->capacity = read32(adapter, &adapter->config, CONFIG_CAPACITY);
 		adapter->capacity |= (ULONGLONG)read32(adapter, &adapter->config, CONFIG_CAPACITY + 4) << 32;
 		after = read8(adapter, &adapter->common, COMMON_GENERATION);
-	} while (before != after && ++tries < 100);
+	} while (before != after && ++tries < 16);
+	return before == after;
 }
 
 static void inquiry(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, const UCHAR *cdb)
@@ -312,8 +315,13 @@ static BOOLEAN HwStartIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
 		return TRUE;
 	}
 	if (!adapter->live) {
-		complete(adapter, srb, SRB_STATUS_BUSY);
+		complete(adapter, srb, SRB_STATUS_NO_DEVICE);
 		return TRUE;
+	}
+	if (MAKES(adapter, LOCK_TAKEN_TWICE)) {
+		STOR_LOCK_HANDLE lock = { 0 };
+		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
+		StorPortNotification(ReleaseSpinLock, adapter, &lock);
 	}
 	queue = &adapter->queue[adapter->turn++ % adapter->queues];
 	if (!submit(adapter, queue, srb, request->pieces, request->count))
@@ -347,16 +355,23 @@ static void HwQueueDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID ar
 	for (;;) {
 		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
 		srb = adapter->live ? take_finished(adapter, queue, &length) : NULL;
-		StorPortNotification(ReleaseSpinLock, adapter, &lock);
+		if (srb != NULL || !MAKES(adapter, LOCK_KEPT))
+			StorPortNotification(ReleaseSpinLock, adapter, &lock);
 		if (srb == NULL)
 			return;
 		finish(adapter, srb);
 	}
 }
 
+/* A device that has just failed may need more than one attempt. */
 static BOOLEAN restart(ADAPTER *adapter)
 {
-	return negotiate(adapter) && go_live(adapter);
+	ULONG tries;
+
+	for (tries = 0; tries < 3; tries++)
+		if (negotiate(adapter) && go_live(adapter))
+			return TRUE;
+	return FALSE;
 }
 
 /* After a reset: whatever the device had is over. */
@@ -409,8 +424,10 @@ static BOOLEAN HwMessageInterrupt(PVOID extension, ULONG message)
 	ADAPTER *adapter = extension;
 	USHORT n;
 
-	if (!adapter->ready)
+	if (!adapter->ready) {
+		adapter->early = TRUE;
 		return TRUE;
+	}
 	if (!adapter->shared && message > 0) {
 		if (message <= adapter->queues)
 			issue_queue(adapter, (USHORT)(message - 1));
@@ -431,8 +448,10 @@ static BOOLEAN HwInterrupt(PVOID extension)
 
 	if (!(status & 3))
 		return FALSE;
-	if (!adapter->ready)
+	if (!adapter->ready) {
+		adapter->early = TRUE;
 		return TRUE;
+	}
 	if (status & 1)
 		for (n = 0; n < adapter->queues; n++)
 			issue_queue(adapter, n);
@@ -480,6 +499,7 @@ static ULONG HwFindAdapter(PVOID extension, PVOID context, PVOID bus, char *argu
 	PORT_CONFIGURATION_INFORMATION *config, BOOLEAN *reserved)
 {
 	ADAPTER *adapter = extension;
+	ULONG n;
 
 	(void)context;
 	(void)bus;
@@ -495,11 +515,21 @@ static ULONG HwFindAdapter(PVOID extension, PVOID context, PVOID bus, char *argu
 	adapter->queues = 1;
 	if (adapter->features & BIT(FEATURE_MQ))
 		adapter->queues = (USHORT)read16(adapter, &adapter->config, CONFIG_NUM_QUEUES);
-	if (adapter->queues == 0)
-		return SP_RETURN_ERROR;
 	if (adapter->queues > MOST_QUEUES)
 		adapter->queues = MOST_QUEUES;
-	read_capacity(adapter);
+	n = read16(adapter, &adapter->common, COMMON_NUM_QUEUES);
+	if (adapter->queues > n)
+		adapter->queues = (USHORT)n;
+	if (adapter->queues == 0) {
+		DbgPrint("virtio: the device has no queue\n");
+		add_status(adapter, STATUS_FAILED);
+		return SP_RETURN_ERROR;
+	}
+	if (!read_capacity(adapter)) {
+		DbgPrint("virtio: the configuration does not stop changing\n");
+		add_status(adapter, STATUS_FAILED);
+		return SP_RETURN_ERROR;
+	}
 	adapter->ring_bytes = ring_size(MOST_DESCRIPTORS);
 	config->MaximumTransferLength = MOST_BREAKS * 4096;
 	config->NumberOfPhysicalBreaks = MOST_BREAKS;
@@ -517,7 +547,13 @@ static ULONG HwFindAdapter(PVOID extension, PVOID context, PVOID bus, char *argu
 	adapter->rings = StorPortGetUncachedExtension(adapter, config, adapter->queues * adapter->ring_bytes);
 	if (adapter->rings == NULL)
 		return SP_RETURN_ERROR;
-	return SP_RETURN_FOUND;
+	if (MAKES(adapter, ADDRESS_NOT_MAPPED))
+		physical(adapter, NULL, (PVOID)0x10);
+	if (MAKES(adapter, LONG_STALL))
+		StorPortStallExecution(1000);
+	if (MAKES(adapter, OVERRUNS_COMMON_BUFFER))
+		adapter->rings[adapter->queues * adapter->ring_bytes] = 1;
+	return MAKES(adapter, FOUND_TRUE) ? 5 : SP_RETURN_FOUND;
 }
 
 /* DPCs are made at PASSIVE_LEVEL; what came before is looked at now. */
@@ -528,8 +564,18 @@ static BOOLEAN HwPassiveInitialize(PVOID extension)
 
 	for (n = 0; n < adapter->queues; n++)
 		StorPortNotification(InitializeDpc, adapter, &adapter->queue[n].dpc, HwQueueDpc);
-	StorPortNotification(InitializeDpc, adapter, &adapter->config_dpc, HwConfigDpc);
+	if (!MAKES(adapter, DPC_NOT_INITIALISED))
+		StorPortNotification(InitializeDpc, adapter, &adapter->config_dpc, HwConfigDpc);
+	if (MAKES(adapter, IRQL_KEPT))
+		__asm__ volatile("mov %0, %%cr8" : : "r"((ULONGLONG)1));
 	adapter->ready = TRUE;
+	/* What the device told before is looked at now. */
+	if (adapter->early) {
+		adapter->early = FALSE;
+		for (n = 0; n < adapter->queues; n++)
+			issue_queue(adapter, n);
+		issue(adapter, &adapter->config_dpc, NULL);
+	}
 	return TRUE;
 }
 
@@ -557,12 +603,14 @@ static BOOLEAN HwInitialize(PVOID extension)
 static BOOLEAN HwResetBus(PVOID extension, ULONG path)
 {
 	ADAPTER *adapter = extension;
+	BOOLEAN answers = reset_device(adapter);
 
 	(void)path;
-	if (!reset_device(adapter))
-		return FALSE;
-	complete_all(adapter, SRB_STATUS_BUS_RESET);
-	return restart(adapter);
+
+	/* Whether it answers or not, what it had is over. */
+	if (!MAKES(adapter, RESET_KEEPS_REQUESTS))
+		complete_all(adapter, SRB_STATUS_BUS_RESET);
+	return answers && restart(adapter);
 }
 
 static ULONG HwAdapterControl(PVOID extension, ULONG type, PVOID parameters)
@@ -578,6 +626,13 @@ static ULONG HwAdapterControl(PVOID extension, ULONG type, PVOID parameters)
 			list->SupportedTypeList[ScsiStopAdapter] = TRUE;
 		if (list->MaxControlType > ScsiRestartAdapter)
 			list->SupportedTypeList[ScsiRestartAdapter] = TRUE;
+		if (list->MaxControlType > ScsiAdapterSurpriseRemoval)
+			list->SupportedTypeList[ScsiAdapterSurpriseRemoval] = TRUE;
+		return ScsiAdapterControlSuccess;
+	case ScsiAdapterSurpriseRemoval:
+		/* There is no device any more: nothing of it is touched. */
+		adapter->live = FALSE;
+		complete_all(adapter, SRB_STATUS_NO_DEVICE);
 		return ScsiAdapterControlSuccess;
 	case ScsiStopAdapter:
 		reset_device(adapter);

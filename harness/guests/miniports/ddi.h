@@ -331,6 +331,7 @@ typedef struct {
 #define ScsiQuerySupportedControlTypes 0
 #define ScsiStopAdapter 1
 #define ScsiRestartAdapter 2
+#define ScsiAdapterSurpriseRemoval 16 /* "SCSI_ADAPTER_CONTROL_TYPE"; number: the place in its list */
 #define ScsiAdapterControlSuccess 0
 #define ScsiAdapterControlUnsuccessful 1
 typedef struct {

@@ -5,7 +5,7 @@
 #define RESET_STEP_US 100
 #define RESET_STEPS 10000
 
-static void add_status(ADAPTER *adapter, ULONG bits)
+void add_status(ADAPTER *adapter, ULONG bits)
 {
 	write8(adapter, &adapter->common, COMMON_STATUS, device_status(adapter) | bits);
 }
@@ -24,13 +24,18 @@ BOOLEAN reset_device(ADAPTER *adapter)
 	if (MAKES(adapter, NO_RESET_WAIT))
 		return TRUE;
 	for (n = 0; n < RESET_STEPS; n++) {
-		if (device_status(adapter) == 0)
+		ULONG status = device_status(adapter);
+		if (status == 0)
 			return TRUE;
+		if (status == 0xff)
+			break; /* It does not answer at all. */
 		StorPortStallExecution(RESET_STEP_US);
 	}
 	DbgPrint("virtio: the reset does not end\n");
 	return FALSE;
 }
+
+static BOOLEAN attempt(ADAPTER *adapter);
 
 static ULONGLONG offered(ADAPTER *adapter)
 {
@@ -44,8 +49,22 @@ static ULONGLONG offered(ADAPTER *adapter)
 	return features;
 }
 
-/* From a reset to FEATURES_OK. */
+/* From a reset to FEATURES_OK. A device that asks for a reset meanwhile (2.1.1) gets one. */
 BOOLEAN negotiate(ADAPTER *adapter)
+{
+	ULONG tries;
+
+	for (tries = 0; tries < 8; tries++) {
+		if (!attempt(adapter))
+			return FALSE;
+		if (MAKES(adapter, NO_FEATURES_OK_CHECK) || !(device_status(adapter) & STATUS_NEEDS_RESET))
+			return TRUE;
+	}
+	add_status(adapter, STATUS_FAILED);
+	return FALSE;
+}
+
+static BOOLEAN attempt(ADAPTER *adapter)
 {
 	ULONG half;
 
@@ -80,6 +99,8 @@ static void write64(ADAPTER *adapter, ULONG at, PVOID address)
 	ULONG length;
 	ULONGLONG physical = StorPortGetPhysicalAddress(adapter, NULL, address, &length);
 
+	if (MAKES(adapter, VIRTUAL_ADDRESS))
+		physical = (ULONGLONG)address;
 	write32(adapter, &adapter->common, at, (ULONG)physical);
 	write32(adapter, &adapter->common, at + 4, (ULONG)(physical >> 32));
 }
@@ -110,21 +131,27 @@ static BOOLEAN set_vectors(ADAPTER *adapter)
 	return TRUE;
 }
 
-static void set_up_queue(ADAPTER *adapter, USHORT n)
+static BOOLEAN set_up_queue(ADAPTER *adapter, USHORT n)
 {
 	QUEUE *queue = &adapter->queue[n];
 	ULONG size;
 
 	write16(adapter, &adapter->common, COMMON_QUEUE_SELECT, n);
 	size = read16(adapter, &adapter->common, COMMON_QUEUE_SIZE);
+	/* A queue of size 0 is not there (4.1.4.3); a split queue's size is a power of two (2.7). */
+	if (size == 0)
+		return FALSE;
 	if (size > MOST_DESCRIPTORS)
 		size = MOST_DESCRIPTORS;
+	while (size & (size - 1))
+		size &= size - 1;
 	prepare_queue(adapter, n, (USHORT)size);
 	write16(adapter, &adapter->common, COMMON_QUEUE_SIZE, size);
 	write64(adapter, COMMON_QUEUE_DESC, (PVOID)queue->descriptors);
 	write64(adapter, COMMON_QUEUE_DRIVER, (PVOID)queue->available);
 	write64(adapter, COMMON_QUEUE_DEVICE, (PVOID)queue->used);
 	queue->notify_offset = (USHORT)read16(adapter, &adapter->common, COMMON_QUEUE_NOTIFY_OFF);
+	return queue->notify_offset * adapter->notify_multiplier + 2 <= adapter->notify.length;
 }
 
 /* From FEATURES_OK to DRIVER_OK. A vector that the device refuses means one for everything. */
@@ -132,14 +159,18 @@ BOOLEAN go_live(ADAPTER *adapter)
 {
 	USHORT n;
 
-	for (n = 0; n < adapter->queues; n++)
-		set_up_queue(adapter, n);
-	if (adapter->messages && !MAKES(adapter, QUEUE_VECTOR_AFTER_ENABLE) && !set_vectors(adapter)) {
-		if (adapter->shared)
+	for (n = 0; n < adapter->queues; n++) {
+		if (!set_up_queue(adapter, n)) {
+			DbgPrint("virtio: queue %u can't be used\n", n);
+			add_status(adapter, STATUS_FAILED);
 			return FALSE;
+		}
+	}
+	if (adapter->messages && !MAKES(adapter, QUEUE_VECTOR_AFTER_ENABLE) && !set_vectors(adapter)) {
 		adapter->shared = TRUE;
 		if (!set_vectors(adapter)) {
 			DbgPrint("virtio: the device refuses its vectors\n");
+			add_status(adapter, STATUS_FAILED);
 			return FALSE;
 		}
 	}

@@ -84,6 +84,7 @@ typedef struct ADAPTER {
 	BOOLEAN shared;      /* one message for everything */
 	BOOLEAN ready;       /* the passive part of the start is done: DPCs may be used */
 	BOOLEAN live;
+	BOOLEAN early;       /* an interrupt came before `ready` */
 	ULONGLONG offered, features, wanted;
 	USHORT queues;
 	USHORT turn;
@@ -110,6 +111,7 @@ void write16(ADAPTER *adapter, REGION *region, ULONG at, ULONG value);
 void write32(ADAPTER *adapter, REGION *region, ULONG at, ULONG value);
 
 /* device.c */
+void add_status(ADAPTER *adapter, ULONG bits);
 BOOLEAN reset_device(ADAPTER *adapter);
 BOOLEAN negotiate(ADAPTER *adapter);
 BOOLEAN go_live(ADAPTER *adapter);

@@ -76,6 +76,15 @@ pub enum Said {
     },
     /// `PNP: resource requirements changed, …`: the device is started anew with other resources.
     Restart,
+    /// `NT: check irql dev=0: …`: the model of Windows found a breach.
+    Checked {
+        /// Device, from 0.
+        dev: u8,
+        /// What is checked: `irql`, `lock`, `srb`, `address`, `dpc`, `found` or `stall`.
+        what: String,
+        /// What is wrong; none in `NT: kept irql dev=0`, which says that it was kept throughout.
+        wrong: Option<String>,
+    },
     /// `CNT: line isr=I dpc=D unclaimed=U`.
     LineCount {
         /// Device, from 0.
@@ -124,6 +133,10 @@ impl Said {
             Some(Self::Resource { messages: None })
         } else if after("PNP: resource requirements changed").is_some() {
             Some(Self::Restart)
+        } else if let Some(rest) = after("NT: check ") {
+            checked(rest, true)
+        } else if let Some(rest) = after("NT: kept ") {
+            checked(rest, false)
         } else if let Some(rest) = after("CNT: line") {
             Some(Self::LineCount {
                 dev: keyed(rest, "dev")
@@ -180,7 +193,7 @@ impl Said {
     pub(super) fn names(&self) -> Option<u8> {
         match self {
             Self::Machine(MachineLine::Started(started)) => Some(started.dev),
-            Self::LineCount { dev, .. } => Some(*dev),
+            Self::LineCount { dev, .. } | Self::Checked { dev, .. } => Some(*dev),
             Self::Machine(
                 MachineLine::Failed { dev, .. }
                 | MachineLine::Device { dev, .. }
@@ -197,6 +210,20 @@ impl Said {
     pub(super) fn is_drivers(&self) -> bool {
         !matches!(self, Self::Machine(_) | Self::Stop { .. })
     }
+}
+
+/// `irql dev=0: what is wrong`, or `irql dev=0`.
+fn checked(rest: &str, is_breach: bool) -> Option<Said> {
+    let (place, wrong) = match rest.split_once(": ") {
+        Some((place, wrong)) => (place, Some(wrong.to_owned())),
+        None => (rest, None),
+    };
+    let (what, dev) = place.split_once(" dev=")?;
+    (is_breach == wrong.is_some()).then_some(Said::Checked {
+        dev: dev.trim().parse().ok()?,
+        what: what.to_owned(),
+        wrong,
+    })
 }
 
 fn virtio_line(rest: &str) -> Option<Said> {

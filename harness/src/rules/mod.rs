@@ -46,6 +46,7 @@ mod win_msi;
 mod win_ndis;
 mod win_pnp;
 mod win_shape;
+mod win_spt;
 mod win_use;
 
 #[cfg(test)]

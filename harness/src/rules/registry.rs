@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::machine::Watch;
 use super::{
     acc, cap, cfg, feat, init, isr, leg, logged, msix, msix_use, nr, ntf, pci, pkd, q, qrst, rings,
-    rob, rst, spl, survive, unobserved, win_msi, win_ndis, win_pnp, win_shape, win_use,
+    rob, rst, spl, survive, unobserved, win_msi, win_ndis, win_pnp, win_shape, win_spt, win_use,
 };
 
 /// How binding a rule is.
@@ -274,6 +274,11 @@ pub static FAMILIES: &[Family] = &[
         name: "WIN-NDIS",
         title: "network adapters on Windows",
         rules: win_ndis::RULES,
+    },
+    Family {
+        name: "WIN-SPT",
+        title: "StorPort miniports on the model of Windows",
+        rules: win_spt::RULES,
     },
     Family {
         name: "WIN-DUMP",

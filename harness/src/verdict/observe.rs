@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use misfire_device::shape::Attach;
 use misfire_device::spec::NO_VECTOR;
 use misfire_device::trace::{Event, Mode, What, World};
 
@@ -138,8 +139,19 @@ fn interrupts_of(started: &Started, world: &World) -> (Option<Interrupts>, bool)
     let Some(device) = world.devices.get(&started.dev) else {
         return (Some(Interrupts::Msix), false);
     };
+    if device.shape.attach == Attach::VhostUser {
+        // What stands in the registers there is seen by QEMU alone.
+        let own = started.granted > device.shape.queues.into();
+        let mode = if own {
+            Interrupts::Msix
+        } else {
+            Interrupts::MsixShared
+        };
+        return (Some(mode), false);
+    }
     match device.mode() {
-        Mode::Msi => return (Some(Interrupts::Msi), false),
+        // A virtio device sends all its interrupts as one message then.
+        Mode::Msi => return (Some(Interrupts::Msi), true),
         Mode::Intx => return (Some(Interrupts::Intx), false),
         Mode::Msix => {}
     }

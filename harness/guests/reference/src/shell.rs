@@ -9,6 +9,7 @@ use crate::driver::{AnyDriver, Outcome, Settings, Workload};
 use crate::hal::pci::Function;
 use crate::hal::root_port::{Power, RootPort};
 use crate::hal::{self, Exit, console, time};
+use crate::nt::checks;
 use crate::nt::dispatch::{self, Counters};
 use crate::nt::pnp::{Device, Failure, Need};
 use crate::nt::policy::Grant;
@@ -447,6 +448,7 @@ impl Shell<'_> {
         }
         for (dev, _) in &self.devices {
             print_counters(*dev);
+            checks::print(*dev);
         }
         println!("MISFIRE: done ok exit");
         println!("MISFIRE: exit");

@@ -40,6 +40,7 @@ const ALL: &[(&str, &str)] = &[
     ("WIN-PNP", "001 002"),
     ("WIN-DUMP", "001"),
     ("WIN-NDIS", "001"),
+    ("WIN-SPT", "001 002 003 004 005 006 007"),
     ("WIN-STOR", "001"),
     ("WIN-SYS", "001"),
     (

@@ -23,6 +23,7 @@ mod trace;
 mod win_msi;
 mod win_ndis;
 mod win_pnp;
+mod win_spt;
 
 use misfire_device::endpoint::Endpoint;
 use misfire_device::function::BarLayout;
@@ -76,6 +77,7 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
         win_msi::CASES,
         win_ndis::CASES,
         win_pnp::CASES,
+        win_spt::CASES.as_flattened(),
     ]
     .into_iter()
     .flatten()

@@ -4,7 +4,8 @@
 //! space of 32 bytes. A kernel thread has a stack of 24 KiB; here a driver gets 32 KiB with a page in
 //! front of it that is not there. ISRs and DPCs run on the stacks of their interrupts.
 
-use crate::hal::{Local, boot, cpu, vm};
+use crate::dbg_print;
+use crate::hal::{Local, apic, boot, cpu, time, vm};
 #[cfg(not(test))]
 use core::arch::global_asm;
 
@@ -53,6 +54,29 @@ unsafe fn call_image(_: u64, _: *const u64, _: u64) -> u64 {
     0
 }
 
+/// After so long in one call the place where the driver is is printed, in microseconds.
+const LONG: u64 = 3_000_000;
+/// The timer looks so often, in microseconds.
+const LOOK: u64 = 500_000;
+
+/// When the call began that the main path is in, and whether its place was told.
+static BEGAN: Local<(u64, bool)> = Local::new((0, false));
+
+/// The timer's interrupt, which came at `place`.
+pub fn watch(place: u64) {
+    let (began, told) = BEGAN.with(|began| *began);
+    if began == 0 {
+        return;
+    }
+    if !told && time::now() - began >= LONG {
+        let place = super::image::image().and_then(|image| image.place(place));
+        let place = place.unwrap_or_else(|| "a routine of the model".into());
+        dbg_print!("NT: the driver does not come back: it is at {place}");
+        BEGAN.with(|began| began.1 = true);
+    }
+    apic::timer(LOOK);
+}
+
 static STACK_TOP: Local<u64> = Local::new(0);
 
 /// Calls `routine`; up to six arguments.
@@ -63,14 +87,19 @@ pub fn call(routine: u64, arguments: &[u64]) -> u64 {
     let mut all = [0; ARGUMENTS];
     all[..arguments.len()].copy_from_slice(arguments);
     let own = boot::STACK_TOP - boot::STACK_SIZE..boot::STACK_TOP;
-    let stack = if own.contains(&cpu::stack_pointer()) {
-        stack()
-    } else {
-        0
-    };
+    let outermost = own.contains(&cpu::stack_pointer());
+    let stack = if outermost { stack() } else { 0 };
+    if outermost {
+        BEGAN.with(|began| *began = (time::now().max(1), false));
+        apic::timer(LOOK);
+    }
     // SAFETY: the image is mapped and its code is trusted as far as a driver's is: what it breaks is
     // this machine.
-    unsafe { call_image(routine, all.as_ptr(), stack) }
+    let result = unsafe { call_image(routine, all.as_ptr(), stack) };
+    if outermost {
+        BEGAN.with(|began| began.0 = 0);
+    }
+    result
 }
 
 fn stack() -> u64 {

@@ -185,7 +185,7 @@ extern "C" fn on_interrupt(frame: &Frame) {
     }
     match frame.vector as u8 {
         apic::SPURIOUS_VECTOR => return,
-        apic::TIMER_VECTOR => {}
+        apic::TIMER_VECTOR => super::call::watch(frame.rip),
         apic::SERIAL_VECTOR => console::on_interrupt(),
         apic::DISPATCH_VECTOR => {
             apic::end_of_interrupt();

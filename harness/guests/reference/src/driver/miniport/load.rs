@@ -155,6 +155,9 @@ impl Load {
 
     /// Goes on; the outcome when it is over.
     pub fn go_on(&mut self, port: &Port) -> Option<Outcome> {
+        if port.is_gone() {
+            return Some(self.removed(port));
+        }
         for n in 0..self.slots.len() {
             self.look_at(port, n);
         }
@@ -170,6 +173,20 @@ impl Load {
             };
             Outcome::failed(reason, fields)
         })
+    }
+
+    /// The device was pulled out: what the miniport has not completed, the port driver does.
+    fn removed(&mut self, port: &Port) -> Outcome {
+        for n in 0..self.slots.len() {
+            if self.slots[n].is_some() {
+                port.take_ended(n);
+                port.forget(n);
+                self.end(n, false);
+            }
+        }
+        let (blocks, errors) = (self.finished, self.errors);
+        let fields = format!("blocks={blocks} errors={errors} lost=0 timeouts=0");
+        Outcome::failed("removed", fields)
     }
 
     fn look_at(&mut self, port: &Port, n: usize) {
@@ -224,9 +241,7 @@ impl Load {
         }
         slot.deadline = time::now() + self.timeout_us;
         self.slots[n] = Some(slot);
-        if port.is_started(n) {
-            dbg_print!("NT: check srb: a reset of the bus has not ended a request");
-        }
+        port.expect_ended(n);
     }
 
     /// All bytes have been written or read.

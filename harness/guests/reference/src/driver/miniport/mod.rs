@@ -117,6 +117,10 @@ impl Driver for Miniport {
         if self.asleep {
             return Ok(());
         }
+        if device.interrupt_count() == 0 {
+            dbg_print!("NT: the device has no interrupt");
+            return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
+        }
         let vectors = device.resources.translated.iter().map(|d| d.vector());
         let highest = vectors.max().unwrap_or(0);
         let levels = (irql(highest as u8), highest);
@@ -141,7 +145,7 @@ impl Driver for Miniport {
 
     /// A miniport that can't be restarted is found and initialised anew after D3.
     fn d0_exit(&mut self, device: &mut WdfDevice) {
-        if let Some(port) = self.port {
+        if let Some(port) = self.port.filter(|port| !port.is_gone()) {
             self.asleep = device.goes_to_sleep() && port.supports(Control::Restart);
             port.control(Control::Stop);
             port.quiet();
@@ -149,6 +153,12 @@ impl Driver for Miniport {
     }
 
     fn release_hardware(&mut self, _device: &mut WdfDevice) {}
+
+    fn surprise_removal(&mut self, _device: &mut WdfDevice) {
+        if let Some(port) = self.port {
+            port.surprise_removal();
+        }
+    }
 
     fn dpc(&mut self, _device: &mut WdfDevice, _handle: usize) {}
 

@@ -155,6 +155,8 @@ pub mod control {
     pub const QUERY_SUPPORTED: u32 = 0;
     pub const STOP: u32 = 1;
     pub const RESTART: u32 = 2;
+    /// `ScsiAdapterSurpriseRemoval`.
+    pub const SURPRISE_REMOVAL: u32 = 16;
     /// Types that are asked about: `SCSI_ADAPTER_CONTROL_TYPE` had so many when the list was read.
     pub const TYPES: usize = 24;
 }

@@ -1,12 +1,12 @@
 //! The locks that a miniport takes, and those that are taken for it. There is one processor: a lock that
 //! is held when it is taken would never be given back.
 //!
-//! Source: the table of `StorPortAcquireSpinLock`.
+//! Source: the two tables of `StorPortAcquireSpinLock`.
 
 use super::abi::lock;
 use super::port::{Port, of_extension};
-use crate::dbg_print;
-use crate::hal::cpu;
+use crate::hal::{Local, cpu};
+use crate::nt::checks::{self, Check};
 use crate::nt::dispatch::DISPATCH_LEVEL;
 
 /// Which locks of an adapter are held.
@@ -23,6 +23,75 @@ impl Locks {
         start_io: false,
         interrupt: false,
     };
+
+    /// What is wrong with these locks where `before` should be.
+    pub fn beside(self, before: Self) -> &'static str {
+        match () {
+            () if self.start_io && !before.start_io => "the StartIo lock held",
+            () if self.interrupt && !before.interrupt => "the interrupt lock held",
+            () if self.dpc > before.dpc => "a DPC lock held",
+            () => "a lock released that is not its own",
+        }
+    }
+}
+
+/// A routine of the miniport's that the port driver calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Callback {
+    None,
+    FindAdapter,
+    Initialize,
+    Passive,
+    BuildIo,
+    StartIo,
+    Interrupt,
+    Dpc,
+    Timer,
+    ResetBus,
+    AdapterControl,
+}
+
+impl Callback {
+    /// Its name in the documentation.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "DriverEntry",
+            Self::FindAdapter => "HwStorFindAdapter",
+            Self::Initialize => "HwStorInitialize",
+            Self::Passive => "HwStorPassiveInitializeRoutine",
+            Self::BuildIo => "HwStorBuildIo",
+            Self::StartIo => "HwStorStartIo",
+            Self::Interrupt => "the interrupt routine",
+            Self::Dpc => "HwStorDpcRoutine",
+            Self::Timer => "HwStorTimer",
+            Self::ResetBus => "HwStorResetBus",
+            Self::AdapterControl => "HwStorAdapterControl",
+        }
+    }
+
+    /// Whether it may take a lock of this kind: the second table.
+    fn may_take(self, kind: u32) -> bool {
+        match self {
+            Self::BuildIo | Self::Dpc | Self::AdapterControl => true,
+            Self::StartIo => kind != lock::START_IO,
+            Self::Timer | Self::ResetBus => kind == lock::INTERRUPT,
+            Self::None | Self::FindAdapter | Self::Initialize | Self::Passive | Self::Interrupt => {
+                false
+            }
+        }
+    }
+}
+
+static CURRENT: Local<(usize, Callback)> = Local::new((0, Callback::None));
+
+/// A routine of a device's miniport is entered, or left for the one it was called in. The one before.
+pub(super) fn enter(device: usize, who: Callback) -> (usize, Callback) {
+    CURRENT.with(|current| core::mem::replace(current, (device, who)))
+}
+
+/// The device whose miniport is being called.
+pub(super) fn current_device() -> usize {
+    CURRENT.with(|current| current.0)
 }
 
 /// `STOR_LOCK_HANDLE` as the port driver uses it: the kind, and what is not the miniport's.
@@ -50,25 +119,30 @@ pub(super) fn acquire(extension: u64, kind: u32, _context: u64, handle: u64) {
     let Some(port) = of_extension(extension) else {
         return;
     };
+    let device = port.number();
     let before = cpu::priority();
     let level = match kind {
         lock::DPC | lock::START_IO => DISPATCH_LEVEL,
         lock::INTERRUPT => port.with(|state| state.levels.0),
-        other => {
-            dbg_print!("NT: check lock: StorPortAcquireSpinLock of kind {other}, which is none");
+        _ => {
+            let text = format_args!("StorPortAcquireSpinLock of a kind that there is not");
+            checks::broken(device, Check::Lock, text);
             return;
         }
     };
-    if before > level {
-        dbg_print!(
-            "NT: check irql: {} is taken at IRQL {before}, {level} is the most",
-            name(kind)
-        );
+    let name = name(kind);
+    let (_, who) = CURRENT.with(|current| *current);
+    let text = format_args!("{name} is taken at IRQL {before}, and {level} is the most");
+    checks::check(device, Check::Irql, before <= level, text);
+    let allowed = who.may_take(kind);
+    if held(port, kind) {
+        let text = format_args!("{} takes {name}, which is held already", who.name());
+        checks::broken(device, Check::Lock, text);
+    } else {
+        let text = format_args!("{} takes {name}, which it may not", who.name());
+        checks::check(device, Check::Lock, allowed, text);
     }
     cpu::set_priority(level.max(before));
-    if held(port, kind) {
-        dbg_print!("NT: check lock: {} is taken while it is held", name(kind));
-    }
     set(port, kind, true);
     // SAFETY: the miniport gives a handle of its own.
     unsafe {
@@ -89,7 +163,8 @@ pub(super) fn release(extension: u64, handle: u64) {
     // SAFETY: the miniport gives the handle that it acquired with.
     let handle = unsafe { &mut *(handle as *mut Handle) };
     if handle.held != HELD {
-        dbg_print!("NT: check lock: a lock is released with a handle that holds none");
+        let text = format_args!("a lock is released with a handle that holds none");
+        checks::broken(port.number(), Check::Lock, text);
         return;
     }
     handle.held = 0;
@@ -110,10 +185,8 @@ fn set(port: &Port, kind: u32, value: bool) {
         lock::START_IO => state.locks.start_io = value,
         lock::INTERRUPT => state.locks.interrupt = value,
         _ => {
-            state.locks.dpc = state
-                .locks
-                .dpc
-                .saturating_add_signed(if value { 1 } else { -1 })
+            let change = if value { 1 } else { -1 };
+            state.locks.dpc = state.locks.dpc.saturating_add_signed(change);
         }
     });
 }

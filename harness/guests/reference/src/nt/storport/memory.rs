@@ -1,8 +1,9 @@
 //! Memory: physical addresses, the common buffer, registers, pool.
 
-use super::port::of_extension;
+use super::port::{Port, of_extension};
 use crate::dbg_print;
 use crate::hal::vm::{self, PAGE, Rights};
+use crate::nt::checks::{self, Check};
 
 /// How many pages are looked at for memory that lies together.
 const TOGETHER: u64 = 64;
@@ -10,18 +11,19 @@ const TOGETHER: u64 = 64;
 /// `StorPortGetPhysicalAddress`: where `address` is for the device, and how many bytes lie together from
 /// there on.
 pub(super) extern "win64" fn physical_address(
-    _extension: u64,
+    extension: u64,
     _srb: u64,
     address: u64,
     length: u64,
 ) -> u64 {
+    let device = of_extension(extension).map_or(0, Port::number);
     let Some(physical) = vm::physical(address) else {
-        dbg_print!(
-            "NT: check address: StorPortGetPhysicalAddress of {address:#x}, which is not mapped"
-        );
+        let text = format_args!("StorPortGetPhysicalAddress of an address that is not mapped");
+        checks::broken(device, Check::Address, text);
         put(length, 0);
         return 0;
     };
+    checks::kept(device, Check::Address);
     let first = PAGE - address % PAGE;
     let is_next =
         |n: &u64| vm::physical(address + first + n * PAGE) == Some(physical + first + n * PAGE);
@@ -76,9 +78,9 @@ pub(super) extern "win64" fn device_base(
     let end = start.saturating_add(length.into());
     let inside = |range: &(u64, u32)| range.0 <= start && end <= range.0 + u64::from(range.1);
     if !bars.iter().flatten().any(inside) {
-        dbg_print!(
-            "NT: check address: StorPortGetDeviceBase of {start:#x}, {length:#x} bytes, which are not the device's"
-        );
+        let text = format_args!("StorPortGetDeviceBase of memory that is not the device's");
+        let device = of_extension(extension).map_or(0, Port::number);
+        checks::broken(device, Check::Address, text);
         return 0;
     }
     vm::map(start, length.into(), Rights::Registers).unwrap_or(0)

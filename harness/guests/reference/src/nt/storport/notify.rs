@@ -1,10 +1,11 @@
 //! `StorPortNotification`: what a miniport tells, and half of what it asks for.
 
 use super::abi::notification as kind;
-use super::locks;
+use super::locks::{self, Callback};
 use super::port::{Port, of_extension};
 use crate::dbg_print;
 use crate::hal::time;
+use crate::nt::checks::{self, Check};
 use crate::nt::dispatch;
 use crate::nt::dpc::{self, Call};
 
@@ -29,8 +30,12 @@ pub(super) extern "win64" fn notification(
     d: u64,
 ) {
     let Some(port) = of_extension(extension) else {
-        dbg_print!(
-            "NT: check extension: StorPortNotification({what:#x}) with {extension:#x}, which is no device extension"
+        checks::broken(
+            0,
+            Check::Address,
+            format_args!(
+                "StorPortNotification({what:#x}) with {extension:#x}, which is no device extension"
+            ),
         );
         return;
     };
@@ -81,9 +86,11 @@ fn issue_dpc(port: &'static Port, extension: u64, at: u64, arguments: [u64; 2]) 
     // SAFETY: the miniport's object.
     let object = unsafe { (at as *const Dpc).read() };
     if object.mark != MARK {
-        dbg_print!("NT: check dpc: a DPC is issued that was not initialised");
+        let text = format_args!("a DPC is issued that was not initialised");
+        checks::broken(port.number(), Check::Dpc, text);
         return false;
     }
+    checks::kept(port.number(), Check::Dpc);
     dpc::queue(Call {
         object: at,
         act: run,
@@ -98,6 +105,7 @@ fn run(call: &Call) {
     let port = super::port(number as usize);
     port.call_at(
         dispatch::DISPATCH_LEVEL,
+        Callback::Dpc,
         routine,
         &[call.object, extension, a, b],
     );

@@ -5,12 +5,13 @@ use super::abi::{
     AccessRange, DEFAULT_BREAKS, DMA64_SYSTEM, EXTENDED_SRB, HwInitializationData,
     PortConfiguration, UNINITIALIZED, control, found,
 };
-use super::locks::Locks;
+use super::locks::{self, Callback, Locks};
 use super::srb::Packets;
 use crate::dbg_print;
 use crate::hal::pci::Function;
 use crate::hal::{Local, cpu, vm};
 use crate::nt::call::call;
+use crate::nt::checks::{self, Check};
 use crate::nt::dispatch::{DISPATCH_LEVEL, MOST_DEVICES};
 use crate::nt::image;
 use crate::nt::status::NtStatus;
@@ -37,6 +38,7 @@ pub(super) struct State {
     pub changed: bool,
     pub timer: Option<(u64, u64)>,
     pub paused: bool,
+    pub gone: bool,
     supports: [bool; control::TYPES],
     argument: u64,
     ranges: u64,
@@ -56,6 +58,8 @@ pub enum Control {
     Stop,
     /// `ScsiRestartAdapter`.
     Restart,
+    /// `ScsiAdapterSurpriseRemoval`.
+    SurpriseRemoval,
 }
 
 impl Control {
@@ -63,6 +67,7 @@ impl Control {
         match self {
             Self::Stop => control::STOP,
             Self::Restart => control::RESTART,
+            Self::SurpriseRemoval => control::SURPRISE_REMOVAL,
         }
     }
 }
@@ -85,6 +90,7 @@ macro_rules! ports {
                 changed: false,
                 timer: None,
                 paused: false,
+                gone: false,
                 supports: [false; control::TYPES],
                 argument: 0,
                 ranges: 0,
@@ -175,26 +181,35 @@ impl Port {
         unsafe { (at as *const PortConfiguration).read() }
     }
 
-    /// Calls the miniport at an IRQL, with what it runs at now below it.
-    pub(super) fn call_at(&self, irql: u8, routine: u64, arguments: &[u64]) -> u64 {
+    /// Calls the miniport at an IRQL, with what it runs at now below it. It returns at the IRQL that it was
+    /// called at, and with the locks that it was called with.
+    pub(super) fn call_at(&self, irql: u8, who: Callback, routine: u64, arguments: &[u64]) -> u64 {
         let before = cpu::priority();
-        cpu::set_priority(irql.max(before));
+        let irql = irql.max(before);
+        cpu::set_priority(irql);
+        let locks = self.with(|state| state.locks);
+        let outer = locks::enter(self.n, who);
         let result = call(routine, arguments);
-        self.expect_irql(irql.max(before), routine);
+        locks::enter(outer.0, outer.1);
+        let now = cpu::priority();
+        checks::check(
+            self.n,
+            Check::Irql,
+            now == irql,
+            format_args!(
+                "{} was called at IRQL {irql} and returned at {now}",
+                who.name()
+            ),
+        );
+        let after = self.with(|state| core::mem::replace(&mut state.locks, locks));
+        checks::check(
+            self.n,
+            Check::Lock,
+            after == locks,
+            format_args!("{} returned with {}", who.name(), after.beside(locks)),
+        );
         cpu::set_priority(before);
         result
-    }
-
-    /// A callback returns at the IRQL that it was called at.
-    fn expect_irql(&self, irql: u8, routine: u64) {
-        let now = cpu::priority();
-        if now != irql {
-            let place = image::image().and_then(|image| image.place(routine));
-            let place = place.unwrap_or_default();
-            dbg_print!(
-                "NT: check irql: the routine at {place} was called at IRQL {irql} and returned at {now}"
-            );
-        }
     }
 
     /// The bus has found the device: its registers are looked up.
@@ -206,6 +221,7 @@ impl Port {
         self.with(|state| {
             state.function = Some(function);
             state.bars = bars;
+            state.gone = false;
         });
     }
 
@@ -235,20 +251,21 @@ impl Port {
         let again = &raw mut again as u64;
         let result = self.call_at(
             0,
+            Callback::FindAdapter,
             driver.find_adapter,
             &[extension, 0, 0, argument, configuration, again],
         ) as u32;
         match result {
-            found::FOUND => {}
+            found::FOUND => checks::kept(self.n, Check::Found),
             found::NOT_FOUND => return Err(NtStatus::NO_SUCH_DEVICE),
             found::ERROR | found::BAD_CONFIG => {
                 dbg_print!("NT: HwStorFindAdapter returned {result}");
                 return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
             }
             other => {
-                dbg_print!(
-                    "NT: check find-adapter: HwStorFindAdapter returned {other}, which is none of its values"
-                );
+                let text =
+                    format_args!("HwStorFindAdapter returned {other}, which is none of its values");
+                checks::broken(self.n, Check::Found, text);
                 return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
             }
         }
@@ -343,6 +360,7 @@ impl Port {
         unsafe { (list as *mut u32).write(control::TYPES as u32) };
         self.call_at(
             0,
+            Callback::AdapterControl,
             driver.adapter_control,
             &[extension, control::QUERY_SUPPORTED.into(), list],
         );
@@ -363,13 +381,16 @@ impl Port {
             state.initialized = true;
             (state.extension, state.levels.0)
         });
-        if self.call_at(level, driver.initialize, &[extension]) as u8 == 0 {
+        self.with(|state| state.locks.interrupt = true);
+        let well = self.call_at(level, Callback::Initialize, driver.initialize, &[extension]);
+        self.with(|state| state.locks.interrupt = false);
+        if well as u8 == 0 {
             dbg_print!("NT: HwStorInitialize returned FALSE");
             self.with(|state| state.initialized = false);
             return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
         }
         let passive = self.with(|state| core::mem::take(&mut state.passive_routine));
-        if passive != 0 && self.call_at(0, passive, &[extension]) as u8 == 0 {
+        if passive != 0 && self.call_at(0, Callback::Passive, passive, &[extension]) as u8 == 0 {
             dbg_print!("NT: HwStorPassiveInitializeRoutine returned FALSE");
             return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
         }
@@ -379,6 +400,20 @@ impl Port {
     /// Whether the miniport has said that it can be asked for this.
     pub fn supports(&self, what: Control) -> bool {
         self.with(|state| state.supports[what.kind() as usize])
+    }
+
+    /// The device was pulled out: the miniport is told if it can be, and whatever it still has is over.
+    pub fn surprise_removal(&self) {
+        self.with(|state| state.gone = true);
+        if self.control(Control::SurpriseRemoval).is_none() {
+            self.control(Control::Stop);
+        }
+        self.quiet();
+    }
+
+    /// Whether the device was pulled out.
+    pub fn is_gone(&self) -> bool {
+        self.with(|state| state.gone)
     }
 
     /// `ScsiRestartAdapter`, after which interrupts are the miniport's again.
@@ -391,10 +426,7 @@ impl Port {
     /// does not, else whether it succeeded.
     pub fn control(&self, what: Control) -> Option<bool> {
         let driver = driver()?;
-        let kind = match what {
-            Control::Stop => control::STOP,
-            Control::Restart => control::RESTART,
-        };
+        let kind = what.kind();
         let (extension, level, supported) = self.with(|state| {
             (
                 state.extension,
@@ -405,7 +437,13 @@ impl Port {
         let asked = supported && driver.adapter_control != 0;
         // ScsiAdapterControlSuccess is 0.
         asked.then(|| {
-            self.call_at(level, driver.adapter_control, &[extension, kind.into(), 0]) as u32 == 0
+            self.call_at(
+                level,
+                Callback::AdapterControl,
+                driver.adapter_control,
+                &[extension, kind.into(), 0],
+            ) as u32
+                == 0
         })
     }
 
@@ -426,7 +464,13 @@ impl Port {
             state.locks.start_io = true;
             state.extension
         });
-        let done = self.call_at(DISPATCH_LEVEL, driver.reset_bus, &[extension, 0]) as u8 != 0;
+        let done = self.call_at(
+            DISPATCH_LEVEL,
+            Callback::ResetBus,
+            driver.reset_bus,
+            &[extension, 0],
+        ) as u8
+            != 0;
         self.with(|state| state.locks.start_io = false);
         cpu::set_priority(before);
         done
@@ -446,12 +490,17 @@ impl Port {
             Some(message) => {
                 let routine = self.configuration().message_routine;
                 if routine == 0 {
-                    self.call_at(level, driver.interrupt, &[extension])
+                    self.call_at(level, Callback::Interrupt, driver.interrupt, &[extension])
                 } else {
-                    self.call_at(level, routine, &[extension, message.into()])
+                    self.call_at(
+                        level,
+                        Callback::Interrupt,
+                        routine,
+                        &[extension, message.into()],
+                    )
                 }
             }
-            None => self.call_at(level, driver.interrupt, &[extension]),
+            None => self.call_at(level, Callback::Interrupt, driver.interrupt, &[extension]),
         };
         self.with(|state| state.locks.interrupt = false);
         claimed as u8 != 0
@@ -467,7 +516,9 @@ impl Port {
             (due, state.extension)
         });
         if let Some((_, routine)) = due {
-            self.call_at(DISPATCH_LEVEL, routine, &[extension]);
+            self.with(|state| state.locks.start_io = true);
+            self.call_at(DISPATCH_LEVEL, Callback::Timer, routine, &[extension]);
+            self.with(|state| state.locks.start_io = false);
         }
         self.with(|state| state.timer)
             .map_or(u64::MAX, |timer| timer.0)

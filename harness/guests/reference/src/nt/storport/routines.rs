@@ -2,13 +2,17 @@
 
 use super::abi::{HwInitializationData, OLD_INITIALIZATION_SIZE};
 use super::port::{of_extension, registered};
-use super::{extended, memory, notify};
+use super::{extended, locks, memory, notify};
 use crate::dbg_print;
 use crate::hal::time;
+use crate::nt::checks::{self, Check};
 use crate::nt::dispatch;
 use crate::nt::kernel::{Routine, complete, find};
 use crate::nt::status::NtStatus;
 use crate::nt::surface;
+
+/// In microseconds.
+const MILLISECOND: u32 = 1000;
 
 static ROUTINES: &[Routine] = &[
     Routine::new(
@@ -155,8 +159,15 @@ extern "win64" fn set_device_queue_depth(
     (1..=254).contains(&depth).into()
 }
 
-/// `StorPortStallExecution`: the processor is kept busy.
+/// `StorPortStallExecution`: the processor is kept busy, for less than a millisecond. It has no device
+/// extension, so whoever calls is the device that is being called.
 extern "win64" fn stall_execution(microseconds: u32) {
+    checks::check(
+        locks::current_device(),
+        Check::Stall,
+        microseconds < MILLISECOND,
+        format_args!("StorPortStallExecution is to wait for a millisecond or more"),
+    );
     let end = time::now() + u64::from(microseconds);
     while time::now() < end {}
 }

@@ -1,10 +1,12 @@
 //! Requests: SCSI request blocks, their extensions and their data.
 
 use super::abi::{ELEMENTS, EXTENDED_SRB, Element};
+use super::locks::Callback;
 use super::port::{Port, driver};
 use crate::dbg_print;
 use crate::hal::vm::{self, PAGE, Rights};
 use crate::hal::{cpu, mem};
+use crate::nt::checks::{self, Check};
 use crate::nt::dispatch::{self, DISPATCH_LEVEL};
 
 /// Most requests of an adapter.
@@ -189,7 +191,13 @@ impl Port {
         let before = cpu::priority();
         cpu::set_priority(before.max(DISPATCH_LEVEL));
         let go_on = driver.build_io == 0
-            || self.call_at(DISPATCH_LEVEL, driver.build_io, &[extension, packet.srb]) as u8 != 0;
+            || self.call_at(
+                DISPATCH_LEVEL,
+                Callback::BuildIo,
+                driver.build_io,
+                &[extension, packet.srb],
+            ) as u8
+                != 0;
         if go_on {
             self.with(|state| state.locks.start_io = true);
             let taken = self.call_start_io(&driver, extension, packet.srb);
@@ -213,7 +221,7 @@ impl Port {
             0 => self.with(|state| state.levels.0),
             _ => DISPATCH_LEVEL,
         };
-        self.call_at(level, driver.start_io, &[extension, srb]) as u8 != 0
+        self.call_at(level, Callback::StartIo, driver.start_io, &[extension, srb]) as u8 != 0
     }
 
     /// `RequestComplete`.
@@ -226,18 +234,28 @@ impl Port {
                 .find(|packet| srb != 0 && packet.srb == srb)?;
             Some(core::mem::replace(&mut packet.state, State::Completed))
         });
+        let n = self.number();
         match known {
             Some(State::Started) => {
-                if status_of(srb) == PENDING {
-                    dbg_print!("NT: check srb: a request is completed with SRB_STATUS_PENDING");
-                }
+                checks::check(
+                    n,
+                    Check::Srb,
+                    status_of(srb) != PENDING,
+                    format_args!("a request is completed with SRB_STATUS_PENDING"),
+                );
                 dispatch::progress();
                 dispatch::request_round();
             }
-            Some(_) => {
-                dbg_print!("NT: check srb: a request is completed that the miniport does not have")
-            }
-            None => dbg_print!("NT: check srb: {srb:#x} is completed, which is no request"),
+            Some(_) => checks::broken(
+                n,
+                Check::Srb,
+                format_args!("a request is completed that the miniport does not have any more"),
+            ),
+            None => checks::broken(
+                n,
+                Check::Srb,
+                format_args!("something is completed that is no request"),
+            ),
         }
     }
 
@@ -254,9 +272,11 @@ impl Port {
         Some(packet.ended())
     }
 
-    /// Whether the miniport has request `n`.
-    pub fn is_started(&self, n: usize) -> bool {
-        self.with(|state| state.packets.0[n].state == State::Started)
+    /// A reset of the bus is over: the miniport has to have completed request `n`.
+    pub fn expect_ended(&self, n: usize) {
+        let ended = self.with(|state| state.packets.0[n].state != State::Started);
+        let text = format_args!("a reset of the bus has not completed a request");
+        checks::check(self.number(), Check::Srb, ended, text);
     }
 
     /// Takes request `n` away from a miniport that will not complete it.

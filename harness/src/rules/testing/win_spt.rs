@@ -1,0 +1,79 @@
+//! Cases of WIN-SPT.
+
+use super::*;
+
+macro_rules! about {
+    ($id:literal, $what:literal, $wrong:literal, $other:literal) => {
+        [
+            ($id, concat!($what, ", kept"), HELD, || {
+                trace()
+                    .hello()
+                    .up()
+                    .log(concat!("NT: kept ", $what, " dev=0"))
+            }),
+            ($id, concat!($what, ", broken"), FAIL, || {
+                trace()
+                    .hello()
+                    .up()
+                    .log(concat!("NT: check ", $what, " dev=0: ", $wrong))
+            }),
+            ($id, concat!($what, ", of another device"), UNSEEN, || {
+                trace()
+                    .hello()
+                    .up()
+                    .log(concat!("NT: check ", $what, " dev=1: ", $wrong))
+            }),
+            ($id, concat!($what, ", and another check"), UNSEEN, || {
+                trace()
+                    .hello()
+                    .up()
+                    .log(concat!("NT: check ", $other, " dev=0: ", $wrong))
+            }),
+        ]
+    };
+}
+
+pub const CASES: &[[Case; 4]] = &[
+    about!(
+        "WIN-SPT-001",
+        "irql",
+        "HwStorStartIo was called at IRQL 2 and returned at 0",
+        "lock"
+    ),
+    about!(
+        "WIN-SPT-002",
+        "lock",
+        "HwStorStartIo takes the StartIo lock, which is held already",
+        "irql"
+    ),
+    about!(
+        "WIN-SPT-003",
+        "srb",
+        "something is completed that is no request",
+        "dpc"
+    ),
+    about!(
+        "WIN-SPT-004",
+        "address",
+        "StorPortGetPhysicalAddress of an address that is not mapped",
+        "srb"
+    ),
+    about!(
+        "WIN-SPT-005",
+        "dpc",
+        "a DPC is issued that was not initialised",
+        "found"
+    ),
+    about!(
+        "WIN-SPT-006",
+        "found",
+        "HwStorFindAdapter returned 5, which is none of its values",
+        "stall"
+    ),
+    about!(
+        "WIN-SPT-007",
+        "stall",
+        "StorPortStallExecution is to wait for a millisecond or more",
+        "irql"
+    ),
+];
