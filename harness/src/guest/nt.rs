@@ -91,6 +91,10 @@ impl NtDriver {
                 "none of the INF's {count} models is for the device, {id}"
             ));
         }
+        let sets = || std::iter::once(&scenario.guest.all).chain(&scenario.guest.devices);
+        if sets().any(|set| set.poll == Some(true) || set.access.as_deref() == Some("window")) {
+            return Some("it tells the driver how to reach its device, which only the reference guest's can be told".into());
+        }
         let queue = |action: &Action| matches!(action, Action::Guest(command) if command.starts_with("queue"));
         let step = scenario.steps.iter().find(|step| queue(&step.action))?;
         Some(format!(

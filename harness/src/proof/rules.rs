@@ -11,7 +11,7 @@ use crate::verdict::Verdict;
 pub(super) fn proofs(shown: &[Shown<'_>], scope: Scope) -> Vec<RuleProof> {
     let named: BTreeSet<&str> = shown.iter().flat_map(|s| names(s.scenario)).collect();
     rules::rules()
-        .filter(|rule| rule.unobservable.is_none())
+        .filter(|rule| rule.unobservable.or(rule.elsewhere).is_none())
         .filter(|rule| scope == Scope::All || named.contains(rule.id))
         .map(|rule| {
             let (mut held, mut broken) = (Vec::new(), Vec::new());
@@ -117,7 +117,7 @@ pub(super) fn unobservable() -> Vec<Unobservable> {
         .filter_map(|rule| {
             Some(Unobservable {
                 id: rule.id,
-                reason: rule.unobservable?,
+                reason: rule.unobservable.or(rule.elsewhere)?,
             })
         })
         .collect()

@@ -86,6 +86,8 @@ pub struct Rule {
     pub sight: Sight,
     /// Why nothing that is seen can decide it: the rule is listed and never judged. None: it is judged.
     pub unobservable: Option<&'static str>,
+    /// It is judged only for another guest than the reference guest, and proven by the tests of that: which.
+    pub elsewhere: Option<&'static str>,
     pub(super) watch: Watch,
 }
 
@@ -105,6 +107,7 @@ impl Rule {
         way: Way::Either,
         sight: Sight::Registers,
         unobservable: None,
+        elsewhere: None,
         watch: Watch::Each(|_, _| ()),
     };
     /// One about what the legacy interface does not have.

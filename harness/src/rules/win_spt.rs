@@ -8,6 +8,11 @@ use crate::log::Said;
 /// How all of them are told.
 const PROOF: &str = "The model of Windows checks it at each call, and prints each breach and, at the end, what was kept.";
 
+/// Who judges them.
+const ELSEWHERE: Option<&str> = Some(
+    "it is about a miniport's own image, which the guest `nt` runs; harness/tests/nt.rs proves it",
+);
+
 /// The rules.
 pub const RULES: &[Rule] = &[
     Rule {
@@ -17,6 +22,7 @@ pub const RULES: &[Rule] = &[
         source: "storport/ the pages of the callbacks and of StorPortAcquireSpinLock",
         breaks: "an IRQL that was raised is not lowered, or a lock is taken too high",
         proof: PROOF,
+        elsewhere: ELSEWHERE,
         watch: Watch::Each(|now, say| look(now, say, "irql")),
         ..Rule::BASE
     },
@@ -27,6 +33,7 @@ pub const RULES: &[Rule] = &[
         source: "storport/ StorPortAcquireSpinLock, both tables; StorPortReleaseSpinLock",
         breaks: "a lock is taken twice, kept, released twice, or taken where it may not be",
         proof: PROOF,
+        elsewhere: ELSEWHERE,
         watch: Watch::Each(|now, say| look(now, say, "lock")),
         ..Rule::BASE
     },
@@ -37,6 +44,7 @@ pub const RULES: &[Rule] = &[
         source: "storport/ StorPortNotification, RequestComplete; HW_RESET_BUS; srb/ STORAGE_REQUEST_BLOCK, SrbStatus",
         breaks: "an SRB is completed twice, or as pending, or is still out after a reset of the bus",
         proof: PROOF,
+        elsewhere: ELSEWHERE,
         watch: Watch::Each(|now, say| look(now, say, "srb")),
         ..Rule::BASE
     },
@@ -47,6 +55,7 @@ pub const RULES: &[Rule] = &[
         source: "storport/ StorPortGetPhysicalAddress, StorPortGetDeviceBase",
         breaks: "the physical address of memory that is not there is asked for, or registers of others",
         proof: PROOF,
+        elsewhere: ELSEWHERE,
         watch: Watch::Each(|now, say| look(now, say, "address")),
         ..Rule::BASE
     },
@@ -57,6 +66,7 @@ pub const RULES: &[Rule] = &[
         source: "storport/ StorPortInitializeDpc, StorPortIssueDpc",
         breaks: "a DPC is issued without StorPortInitializeDpc",
         proof: PROOF,
+        elsewhere: ELSEWHERE,
         watch: Watch::Each(|now, say| look(now, say, "dpc")),
         ..Rule::BASE
     },
@@ -67,6 +77,7 @@ pub const RULES: &[Rule] = &[
         source: "storport/ HW_FIND_ADAPTER",
         breaks: "it returns another, such as a BOOLEAN or an NTSTATUS",
         proof: PROOF,
+        elsewhere: ELSEWHERE,
         watch: Watch::Each(|now, say| look(now, say, "found")),
         ..Rule::BASE
     },
@@ -77,6 +88,7 @@ pub const RULES: &[Rule] = &[
         source: "storport/ StorPortStallExecution",
         breaks: "StorPortStallExecution is called with a millisecond or more",
         proof: PROOF,
+        elsewhere: ELSEWHERE,
         watch: Watch::Each(|now, say| look(now, say, "stall")),
         ..Rule::BASE
     },

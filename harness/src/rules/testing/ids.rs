@@ -70,5 +70,5 @@ fn every_rule_of_the_list_is_in_the_registry() {
 fn the_list_has_every_id_once() {
     let count: usize = ALL.iter().map(|(_, n)| n.split(' ').count()).sum();
     assert_eq!(all().len(), count);
-    assert_eq!(count, 170);
+    assert_eq!(count, 177);
 }
