@@ -428,6 +428,8 @@ static BOOLEAN HwMessageInterrupt(PVOID extension, ULONG message)
 		adapter->early = TRUE;
 		return TRUE;
 	}
+	if (MAKES(adapter, DPC_NOT_INITIALISED))
+		issue(adapter, &adapter->spare_dpc, NULL);
 	if (!adapter->shared && message > 0) {
 		if (message <= adapter->queues)
 			issue_queue(adapter, (USHORT)(message - 1));
@@ -564,8 +566,7 @@ static BOOLEAN HwPassiveInitialize(PVOID extension)
 
 	for (n = 0; n < adapter->queues; n++)
 		StorPortNotification(InitializeDpc, adapter, &adapter->queue[n].dpc, HwQueueDpc);
-	if (!MAKES(adapter, DPC_NOT_INITIALISED))
-		StorPortNotification(InitializeDpc, adapter, &adapter->config_dpc, HwConfigDpc);
+	StorPortNotification(InitializeDpc, adapter, &adapter->config_dpc, HwConfigDpc);
 	if (MAKES(adapter, IRQL_KEPT))
 		__asm__ volatile("mov %0, %%cr8" : : "r"((ULONGLONG)1));
 	adapter->ready = TRUE;

@@ -92,6 +92,7 @@ typedef struct ADAPTER {
 	ULONG ring_bytes;    /* for each queue */
 	volatile LONG config_changed;
 	STOR_DPC config_dpc;
+	STOR_DPC spare_dpc;  /* never initialised */
 	QUEUE queue[MOST_QUEUES];
 	UCHAR mistakes[MISTAKES];
 	/* The kind's own. */
