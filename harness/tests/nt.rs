@@ -58,7 +58,11 @@ const BREACHES: &[(&str, &str, &[&str])] = &[
         "shapes/table@msix=1,pin=true,queues=1",
         &["WIN-SPT-005"],
     ),
-    ("found-odd", "vectors/per-queue", &["WIN-SPT-006"]),
+    (
+        "found-odd",
+        "shapes/features@no-version-1",
+        &["WIN-SPT-006"],
+    ),
     ("long-stall", "vectors/per-queue", &["WIN-SPT-007"]),
 ];
 

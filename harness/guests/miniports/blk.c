@@ -497,6 +497,11 @@ static void read_argument(ADAPTER *adapter, const char *text)
 	}
 }
 
+static ULONG refused(ADAPTER *adapter)
+{
+	return MAKES(adapter, FOUND_ODD) ? 5 : SP_RETURN_ERROR;
+}
+
 static ULONG HwFindAdapter(PVOID extension, PVOID context, PVOID bus, char *argument,
 	PORT_CONFIGURATION_INFORMATION *config, BOOLEAN *reserved)
 {
@@ -509,11 +514,11 @@ static ULONG HwFindAdapter(PVOID extension, PVOID context, PVOID bus, char *argu
 	read_argument(adapter, argument);
 	if (!find_structures(adapter, config)) {
 		DbgPrint("virtio: the device's structures are not there\n");
-		return SP_RETURN_ERROR;
+		return refused(adapter);
 	}
 	adapter->wanted = BIT(FEATURE_FLUSH) | BIT(FEATURE_MQ);
 	if (!negotiate(adapter))
-		return SP_RETURN_ERROR;
+		return refused(adapter);
 	adapter->queues = 1;
 	if (adapter->features & BIT(FEATURE_MQ))
 		adapter->queues = (USHORT)read16(adapter, &adapter->config, CONFIG_NUM_QUEUES);
@@ -525,12 +530,12 @@ static ULONG HwFindAdapter(PVOID extension, PVOID context, PVOID bus, char *argu
 	if (adapter->queues == 0) {
 		DbgPrint("virtio: the device has no queue\n");
 		add_status(adapter, STATUS_FAILED);
-		return SP_RETURN_ERROR;
+		return refused(adapter);
 	}
 	if (!read_capacity(adapter)) {
 		DbgPrint("virtio: the configuration does not stop changing\n");
 		add_status(adapter, STATUS_FAILED);
-		return SP_RETURN_ERROR;
+		return refused(adapter);
 	}
 	adapter->ring_bytes = ring_size(MOST_DESCRIPTORS);
 	config->MaximumTransferLength = MOST_BREAKS * 4096;
@@ -548,14 +553,14 @@ static ULONG HwFindAdapter(PVOID extension, PVOID context, PVOID bus, char *argu
 	}
 	adapter->rings = StorPortGetUncachedExtension(adapter, config, adapter->queues * adapter->ring_bytes);
 	if (adapter->rings == NULL)
-		return SP_RETURN_ERROR;
+		return refused(adapter);
 	if (MAKES(adapter, ADDRESS_NOT_MAPPED))
 		physical(adapter, NULL, (PVOID)0x10);
 	if (MAKES(adapter, LONG_STALL))
 		StorPortStallExecution(1000);
 	if (MAKES(adapter, OVERRUNS_COMMON_BUFFER))
 		adapter->rings[adapter->queues * adapter->ring_bytes] = 1;
-	return MAKES(adapter, FOUND_TRUE) ? 5 : SP_RETURN_FOUND;
+	return SP_RETURN_FOUND;
 }
 
 /* DPCs are made at PASSIVE_LEVEL; what came before is looked at now. */
