@@ -21,7 +21,7 @@ use crate::guest::linux::{Linux, LinuxError};
 use crate::guest::{Guest, Reference};
 use crate::machine::{Accel, Boot, MachineError, MachineSpec, Qemu, RunDir, argv};
 use crate::report::{Document, FaultReport, Progress, ScenarioReport, millis};
-use crate::rules::{Context, FIRMWARE, IDLE_FIRMWARE, Judgement, judge};
+use crate::rules::{Context, FIRMWARE, GUEST, IDLE_FIRMWARE, Judgement, judge};
 use crate::scenario::Scenario;
 use crate::snapshot::{self, Comparison};
 use crate::transcript::{row, transcript};
@@ -254,6 +254,8 @@ async fn drive(scenario: &Scenario, options: &Options, recorder: &Recorder) -> R
             let devices = scenario.devices.iter();
             let queues = devices.map(|device| device.shape.queues).collect();
             let journal = recorder.journal();
+            // A guest that hangs in its driver never says what it is.
+            recorder.mark(None, GUEST, options.subject.kind());
             let guest = Linux::boot(&options.qemu, image, &spec, queues, journal, limit).await?;
             // Its devices come when the firmware has long gone.
             (Guest::Linux(guest), IDLE_FIRMWARE)

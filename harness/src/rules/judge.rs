@@ -14,6 +14,8 @@ use crate::log::{MachineLine, Said, Speech};
 
 /// The phase of the mark that names the firmware.
 pub const FIRMWARE: &str = "firmware";
+/// The phase of the mark that names the guest, where it is not one of ours.
+pub const GUEST: &str = "guest";
 /// No firmware, so none that drives a device.
 pub const IDLE_FIRMWARE: &str = "none";
 
@@ -111,9 +113,14 @@ pub fn judge(events: &[Event], context: &Context) -> Vec<Judgement> {
         .collect()
 }
 
-/// Whether the guest says that it is a Linux; every other one is a Windows or models it.
+/// Whether the guest is a Linux; every other one is a Windows or models it.
 fn speaks_of_linux(events: &[Event]) -> bool {
     events.iter().any(|event| match &event.what {
+        What::Mark {
+            step: None,
+            phase,
+            text,
+        } => phase == GUEST && text == "linux",
         What::Log { line } => matches!(
             MachineLine::parse(line),
             Some(MachineLine::Guest { name, .. }) if name == "linux"

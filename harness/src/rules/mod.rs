@@ -53,5 +53,7 @@ mod win_use;
 pub(crate) mod testing;
 
 pub use catalogue::{Explained, explain};
-pub use judge::{Context, FIRMWARE, IDLE_FIRMWARE, Judgement, Outcome, Severity, judge, tenure};
+pub use judge::{
+    Context, FIRMWARE, GUEST, IDLE_FIRMWARE, Judgement, Outcome, Severity, judge, tenure,
+};
 pub use registry::{FAMILIES, Family, Level, Rule, Sight, rule, rules};
