@@ -139,12 +139,13 @@ static BOOLEAN set_up_queue(ADAPTER *adapter, USHORT n)
 	write16(adapter, &adapter->common, COMMON_QUEUE_SELECT, n);
 	size = read16(adapter, &adapter->common, COMMON_QUEUE_SIZE);
 	/* A queue of size 0 is not there (4.1.4.3); a split queue's size is a power of two (2.7). */
-	if (size == 0)
-		return FALSE;
 	if (size > MOST_DESCRIPTORS)
 		size = MOST_DESCRIPTORS;
 	while (size & (size - 1))
 		size &= size - 1;
+	/* A request takes three descriptors at least. */
+	if (size < 4)
+		return FALSE;
 	prepare_queue(adapter, n, (USHORT)size);
 	write16(adapter, &adapter->common, COMMON_QUEUE_SIZE, size);
 	write64(adapter, COMMON_QUEUE_DESC, (PVOID)queue->descriptors);
