@@ -246,6 +246,11 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
+    /// Where the next byte lies.
+    pub fn address(&mut self) -> Option<GuestAddress> {
+        self.next(1).ok().map(|(address, _)| address)
+    }
+
     /// The next piece of at most `wanted` bytes that lies in one buffer; it is not empty.
     fn next(&mut self, wanted: usize) -> Result<(GuestAddress, usize), Unreachable> {
         loop {

@@ -48,6 +48,16 @@ pub trait Device: Send {
     /// delivered is forgotten.
     fn begin(&mut self) {}
 
+    /// A chain that was served is about to be used. Until then its buffers are the device's.
+    fn used(&mut self, queue: u16, head: u16) {
+        let _ = (queue, head);
+    }
+
+    /// A queue was stopped for good: the buffers of its chains are the driver's.
+    fn stopped(&mut self, queue: u16) {
+        let _ = queue;
+    }
+
     /// The host changed the configuration, which was `before`.
     fn changed(&mut self, before: &Configuration) {
         let _ = before;

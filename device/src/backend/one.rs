@@ -64,6 +64,7 @@ pub fn give_parts(device: &mut dyn Device, queue: u16, sent: &[&[u8]], rooms: &[
     });
     match served {
         Ok(Some(len)) => {
+            device.used(queue, chain.head());
             assert!(u64::from(len) <= chain.writable_bytes());
             Became::Used(len, guest.get(IN, len as usize))
         }

@@ -1,6 +1,5 @@
 //! Our backend behind QEMU's own transport, with faults between it and its interrupts.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -188,12 +187,15 @@ impl Conductor {
     }
 }
 
-/// The writes of used rings, queue by queue.
-pub(super) fn by_queue(effects: Vec<Effect>) -> BTreeMap<u16, Vec<Effect>> {
-    let mut queues: BTreeMap<u16, Vec<Effect>> = BTreeMap::new();
+/// The writes of used rings, queue by queue, in the order in which the first of each comes.
+pub(super) fn by_queue(effects: Vec<Effect>) -> Vec<(u16, Vec<Effect>)> {
+    let mut queues: Vec<(u16, Vec<Effect>)> = Vec::new();
     for effect in effects {
         if let Effect::Complete { queue, .. } | Effect::Ring { queue, .. } = effect {
-            queues.entry(queue).or_default().push(effect);
+            match queues.iter_mut().find(|(of, _)| *of == queue) {
+                Some((_, writes)) => writes.push(effect),
+                None => queues.push((queue, vec![effect])),
+            }
         }
     }
     queues
@@ -236,5 +238,25 @@ impl Observer for Conductor {
 
     fn raises_interrupts(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_are_written_in_the_order_in_which_their_chains_were_finished() {
+        let used = |queue, id| Effect::Complete { queue, id, len: 0 };
+        let queues = by_queue(vec![
+            used(2, 7),
+            used(0, 1),
+            Effect::ConfigChanged,
+            used(2, 8),
+        ]);
+        assert_eq!(
+            queues,
+            [(2, vec![used(2, 7), used(2, 8)]), (0, vec![used(0, 1)])]
+        );
     }
 }

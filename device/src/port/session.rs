@@ -238,6 +238,9 @@ impl VhostUserBackend for Session {
             if let Err(error) = self.use_served(index as u16, ring, ring.locked()) {
                 log::warn!("queue {index}: {error}");
             }
+            if ring.begins_anew() {
+                self.lasting.device().stopped(index as u16);
+            }
         }
         // A function that keeps the ledger with us has looked before, and waits for this now.
         if self.shows_rings() {

@@ -102,6 +102,11 @@ impl Vring {
         }
     }
 
+    /// Whether the next start of the ring begins anew: a stop is for good.
+    pub fn begins_anew(&self) -> bool {
+        self.seat.anew.load(Ordering::Relaxed)
+    }
+
     /// Counts the times that the ring was stopped.
     pub fn stops(&self) -> u64 {
         self.seat.stops.load(Ordering::Acquire)

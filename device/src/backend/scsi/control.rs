@@ -9,11 +9,14 @@ use super::super::device::Memory;
 use super::address::Address;
 use super::disk::Disk;
 use super::sense::Sense;
+use super::tasks::{Tasks, Which};
 
 /// `VIRTIO_SCSI_S_INCORRECT_LUN`, which has one value for requests and another for these.
 const INCORRECT_LUN: u32 = 12;
 /// `VIRTIO_SCSI_S_FUNCTION_COMPLETE`
 const FUNCTION_COMPLETE: u32 = 0;
+/// `VIRTIO_SCSI_S_FUNCTION_SUCCEEDED`
+const FUNCTION_SUCCEEDED: u32 = 10;
 /// Type, function, unit and id.
 const TASK_BYTES: usize = 24;
 /// Type, unit and events.
@@ -23,7 +26,11 @@ const NOTIFICATION_BYTES: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
     /// A task management function for a unit.
-    Task { function: u32, lun: [u8; 8] },
+    Task {
+        function: u32,
+        lun: [u8; 8],
+        id: u64,
+    },
     /// Which events a unit can report, or is to report.
     Notifications { subscribe: bool, lun: [u8; 8] },
     /// A type that this host does not know.
@@ -56,6 +63,7 @@ impl Control {
             scsi::VIRTIO_SCSI_T_TMF => Self::Task {
                 function: number(&rest[..4]),
                 lun: lun(&rest[4..12]),
+                id: u64::from_le_bytes(lun(&rest[12..20])),
             },
             _ => Self::Notifications {
                 subscribe: kind == scsi::VIRTIO_SCSI_T_AN_SUBSCRIBE,
@@ -73,11 +81,13 @@ impl Control {
         memory: &Memory,
         chain: &Chain,
         disk: &mut Disk,
+        tasks: &mut Tasks,
         present: bool,
     ) -> Result<u32, NoStatus> {
         match *self {
-            Self::Task { function, lun } => {
-                let response = manage(function, Address::read(lun, present), disk);
+            Self::Task { function, lun, id } => {
+                let address = Address::read(lun, present);
+                let response = manage(memory, function, address, id, disk, tasks);
                 let written = chain.writer().write(memory, &[response as u8]);
                 written.map(|()| 1).map_err(|_| NoStatus)
             }
@@ -105,25 +115,43 @@ fn response(address: Address) -> u32 {
     }
 }
 
-/// Every command is over before another is begun, so that there is none that could be aborted.
-fn manage(function: u32, address: Address, disk: &mut Disk) -> u32 {
-    match function {
+/// Carries out a task management function. The commands that it can reach are finished and not yet
+/// used: they end before it does.
+fn manage(
+    memory: &Memory,
+    function: u32,
+    address: Address,
+    id: u64,
+    disk: &mut Disk,
+    tasks: &mut Tasks,
+) -> u32 {
+    let present = |is: bool| {
+        if is {
+            FUNCTION_SUCCEEDED
+        } else {
+            FUNCTION_COMPLETE
+        }
+    };
+    let (which, response) = match function {
         scsi::VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET if address != Address::Nowhere => {
             disk.attention = Some(Sense::RESET);
-            FUNCTION_COMPLETE
+            (Which::All, scsi::VIRTIO_SCSI_S_RESET)
         }
-        _ if address != Address::Disk => response(address),
+        _ if address != Address::Disk => return response(address),
         scsi::VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET => {
             disk.attention = Some(Sense::RESET);
-            FUNCTION_COMPLETE
+            (Which::All, scsi::VIRTIO_SCSI_S_RESET)
         }
-        scsi::VIRTIO_SCSI_T_TMF_ABORT_TASK
-        | scsi::VIRTIO_SCSI_T_TMF_ABORT_TASK_SET
-        | scsi::VIRTIO_SCSI_T_TMF_CLEAR_TASK_SET
-        | scsi::VIRTIO_SCSI_T_TMF_QUERY_TASK
-        | scsi::VIRTIO_SCSI_T_TMF_QUERY_TASK_SET => FUNCTION_COMPLETE,
-        _ => scsi::VIRTIO_SCSI_S_FUNCTION_REJECTED,
-    }
+        scsi::VIRTIO_SCSI_T_TMF_ABORT_TASK => (Which::Id(id), scsi::VIRTIO_SCSI_S_ABORTED),
+        scsi::VIRTIO_SCSI_T_TMF_ABORT_TASK_SET | scsi::VIRTIO_SCSI_T_TMF_CLEAR_TASK_SET => {
+            (Which::All, scsi::VIRTIO_SCSI_S_ABORTED)
+        }
+        scsi::VIRTIO_SCSI_T_TMF_QUERY_TASK => return present(tasks.has(Which::Id(id))),
+        scsi::VIRTIO_SCSI_T_TMF_QUERY_TASK_SET => return present(tasks.has(Which::All)),
+        _ => return scsi::VIRTIO_SCSI_S_FUNCTION_REJECTED,
+    };
+    tasks.end(memory, which, response);
+    FUNCTION_COMPLETE
 }
 
 impl fmt::Display for Control {

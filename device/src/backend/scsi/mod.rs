@@ -8,7 +8,10 @@ mod disk;
 mod event;
 mod request;
 mod sense;
+mod tasks;
 
+#[cfg(test)]
+mod managed;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +30,7 @@ use disk::Disk;
 use event::{Event, Events};
 use request::Request;
 use sense::Sense;
+use tasks::Tasks;
 
 /// The queue of events.
 const EVENT_QUEUE: u16 = 1;
@@ -38,6 +42,7 @@ pub struct Scsi {
     /// Whether the disk is plugged in.
     present: bool,
     events: Events,
+    tasks: Tasks,
     asked: Asked,
 }
 
@@ -59,6 +64,7 @@ impl Scsi {
             disk: Disk::new(storage, sectors, name),
             present: true,
             events: Events::default(),
+            tasks: Tasks::default(),
             asked: Asked::Control(Control::Malformed),
         }
     }
@@ -142,13 +148,17 @@ impl Device for Scsi {
         }
     }
 
-    fn serve(&mut self, memory: &Memory, _queue: u16, chain: &Chain) -> Result<u32, NoStatus> {
+    fn serve(&mut self, memory: &Memory, queue: u16, chain: &Chain) -> Result<u32, NoStatus> {
         match self.asked {
             Asked::Request(request) => {
-                request.carry_out(memory, chain, &mut self.disk, self.present)
+                let written = request.carry_out(memory, chain, &mut self.disk, self.present)?;
+                if let Some((id, response)) = request.task(chain, self.present) {
+                    self.tasks.finished(queue, chain.head(), id, response);
+                }
+                Ok(written)
             }
             Asked::Control(control) => {
-                control.carry_out(memory, chain, &mut self.disk, self.present)
+                control.carry_out(memory, chain, &mut self.disk, &mut self.tasks, self.present)
             }
             Asked::Event(event) => Ok(self.serve_event(memory, chain, event)),
         }
@@ -156,7 +166,16 @@ impl Device for Scsi {
 
     fn begin(&mut self) {
         self.events = Events::default();
+        self.tasks = Tasks::default();
         self.disk.attention = None;
+    }
+
+    fn used(&mut self, queue: u16, head: u16) {
+        self.tasks.used(queue, head);
+    }
+
+    fn stopped(&mut self, queue: u16) {
+        self.tasks.stopped(queue);
     }
 
     fn command(&mut self, host: &Host) {

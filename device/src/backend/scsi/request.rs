@@ -3,6 +3,7 @@
 use std::fmt;
 
 use virtio_bindings::virtio_scsi as scsi;
+use vm_memory::GuestAddress;
 
 use super::super::chain::{Chain, NoStatus};
 use super::super::device::{Memory, Offer};
@@ -27,6 +28,7 @@ const CHECK_CONDITION: u8 = 0x02;
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
     lun: [u8; 8],
+    id: u64,
     command: Command,
     /// Sizes of what stands before the data, in either direction.
     head: u64,
@@ -63,8 +65,11 @@ impl Request {
         let sizes = cdb_bytes <= MOST_CDB && sense_bytes <= MOST_SENSE;
         let mut lun = [0; 8];
         lun.copy_from_slice(&bytes[..8]);
+        let mut id = [0; 8];
+        id.copy_from_slice(&bytes[8..16]);
         Ok(Self {
             lun,
+            id: u64::from_le_bytes(id),
             command: Command::read(&cdb),
             head,
             answer,
@@ -120,6 +125,15 @@ impl Request {
         )?;
         let written = self.answer + if incoming { moved } else { 0 };
         Ok(written.min(chain.writable_bytes()) as u32)
+    }
+
+    /// Its id, and where the response to it stands, if it is one that task management knows: a sound
+    /// command for the disk.
+    pub fn task(&self, chain: &Chain, present: bool) -> Option<(u64, GuestAddress)> {
+        let known = self.sound && Address::read(self.lun, present) == Address::Disk;
+        let mut answer = chain.writer();
+        answer.skip(ANSWER_BYTES as u64 - 1).ok()?;
+        answer.address().filter(|_| known).map(|at| (self.id, at))
     }
 
     fn respond(

@@ -54,14 +54,18 @@ impl Session {
         }
     }
 
-    /// Writes to the device's part of a ring with `write`, and lets the ledger know that it was us, and
-    /// which buffers the driver has back.
+    /// Writes to the device's part of a ring with `write`, and lets the device and the ledger know which
+    /// buffers the driver has back.
     fn write_ring<T>(
         &self,
         index: u16,
         back: &[u16],
         mut write: impl FnMut() -> T,
     ) -> (T, Vec<What>) {
+        if !back.is_empty() {
+            let mut device = self.lasting.device();
+            back.iter().for_each(|head| device.used(index, *head));
+        }
         let memory = self.memory.memory();
         let mut result = None;
         let found = self.watch(|ledger, found| {

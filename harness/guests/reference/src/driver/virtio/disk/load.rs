@@ -158,7 +158,12 @@ impl Load {
                 let answer = (self.disk.answer)(slot);
                 let block = slot.tag;
                 let asked = &mut self.requests[place][n];
-                if matches!(answer, Answer::Again(_)) && !slot.retried {
+                if let Answer::Again(status) = answer
+                    && !slot.retried
+                {
+                    if status & Answer::RESPONSE != 0 {
+                        dbg_print!("VIRTIO: block {block}: status {status}, sent again");
+                    }
                     slot.retried = true;
                     queue.submit(n, deadline);
                     continue;

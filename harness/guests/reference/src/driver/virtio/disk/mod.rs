@@ -48,6 +48,11 @@ pub enum Answer {
     Failed(u8),
 }
 
+impl Answer {
+    /// Set in a status that is the transport's response, and not the unit's.
+    pub const RESPONSE: u8 = 0x80;
+}
+
 /// How a kind of disk is spoken to.
 pub struct Disk {
     /// The place of the first queue that takes requests; all behind it do.

@@ -56,9 +56,9 @@ pub fn answer(slot: &Slot) -> Answer {
         (scsi::OK, scsi::CHECK_CONDITION) if sense & 0xf == scsi::UNIT_ATTENTION => {
             Answer::Again(status)
         }
-        (scsi::ABORTED | scsi::RESET, _) => Answer::Again(0x80 | response),
+        (scsi::ABORTED | scsi::RESET, _) => Answer::Again(Answer::RESPONSE | response),
         (scsi::OK, status) => Answer::Failed(status),
-        (response, _) => Answer::Failed(0x80 | response),
+        (response, _) => Answer::Failed(Answer::RESPONSE | response),
     }
 }
 

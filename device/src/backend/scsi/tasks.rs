@@ -1,0 +1,78 @@
+//! Commands that are finished and not yet used: task management can still take their outcome back.
+
+use std::collections::BTreeMap;
+
+use vm_memory::{Bytes, GuestAddress};
+
+use super::super::device::Memory;
+
+/// Commands that are kept at the most; what is beyond can't be aborted any more.
+const MOST: usize = 4096;
+
+/// The commands of the only unit that the driver does not have back, by queue and chain.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    tasks: BTreeMap<(u16, u16), Task>,
+}
+
+/// A command.
+#[derive(Clone, Copy, Debug)]
+struct Task {
+    id: u64,
+    /// Where its response stands.
+    response: GuestAddress,
+}
+
+/// Which commands are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Those that the driver gave this id.
+    Id(u64),
+    /// All of the unit.
+    All,
+}
+
+impl Which {
+    fn means(self, task: &Task) -> bool {
+        match self {
+            Self::Id(id) => task.id == id,
+            Self::All => true,
+        }
+    }
+}
+
+impl Tasks {
+    /// The command `id` in a chain of `queue` is finished; its response stands at `response`.
+    pub fn finished(&mut self, queue: u16, head: u16, id: u64, response: GuestAddress) {
+        if self.tasks.len() < MOST || self.tasks.contains_key(&(queue, head)) {
+            self.tasks.insert((queue, head), Task { id, response });
+        }
+    }
+
+    /// The driver has a chain back.
+    pub fn used(&mut self, queue: u16, head: u16) {
+        self.tasks.remove(&(queue, head));
+    }
+
+    /// The chains of a queue are the driver's again.
+    pub fn stopped(&mut self, queue: u16) {
+        self.tasks.retain(|(of, _), _| *of != queue);
+    }
+
+    /// Whether there is such a command.
+    pub fn has(&self, which: Which) -> bool {
+        self.tasks.values().any(|task| which.means(task))
+    }
+
+    /// Ends such commands with `response`.
+    pub fn end(&mut self, memory: &Memory, which: Which, response: u32) {
+        self.tasks.retain(|_, task| {
+            let ends = which.means(task);
+            if ends {
+                // It was written before; where it can't be any more, nobody reads it.
+                let _ = memory.write_slice(&[response as u8], task.response);
+            }
+            !ends
+        });
+    }
+}
