@@ -54,11 +54,16 @@ fn processes(temporary: &Path) -> Vec<Pid> {
         .collect()
 }
 
-/// What is there of a run beside its own process.
+/// The machines of a run: beside its own process, and beside a QEMU that is only asked what it can do.
 fn machines(child: &Child, temporary: &Path) -> Vec<Pid> {
     let own = Pid::from_child(child);
+    let folder = temporary.as_os_str().as_encoded_bytes();
+    let is_machine = |pid: &Pid| {
+        let command = fs::read(format!("/proc/{}/cmdline", pid.as_raw_pid())).unwrap_or_default();
+        *pid != own && command.windows(folder.len()).any(|part| part == folder)
+    };
     let all = processes(temporary).into_iter();
-    all.filter(|pid| *pid != own).collect()
+    all.filter(is_machine).collect()
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {

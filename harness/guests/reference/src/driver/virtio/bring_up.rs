@@ -436,6 +436,17 @@ impl Base {
         }
     }
 
+    /// The load that asked for them has failed with the device: no start issues them again. Buffers
+    /// that wait for something to come are nobody's load.
+    pub(super) fn end_requests(&mut self) {
+        for queue in self.active() {
+            let slots = queue.slots.iter_mut();
+            slots
+                .filter(|slot| slot.state == State::InFlight && slot.deadline != u64::MAX)
+                .for_each(|slot| slot.state = State::Free);
+        }
+    }
+
     /// Something went wrong for good: FAILED tells the device. Not when the way out is a start
     /// with a line, for which the device has been reset. A device that was live is to be stopped.
     pub(super) fn give_up(&mut self) {

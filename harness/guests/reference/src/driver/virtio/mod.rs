@@ -244,6 +244,7 @@ impl<F: Function> Workload for Virtio<F> {
         let mut tally = base.load.take()?;
         if !base.live {
             tally.reason.get_or_insert("device");
+            base.end_requests();
         }
         let over = function.go_on(base, &mut tally);
         if tally.reason.is_none() && !over {
