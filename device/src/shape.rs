@@ -30,6 +30,7 @@ pub const WITH: &[&str] = &[
     "NOTIF_CONFIG_DATA",
     "RING_PACKED",
     "RING_RESET",
+    "SUSPEND",
 ];
 
 /// A `[device]` table as it is written, and as a trace records it.

@@ -20,6 +20,8 @@ mod queue_tests;
 #[cfg(test)]
 mod shapes;
 #[cfg(test)]
+mod suspend_tests;
+#[cfg(test)]
 pub(crate) mod tests;
 
 pub use bars::{BarLayout, Layout};

@@ -14,7 +14,7 @@ const NOTIF_CONFIG_DATA: u128 = 1 << common::VIRTIO_F_NOTIF_CONFIG_DATA;
 const RING_PACKED: u128 = 1 << common::VIRTIO_F_RING_PACKED;
 
 /// A live device with two queues that offers, and a driver that accepts, these features.
-fn live(features: u128) -> Bench {
+pub(super) fn live(features: u128) -> Bench {
     let mut bench = Bench::block(2, 3);
     let shape = Shape {
         queues: 2,

@@ -619,8 +619,9 @@ pub(crate) fn any_shape() -> impl Strategy<Value = Shape> {
         msi,
         any::<bool>(),
         1u16..32,
+        any::<bool>(),
     )
-        .prop_map(|(kind, queues, msix, msi, pin, ports)| Shape {
+        .prop_map(|(kind, queues, msix, msi, pin, ports, suspend)| Shape {
             queues: match kind {
                 Kind::Block | Kind::PortCard => queues,
                 Kind::Net => 2 * queues + 1,
@@ -632,6 +633,10 @@ pub(crate) fn any_shape() -> impl Strategy<Value = Shape> {
             msi,
             pin,
             ports,
+            with: match kind.is_virtio() {
+                true if suspend => vec!["SUSPEND".into()],
+                _ => Vec::new(),
+            },
             ..Shape::new(kind)
         });
     let odd: Vec<Oddity> = Oddity::ALL.iter().map(|(oddity, _)| *oddity).collect();
@@ -655,7 +660,7 @@ pub(crate) fn any_shape() -> impl Strategy<Value = Shape> {
     (plain, presented).prop_filter_map(
         "is served",
         |(shape, (odd, mult, order, sizes, flags, virtio))| {
-            let shape = Shape {
+            let mut shape = Shape {
                 virtio: if shape.kind.is_virtio() {
                     virtio
                 } else {
@@ -663,6 +668,9 @@ pub(crate) fn any_shape() -> impl Strategy<Value = Shape> {
                 },
                 ..shape
             };
+            if virtio == Interface::Legacy {
+                shape.with.clear();
+            }
             if shape.kind != Kind::Block || virtio == Interface::Legacy {
                 return Some(shape);
             }
@@ -810,7 +818,8 @@ proptest! {
         doings in proptest::collection::vec(any_doing(), 1..200),
     ) {
         prop_assert!(shape.check().is_ok());
-        let mut function = Function::new(&shape, FEATURES, vec![7; 0x3c]);
+        let features = FEATURES | shape.transport_features();
+        let mut function = Function::new(&shape, features, vec![7; 0x3c]);
         let (mut pin, mut control) = (false, None);
         let (mut started, mut suspended) = (false, false);
         for doing in doings {
@@ -860,7 +869,9 @@ proptest! {
                 }
             }
             let (_, msix, _) = control.unwrap_or_default();
-            prop_assert!(!started || suspended != function.pci.control().bus_master(), "no memory without bus mastering");
+            let halted = matches!(&function.kind, Behind::Virtio(virtio) if virtio.is_halted());
+            let may = function.pci.control().bus_master() && !halted;
+            prop_assert!(!started || suspended != may, "no memory without bus mastering, nor while suspended");
             prop_assert!(!(pin && msix & msix_control::ENABLE != 0), "the line is silent while MSI-X is enabled");
         }
     }

@@ -1,6 +1,7 @@
 //! The virtio-pci registers: common configuration, ISR status, notifications, device configuration.
 
 mod legacy;
+mod suspend;
 
 use super::bars::Layout;
 use super::interrupts::Interrupts;
@@ -33,6 +34,8 @@ pub struct Virtio {
     /// The address of a network device.
     mac: Vec<u8>,
     generation: u8,
+    /// What the configuration becomes when the device goes on: it changed while suspended.
+    next_config: Option<Vec<u8>>,
     // Everything that a reset puts back (2.4.1).
     driver: Driver,
 }
@@ -51,6 +54,10 @@ struct Driver {
     started: bool,
     /// The backend was started, and may not use memory now.
     suspended: bool,
+    /// The driver has suspended the device by its status.
+    halted: bool,
+    /// What is told once the device goes on; each cause once.
+    late: Vec<Cause>,
 }
 
 impl Driver {
@@ -66,6 +73,8 @@ impl Driver {
             queues: queue_sizes.iter().map(|size| Queue::new(*size)).collect(),
             started: false,
             suspended: false,
+            halted: false,
+            late: Vec::new(),
         }
     }
 
@@ -106,6 +115,7 @@ impl Virtio {
             mac: config.iter().copied().take(mac_bytes(device)).collect(),
             config,
             generation: 0,
+            next_config: None,
             driver: Driver::new(&queue_sizes),
             queue_sizes,
         }
@@ -145,9 +155,14 @@ impl Virtio {
             strict: _,
             config,
             mac,
-            generation: _,
+            generation,
+            next_config,
             driver,
         } = self;
+        if let Some(next) = next_config.take() {
+            *config = next;
+            *generation = generation.wrapping_add(1);
+        }
         if driver.started {
             effects.push(Effect::Stop);
         }
@@ -234,6 +249,8 @@ impl Virtio {
                     self.kick(queue, pci, effects);
                 }
             }
+            // The configuration stands still (virtio 1.4, 3.4.2).
+            (Op::Write, Some(Field::Device(_))) if self.driver.halted => {}
             (Op::Write, Some(Field::Device(at))) => {
                 let bytes = val.unwrap_or(0).to_le_bytes();
                 self.config_write(at, &bytes[..usize::from(width.min(8))], effects);
@@ -328,6 +345,10 @@ impl Virtio {
             CommonCfg::DeviceFeatureSelect => driver.device_feature_select = val as u32,
             CommonCfg::DriverFeatureSelect => driver.driver_feature_select = val as u32,
             _ if self.strict && early(register, driver.status) => {}
+            CommonCfg::DeviceStatus => self.set_status(val as u8, pci, interrupts, effects),
+            CommonCfg::QueueSelect => driver.select = val as u16,
+            // So do the queues.
+            _ if driver.halted => {}
             // Frozen once agreed (2.2.2: the device may rely on it).
             CommonCfg::DriverFeature
                 if !driver.status.has(Status::FEATURES_OK) && driver.driver_feature_select < 4 =>
@@ -339,8 +360,6 @@ impl Virtio {
             CommonCfg::ConfigMsixVector => {
                 driver.config_vector = accepted(val as u16, pci.table_size())
             }
-            CommonCfg::DeviceStatus => self.set_status(val as u8, pci, interrupts, effects),
-            CommonCfg::QueueSelect => driver.select = val as u16,
             CommonCfg::DriverFeature
             | CommonCfg::DeviceFeature
             | CommonCfg::NumQueues
@@ -434,8 +453,9 @@ impl Virtio {
         if !old.has(Status::FEATURES_OK) && !features_ok(self.offered, driver.features) {
             new.0 &= !Status::FEATURES_OK;
         }
-        driver.status = new;
-        if new.has(Status::DRIVER_OK | Status::FEATURES_OK) && !driver.started {
+        self.take_status(new, pci, interrupts, effects);
+        let driver = &mut self.driver;
+        if driver.status.has(Status::DRIVER_OK | Status::FEATURES_OK) && !driver.started {
             driver.started = true;
             effects.push(Effect::Start(Box::new(Start {
                 features: driver.features as u64,
@@ -457,9 +477,9 @@ impl Virtio {
         }
     }
 
-    /// The function may master the bus again.
+    /// The function may master the bus again, or the driver resumes it: it goes on when both hold.
     pub fn resume(&mut self, effects: &mut Effects) {
-        if std::mem::take(&mut self.driver.suspended) {
+        if !self.driver.halted && std::mem::take(&mut self.driver.suspended) {
             effects.push(Effect::Resume);
         }
     }
@@ -470,7 +490,7 @@ impl Virtio {
             .queues
             .get(usize::from(queue))
             .is_some_and(|q| q.enabled);
-        if enabled && self.driver.started && pci.control().bus_master() {
+        if enabled && self.driver.started && !self.driver.halted && pci.control().bus_master() {
             effects.push(Effect::Kick { queue });
         }
     }
@@ -503,6 +523,9 @@ impl Virtio {
         if !driver.started {
             return;
         }
+        if driver.halted {
+            return self.tell_later(Cause::Queue(queue));
+        }
         if pci.msix_enabled() {
             interrupts.raise_vector(vector, Cause::Queue(queue), pci, effects);
         } else {
@@ -520,18 +543,23 @@ impl Virtio {
         interrupts: &mut Interrupts,
         effects: &mut Effects,
     ) {
-        for (old, new) in self.config.iter_mut().skip(usize::from(offset)).zip(bytes) {
-            *old = *new;
-        }
-        self.generation = self.generation.wrapping_add(1);
+        self.reconfigured(offset, bytes);
         self.notify_config(pci, interrupts, effects);
     }
 
     /// Device configuration changed because the driver commanded it.
     pub fn reconfigured(&mut self, offset: u16, bytes: &[u8]) {
-        let kept = self.config.iter_mut().skip(usize::from(offset));
+        let halted = self.driver.halted;
+        let config = match &mut self.next_config {
+            Some(next) => next,
+            next if halted => next.insert(self.config.clone()),
+            _ => {
+                self.generation = self.generation.wrapping_add(1);
+                &mut self.config
+            }
+        };
+        let kept = config.iter_mut().skip(usize::from(offset));
         kept.zip(bytes).for_each(|(old, new)| *old = *new);
-        self.generation = self.generation.wrapping_add(1);
     }
 
     /// The device can't go on, and tells so (2.1.2). Whether requests complete afterwards is left open
@@ -542,6 +570,9 @@ impl Virtio {
     }
 
     fn notify_config(&mut self, pci: &mut Pci, interrupts: &mut Interrupts, effects: &mut Effects) {
+        if self.driver.halted {
+            return self.tell_later(Cause::Config);
+        }
         if !self.driver.status.has(Status::DRIVER_OK) {
             return;
         }

@@ -15,7 +15,7 @@ use crate::backend::RingFeatures;
 use crate::endpoint::{Endpoint, Nanos};
 use crate::fault::Injector;
 use crate::function::Function;
-use crate::spec::{CommonCfg, Field, PciHeader, Scope};
+use crate::spec::{CommonCfg, Field, PciHeader, Scope, Status};
 use crate::trace::{Access, Altered, AlteredPart, Effect, Host, Input, Op, Part, QueueSetup, What};
 
 /// Steps that one input may lead to, such as an error of the backend that breaks the device.
@@ -99,7 +99,7 @@ impl Core {
     /// Takes one input, makes what comes of it happen, and records it. Returns the value read.
     pub fn drive(&mut self, input: Input) -> Option<u64> {
         if is_reset(&input)
-            || matches!(&input, Input::Access(a) if resets_queue(a) || reads_config(a) || masters(a))
+            || matches!(&input, Input::Access(a) if resets_queue(a) || reads_config(a) || masters(a) || suspends(a))
         {
             // What came before the reset is recorded before it, and the driver is shown what its
             // commands have changed.
@@ -458,6 +458,15 @@ fn masters(access: &Access) -> bool {
         Some(Field::Pci(PciHeader::Command) | Field::PowerControl)
     );
     access.op == Op::Write && decides
+}
+
+/// Whether the driver asks for a suspend: what was served before is made used before (virtio 1.4, 3.4.2).
+fn suspends(access: &Access) -> bool {
+    access.op == Op::Write
+        && access.register() == Some(Field::Common(CommonCfg::DeviceStatus))
+        && access
+            .val
+            .is_some_and(|val| val & u64::from(Status::SUSPEND) != 0)
 }
 
 /// Whether the driver looks at the device configuration.

@@ -15,6 +15,9 @@ pub struct Feature {
     pub one_of: &'static [u8],
 }
 
+/// VIRTIO_F_SUSPEND: the driver may suspend the device by its status (virtio 1.4, 3.4).
+pub const SUSPEND: u32 = 43;
+
 const fn feature(bit: u32, name: &'static str, requires: &'static [u8]) -> Feature {
     Feature {
         bit: bit as u8,
@@ -68,6 +71,7 @@ impl Feature {
         ),
         feature(virtio_config::VIRTIO_F_RING_RESET, "RING_RESET", &[]),
         feature(virtio_config::VIRTIO_F_ADMIN_VQ, "ADMIN_VQ", &[]),
+        feature(SUSPEND, "SUSPEND", &[]),
     ];
 
     /// The features that the transport gives a device, whatever the device is: 6 names them, 4.1
@@ -76,6 +80,7 @@ impl Feature {
         virtio_config::VIRTIO_F_NOTIFICATION_DATA as u8,
         virtio_config::VIRTIO_F_NOTIF_CONFIG_DATA as u8,
         virtio_config::VIRTIO_F_RING_RESET as u8,
+        SUSPEND as u8,
     ];
 
     /// The features of the block device (5.2.3).

@@ -20,7 +20,7 @@ pub use block::{BlkConfig, SECTOR_BYTES};
 pub use common_cfg::{CommonCfg, NO_VECTOR};
 pub use config::{ConfigField, ConsoleConfig, NetConfig, ScsiConfig, net_status};
 pub use device_type::DeviceType;
-pub use feature::{Feature, feature_bit, feature_name, features_ok};
+pub use feature::{Feature, SUSPEND, feature_bit, feature_name, features_ok};
 pub use field::{Field, UnknownField};
 pub use legacy::{
     LEGACY_ALIGN, LEGACY_FEATURES, LEGACY_OFFERED, LEGACY_REACH, LEGACY_UNUSED, LegacyCfg,

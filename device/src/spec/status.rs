@@ -16,6 +16,8 @@ impl Status {
     pub const DRIVER_OK: u8 = 4;
     /// Feature negotiation is complete.
     pub const FEATURES_OK: u8 = 8;
+    /// The driver has suspended the device (virtio 1.4, 2.1; only with VIRTIO_F_SUSPEND).
+    pub const SUSPEND: u8 = 16;
     /// The device has met an error from which it can't recover.
     pub const NEEDS_RESET: u8 = 64;
     /// The guest has given up on the device.
@@ -27,6 +29,7 @@ impl Status {
         (Self::DRIVER, "DRIVER"),
         (Self::DRIVER_OK, "DRIVER_OK"),
         (Self::FEATURES_OK, "FEATURES_OK"),
+        (Self::SUSPEND, "SUSPEND"),
         (Self::NEEDS_RESET, "NEEDS_RESET"),
         (Self::FAILED, "FAILED"),
     ];
@@ -39,6 +42,23 @@ impl Status {
     /// DRIVER_OK set, and neither NEEDS_RESET nor FAILED.
     pub const fn is_live(self) -> bool {
         self.has(Self::DRIVER_OK) && self.0 & (Self::NEEDS_RESET | Self::FAILED) == 0
+    }
+
+    /// What the status becomes, as to SUSPEND, when the driver writes `new`: DRIVER_OK goes while the
+    /// device is suspended, and its return resumes (virtio 1.4, 3.4). `agreed`: VIRTIO_F_SUSPEND was.
+    pub const fn suspended_by(self, new: Self, agreed: bool) -> Self {
+        let plain = new.0 & !Self::SUSPEND;
+        if self.has(Self::SUSPEND) {
+            if new.has(Self::DRIVER_OK) {
+                Self(plain)
+            } else {
+                Self(plain | Self::SUSPEND)
+            }
+        } else if new.has(Self::SUSPEND) && self.has(Self::DRIVER_OK) && agreed {
+            Self(plain & !Self::DRIVER_OK | Self::SUSPEND)
+        } else {
+            Self(plain)
+        }
     }
 
     /// The bit of that name.

@@ -7,8 +7,8 @@ use virtio_bindings::virtio_config::VIRTIO_F_RING_RESET;
 use super::{Access, Effect, Event, Input, IrqKind, Op, Part, RingSample, Step, TableEntry, What};
 use crate::shape::{Attach, Shape};
 use crate::spec::{
-    CommonCfg, Field, LEGACY_REACH, LegacyCfg, NO_VECTOR, Status, features_ok, legacy_areas,
-    msi_control, msix_control,
+    CommonCfg, Field, LEGACY_REACH, LegacyCfg, NO_VECTOR, SUSPEND, Status, features_ok,
+    legacy_areas, msi_control, msix_control,
 };
 
 /// All devices of a run, as their events tell.
@@ -427,8 +427,9 @@ impl Device {
                 let refused = !self.status.has(Status::FEATURES_OK)
                     && !features_ok(self.offered, self.accepted);
                 let val = val as u8 & !(if refused { Status::FEATURES_OK } else { 0 });
-                self.status.0 =
-                    (val & !Status::NEEDS_RESET) | (self.status.0 & Status::NEEDS_RESET);
+                let new = (val & !Status::NEEDS_RESET) | (self.status.0 & Status::NEEDS_RESET);
+                let agreed = self.agreed(SUSPEND);
+                self.status = self.status.suspended_by(Status(new), agreed);
             }
             CommonCfg::DriverFeatureSelect => self.driver_feature_select = val as u32,
             CommonCfg::DriverFeature if self.driver_feature_select < 4 => {

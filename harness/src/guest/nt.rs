@@ -95,8 +95,16 @@ impl NtDriver {
         if sets().any(|set| set.poll == Some(true) || set.access.as_deref() == Some("window")) {
             return Some("it tells the driver how to reach its device, which only the reference guest's can be told".into());
         }
-        let queue = |action: &Action| matches!(action, Action::Guest(command) if command.starts_with("queue"));
-        let step = scenario.steps.iter().find(|step| queue(&step.action))?;
+        let own = |action: &Action| {
+            let Action::Guest(command) = action else {
+                return false;
+            };
+            command.starts_with("queue")
+                || [" suspend", " resume"]
+                    .iter()
+                    .any(|end| command.ends_with(end))
+        };
+        let step = scenario.steps.iter().find(|step| own(&step.action))?;
         Some(format!(
             "nothing in Windows asks a miniport for `{}`",
             step.text

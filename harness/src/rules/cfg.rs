@@ -213,7 +213,8 @@ impl Machine for Change {
         }
         let message = now.messages().any(|m| m.cause == Cause::Config);
         let line = now.s.mode() != Mode::Msix && now.isr().is_some_and(|v| v & isr::CONFIG != 0);
-        let live = now.s.dev.status.has(Status::DRIVER_OK) || now.sets(Status::DRIVER_OK);
+        let runs = now.status().is_some_and(|s| s.has(Status::DRIVER_OK));
+        let live = now.s.dev.status.has(Status::DRIVER_OK) || runs;
         if live && (message || line) {
             self.owed.raise(Object::Config, now.seq);
         }

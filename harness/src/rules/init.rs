@@ -385,6 +385,8 @@ fn cleared(now: &Now<'_>, say: &mut Say<'_>) {
         return;
     };
     let missing = epoch.written & now.s.dev.status.0 & !status.0 & !Status::NEEDS_RESET;
+    // Whether a driver that resumes keeps SUSPEND in what it writes is left open (virtio 1.4, 3.4).
+    let missing = missing & !Status::SUSPEND;
     if missing == 0 {
         say.held(Object::Status);
     } else {

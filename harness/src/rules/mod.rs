@@ -40,6 +40,7 @@ mod spl;
 mod spl_used;
 mod state;
 mod survive;
+mod sus;
 mod track;
 mod unobserved;
 mod win_msi;

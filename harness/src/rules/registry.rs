@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::machine::Watch;
 use super::{
     acc, cap, cfg, feat, init, isr, leg, logged, msix, msix_use, nr, ntf, pci, pkd, q, qrst, rings,
-    rob, rst, spl, survive, unobserved, win_msi, win_ndis, win_pnp, win_shape, win_spt, win_use,
+    rob, rst, spl, survive, sus, unobserved, win_msi, win_ndis, win_pnp, win_shape, win_spt,
+    win_use,
 };
 
 /// How binding a rule is.
@@ -185,8 +186,8 @@ pub static FAMILIES: &[Family] = &[
     },
     Family {
         name: "VIO-SUS",
-        title: "suspend: what can't be judged",
-        rules: unobserved::SUS,
+        title: "suspend",
+        rules: sus::RULES,
     },
     Family {
         name: "VIO-Q",

@@ -27,39 +27,6 @@ pub const ADM: &[Rule] = &[
     },
 ];
 
-const NO_SUSPEND: Option<&str> = Some(
-    "VIRTIO_F_SUSPEND is of virtio 1.4, and the device is one of virtio 1.3, which has no such status bit: it could offer it on request, and does not",
-);
-
-/// Of VIO-SUS.
-pub const SUS: &[Rule] = &[
-    Rule {
-        id: "VIO-SUS-001",
-        level: super::Level::Should,
-        sentence: "SUSPEND is set only with DRIVER_OK, and if VIRTIO_F_SUSPEND was negotiated.",
-        source: "virtio 1.4, 3.4.1",
-        breaks: "SUSPEND is written otherwise",
-        unobservable: NO_SUSPEND,
-        ..Rule::BASE
-    },
-    Rule {
-        id: "VIO-SUS-002",
-        sentence: "After SUSPEND is written it is read until the device has taken it; till then, and while suspended, nothing but the status is touched.",
-        source: "virtio 1.4, 3.4.1",
-        breaks: "a notification or another write in between",
-        unobservable: NO_SUSPEND,
-        ..Rule::BASE
-    },
-    Rule {
-        id: "VIO-SUS-003",
-        sentence: "After a suspended device is resumed, the driver waits until it shows DRIVER_OK and not SUSPEND.",
-        source: "virtio 1.4, 3.4.1",
-        breaks: "a notification before",
-        unobservable: NO_SUSPEND,
-        ..Rule::BASE
-    },
-];
-
 /// Of VIO-SPL.
 pub const SPL: &[Rule] = &[Rule {
     id: "VIO-SPL-010",

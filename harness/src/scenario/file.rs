@@ -101,7 +101,7 @@ pub struct StepFile {
     pub load: Option<String>,
     /// A command of the host: `cfg.change`, `needs-reset`, or a name that a fault waits for.
     pub host: Option<String>,
-    /// A command to the guest: `device restart|stop|start|sleep|wake`, `device rebalance all|one|none`, `queue reset q=<number>`, `wait-config`, `idle <time>`, `state`.
+    /// A command to the guest: `device restart|stop|start|sleep|wake|suspend|resume`, `device rebalance all|one|none`, `queue reset q=<number>`, `wait-config`, `idle <time>`, `state`.
     pub guest: Option<String>,
     /// Which device, from 0.
     pub device: Option<u8>,

@@ -77,6 +77,8 @@ const GUEST_COMMANDS: &[&str] = &[
     "device start",
     "device sleep",
     "device wake",
+    "device suspend",
+    "device resume",
     "device rebalance all|one|none",
     "queue reset q=<number>",
     "wait-config",
@@ -300,7 +302,7 @@ fn guest(command: &str, device: u8) -> Result<String, Wrong> {
     Ok(match words.as_slice() {
         [
             "device",
-            what @ ("restart" | "stop" | "start" | "sleep" | "wake"),
+            what @ ("restart" | "stop" | "start" | "sleep" | "wake" | "suspend" | "resume"),
         ] => {
             format!("device dev={device} {what}")
         }

@@ -521,7 +521,8 @@ proptest! {
         faults.retain(|fault| chosen.contains(&fault.name()));
         let mut rig = Rig::armed(&shape, faults);
         let mut world = World::default();
-        world.devices.insert(0, Device::new(shape.clone(), FEATURES));
+        let offered = FEATURES | shape.transport_features();
+        world.devices.insert(0, Device::new(shape.clone(), offered));
         let mut pin = false;
         let first = bring_up(&shape, messages).into_iter().map(|h| (h, 0));
         for (happening, later) in first.chain(happenings) {

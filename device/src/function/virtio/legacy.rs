@@ -113,8 +113,13 @@ impl Virtio {
                 self.set_status(0, pci, interrupts, effects);
             }
             LegacyCfg::DeviceStatus => {
-                let kept = driver.status.0 & Status::NEEDS_RESET;
-                driver.status = Status(val as u8 & !Status::NEEDS_RESET | kept);
+                // Of what the device sets; these registers know no suspend.
+                let kept = driver.status.0 & (Status::NEEDS_RESET | Status::SUSPEND);
+                let taken = val as u8 & !(Status::NEEDS_RESET | Status::SUSPEND);
+                driver.status = Status(taken | kept);
+                if driver.halted {
+                    driver.status.0 &= !Status::DRIVER_OK;
+                }
                 if driver.status.has(Status::DRIVER_OK) {
                     self.legacy_start(pci, effects);
                 }

@@ -361,6 +361,8 @@ impl Shell<'_> {
                 device.set_grant(grant);
                 self.start_stopped(place)?;
             }
+            "suspend" => device.driver.suspend()?,
+            "resume" => device.driver.resume()?,
             "sleep" => device.sleep(),
             "wake" => match device.wake(&mut self.vectors) {
                 Ok(()) => {}

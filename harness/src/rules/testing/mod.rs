@@ -19,6 +19,7 @@ mod rob;
 mod rst;
 mod spl;
 mod survive;
+mod sus;
 mod trace;
 mod win_msi;
 mod win_ndis;
@@ -66,6 +67,7 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
         pkd::CASES,
         qrst::CASES,
         spl::CASES,
+        sus::CASES,
         cfg::CASES,
         leg::CASES,
         leg::OTHERS,

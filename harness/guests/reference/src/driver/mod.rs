@@ -139,6 +139,22 @@ pub trait Workload: Driver {
         Err("unsupported")
     }
 
+    /// Suspends the device by its status.
+    ///
+    /// # Errors
+    /// A word for what went wrong.
+    fn suspend(&mut self) -> Result<(), &'static str> {
+        Err("unsupported")
+    }
+
+    /// Lets a suspended device go on.
+    ///
+    /// # Errors
+    /// A word for what went wrong.
+    fn resume(&mut self) -> Result<(), &'static str> {
+        Err("unsupported")
+    }
+
     /// A configuration change that nobody has asked about yet: `key=value`.
     fn take_change(&mut self) -> Option<String>;
 
@@ -231,6 +247,12 @@ impl Workload for AnyDriver {
     }
     fn reset_queue(&mut self, queue: u16) -> Result<(), &'static str> {
         either!(self, driver => driver.reset_queue(queue))
+    }
+    fn suspend(&mut self) -> Result<(), &'static str> {
+        either!(self, driver => driver.suspend())
+    }
+    fn resume(&mut self) -> Result<(), &'static str> {
+        either!(self, driver => driver.resume())
     }
     fn take_change(&mut self) -> Option<String> {
         either!(self, driver => driver.take_change())

@@ -40,6 +40,8 @@ pub struct Base {
     pub generation: u8,
     /// DRIVER_OK is set.
     pub live: bool,
+    /// The driver has suspended the device, which is not live then.
+    pub suspended: bool,
     pub needs_reset: bool,
     pub ring_error: bool,
     /// What the configuration said last, where nothing but another reading tells of a change.
@@ -87,6 +89,7 @@ impl Base {
             queues: Vec::new(),
             generation: 0,
             live: false,
+            suspended: false,
             needs_reset: false,
             ring_error: false,
             said: None,

@@ -27,7 +27,8 @@ const TRANSPORT_FEATURES: u64 = feature::VERSION_1
     | feature::IN_ORDER
     | feature::NOTIFICATION_DATA
     | feature::NOTIF_CONFIG_DATA
-    | feature::RING_RESET;
+    | feature::RING_RESET
+    | feature::SUSPEND;
 
 /// RING_RESET, which devices offer on request alone.
 const NOT_OFFERED: u64 = 1 << 40;
@@ -238,6 +239,9 @@ impl Base {
         }
         if self.makes(Mistake::QUEUE_RESET_UNNEGOTIATED) {
             self.features &= !feature::RING_RESET;
+        }
+        if self.makes(Mistake::SUSPEND_UNNEGOTIATED) {
+            self.features &= !feature::SUSPEND;
         }
         if !legacy && !self.has(feature::VERSION_1) {
             dbg_print!("VIRTIO: VERSION_1 is not offered");

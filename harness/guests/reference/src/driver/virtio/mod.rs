@@ -24,6 +24,7 @@ mod rng;
 mod scsi;
 mod slip;
 pub mod spec;
+mod suspend;
 mod transport;
 mod vectors;
 mod watch;
@@ -296,6 +297,14 @@ impl<F: Function> Workload for Virtio<F> {
 
     fn reset_queue(&mut self, queue: u16) -> Result<(), &'static str> {
         self.base.reset_queue(queue)
+    }
+
+    fn suspend(&mut self) -> Result<(), &'static str> {
+        self.base.suspend()
+    }
+
+    fn resume(&mut self) -> Result<(), &'static str> {
+        self.base.resume()
     }
 
     fn take_change(&mut self) -> Option<String> {

@@ -117,6 +117,8 @@ pub mod status {
     pub const DRIVER: u8 = 2;
     pub const DRIVER_OK: u8 = 4;
     pub const FEATURES_OK: u8 = 8;
+    /// With SUSPEND.
+    pub const SUSPEND: u8 = 16;
     pub const NEEDS_RESET: u8 = 64;
     pub const FAILED: u8 = 128;
     /// What is read where no device answers.
@@ -153,7 +155,7 @@ pub mod feature {
     pub const VERSION_1: u64 = 1 << 32;
     /// Bits that are reserved (2.2): between those of the legacy interface, and behind those of the
     /// specification.
-    pub const UNKNOWN: u64 = 1 << 25 | 1 << 26 | 1 << 30 | 1 << 31 | 0x7f << 43;
+    pub const UNKNOWN: u64 = 1 << 25 | 1 << 26 | 1 << 30 | 1 << 31 | 0x3f << 44;
     pub const RING_PACKED: u64 = 1 << 34;
     pub const IN_ORDER: u64 = 1 << 35;
     /// It needs a capability which no device here has (6.1).
@@ -161,6 +163,8 @@ pub mod feature {
     pub const NOTIFICATION_DATA: u64 = 1 << 38;
     pub const NOTIF_CONFIG_DATA: u64 = 1 << 39;
     pub const RING_RESET: u64 = 1 << 40;
+    /// Of virtio 1.4, 3.4.
+    pub const SUSPEND: u64 = 1 << 43;
     /// Addresses are the platform's: here they are physical ones.
     pub const ACCESS_PLATFORM: u64 = 1 << 33;
 }

@@ -18,6 +18,7 @@ mod qrst;
 mod rob;
 mod rst;
 mod spl;
+mod sus;
 mod win_msi;
 mod win_pnp;
 mod win_stor;
@@ -56,6 +57,7 @@ const FAMILIES: &[&[Mistake]] = &[
     rob::ALL,
     rst::ALL,
     spl::ALL,
+    sus::ALL,
     win_msi::ALL,
     win_pnp::ALL,
     win_stor::ALL,
