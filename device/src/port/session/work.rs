@@ -192,12 +192,12 @@ impl Session {
         if self.lasting.observer.is_some() {
             let mut found =
                 self.watch(|ledger, found| found.extend(ledger.look(memory.deref(), index)));
-            let passes_on = self.writes_used();
-            if passes_on {
+            let mut next = None;
+            if self.writes_used() {
                 let write = || ask(ring, &mut state, memory.deref());
                 let (asked, more) = self.write_ring(index, &[], write);
                 found.extend(more);
-                asked?;
+                next = Some(if asked? { Turn::More } else { Turn::Rest });
             } else {
                 *state.served = Some(Served { head, len });
             }
@@ -214,8 +214,10 @@ impl Session {
                 head,
                 len,
             });
-            if passes_on {
-                return Ok(Turn::More);
+            if let Some(next) = next {
+                // What became available since is notified, or is not to be seen: looking again would
+                // find it or not, as chance will have it.
+                return Ok(next);
             }
             state = ring.locked();
         } else {
