@@ -54,6 +54,7 @@ args = { bits = [45, 49, 60] }
                 device_select: 0,
                 driver_select: 0,
                 offers: false,
+                shown: false,
             })),
             (None, Some(value)) => Err(wrong(value)),
             (None, None) => Err(args.missing("bits")),
@@ -68,6 +69,8 @@ struct Decoy {
     driver_select: u32,
     /// Something else than a read made it offer them.
     offers: bool,
+    /// The driver was shown them.
+    shown: bool,
 }
 
 /// 32 of the bits.
@@ -107,7 +110,7 @@ impl Act for Decoy {
             CommonCfg::DeviceFeatureSelect => self.device_select = val as u32,
             CommonCfg::DriverFeatureSelect => self.driver_select = val as u32,
             // The device knows nothing of what it seems to offer.
-            CommonCfg::DriverFeature => {
+            CommonCfg::DriverFeature if self.shown => {
                 let decoys = word(self.bits & !world.offered, self.driver_select);
                 access.val = Some(val & !decoys);
             }
@@ -118,6 +121,7 @@ impl Act for Decoy {
 
     fn show(&mut self, access: &Access, value: &mut u64, firing: Firing, _facts: &Facts<'_>) {
         if is_read(access) && (firing.now || (self.offers && firing.goes_on)) {
+            self.shown = true;
             *value |= word(self.bits, self.device_select);
         }
     }
@@ -125,6 +129,7 @@ impl Act for Decoy {
     fn forget(&mut self, lasting: bool) {
         (self.device_select, self.driver_select) = (0, 0);
         self.offers &= lasting;
+        self.shown = false;
     }
 }
 
@@ -146,6 +151,14 @@ mod tests {
         assert_eq!(rig.heard_value(&outcome), Some(1));
         rig.write(cc(C::DeviceStatus), 0xb);
         assert_eq!(rig.read(cc(C::DeviceStatus)), 0xb);
+    }
+
+    #[test]
+    fn what_a_driver_accepts_without_having_been_offered_it_reaches_the_device() {
+        let mut rig = Rig::block(&[DECOY]);
+        rig.write(cc(C::DriverFeatureSelect), 1);
+        let outcome = rig.write(cc(C::DriverFeature), 1 | 1 << 13);
+        assert_eq!(rig.heard_value(&outcome), Some(1 | 1 << 13));
     }
 
     #[test]
