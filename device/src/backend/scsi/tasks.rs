@@ -1,7 +1,5 @@
 //! Commands that are finished and not yet used: task management can still take their outcome back.
 
-use std::collections::BTreeMap;
-
 use vm_memory::{Bytes, GuestAddress};
 
 use super::super::device::Memory;
@@ -9,15 +7,18 @@ use super::super::device::Memory;
 /// Commands that are kept at the most; what is beyond can't be aborted any more.
 const MOST: usize = 4096;
 
-/// The commands of the only unit that the driver does not have back, by queue and chain.
-#[derive(Clone, Debug, Default)]
+/// The commands of the only unit that the driver does not have back. There are few at a time, and room
+/// for the most: the data path takes no memory.
+#[derive(Clone, Debug)]
 pub struct Tasks {
-    tasks: BTreeMap<(u16, u16), Task>,
+    tasks: Vec<Task>,
 }
 
 /// A command.
 #[derive(Clone, Copy, Debug)]
 struct Task {
+    queue: u16,
+    head: u16,
     id: u64,
     /// Where its response stands.
     response: GuestAddress,
@@ -41,32 +42,47 @@ impl Which {
     }
 }
 
+impl Default for Tasks {
+    fn default() -> Self {
+        Self {
+            tasks: Vec::with_capacity(MOST),
+        }
+    }
+}
+
 impl Tasks {
     /// The command `id` in a chain of `queue` is finished; its response stands at `response`.
     pub fn finished(&mut self, queue: u16, head: u16, id: u64, response: GuestAddress) {
-        if self.tasks.len() < MOST || self.tasks.contains_key(&(queue, head)) {
-            self.tasks.insert((queue, head), Task { id, response });
+        self.used(queue, head);
+        if self.tasks.len() < MOST {
+            self.tasks.push(Task {
+                queue,
+                head,
+                id,
+                response,
+            });
         }
     }
 
     /// The driver has a chain back.
     pub fn used(&mut self, queue: u16, head: u16) {
-        self.tasks.remove(&(queue, head));
+        self.tasks
+            .retain(|task| (task.queue, task.head) != (queue, head));
     }
 
     /// The chains of a queue are the driver's again.
     pub fn stopped(&mut self, queue: u16) {
-        self.tasks.retain(|(of, _), _| *of != queue);
+        self.tasks.retain(|task| task.queue != queue);
     }
 
     /// Whether there is such a command.
     pub fn has(&self, which: Which) -> bool {
-        self.tasks.values().any(|task| which.means(task))
+        self.tasks.iter().any(|task| which.means(task))
     }
 
     /// Ends such commands with `response`.
     pub fn end(&mut self, memory: &Memory, which: Which, response: u32) {
-        self.tasks.retain(|_, task| {
+        self.tasks.retain(|task| {
             let ends = which.means(task);
             if ends {
                 // It was written before; where it can't be any more, nobody reads it.
