@@ -252,7 +252,9 @@ impl Device {
 
     /// The device hears an input: the first part of [`Self::apply`].
     pub fn hear(&mut self, input: &Input, part: Part) {
-        if let Input::Access(access) = input {
+        if let Input::Access(access) = input
+            && !self.gone
+        {
             match access.field {
                 Some(Field::Legacy(_)) => self.legacy = true,
                 Some(Field::Common(_)) => self.legacy = false,
