@@ -2,11 +2,14 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::spec::{
-    DeviceType, Feature, MacAddress, PortCard, feature_bit, msi_control, msix_control,
-};
+use crate::spec::{Feature, MacAddress, feature_bit};
+
+mod check;
+mod kind;
 mod presented;
 
+pub use check::ShapeError;
+pub use kind::Kind;
 pub use presented::{
     Caps, Interface, MAX_DEVCFG_LEN, MAX_NOTIFY_MULT, MAX_NOTIFY_OFF, MAX_SIBLINGS, NotifyOrder,
     Oddity, QueueSizes, Siblings, Subsystem,
@@ -16,10 +19,6 @@ pub use presented::{
 pub const MAX_QUEUES: u16 = 256;
 /// The most queues that our own backend serves.
 pub const MAX_OWN_QUEUES: u16 = 64;
-/// Elements of the queue of QEMU's own vhost-user entropy device.
-const QEMU_RNG_SIZE: u16 = 4;
-/// The smallest MTU (5.1.4.1).
-const MIN_MTU: u16 = 68;
 /// The largest queue (2.7).
 pub const MAX_QUEUE_SIZE: u16 = 32768;
 
@@ -136,149 +135,6 @@ pub struct ForeignBackend {
     pub socket: std::path::PathBuf,
 }
 
-/// What a device is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// virtio-blk.
-    Block,
-    /// virtio-net, with a peer that sends every frame back.
-    Net,
-    /// virtio-console, which sends back what it is told.
-    Console,
-    /// virtio-rng.
-    Rng,
-    /// virtio-scsi, with one disk.
-    Scsi,
-    /// A plain PCI endpoint with a message for each of its ports.
-    PortCard,
-}
-
-impl Kind {
-    /// Every kind.
-    pub const ALL: &'static [Self] = &[
-        Self::Block,
-        Self::Net,
-        Self::Console,
-        Self::Rng,
-        Self::Scsi,
-        Self::PortCard,
-    ];
-
-    /// How messages call it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Block => "block device",
-            Self::Net => "network device",
-            Self::Console => "console",
-            Self::Rng => "entropy device",
-            Self::Scsi => "SCSI host",
-            Self::PortCard => "port-card",
-        }
-    }
-
-    /// What the virtio specification says of it; `None`: it is not virtio.
-    pub const fn device_type(self) -> Option<&'static DeviceType> {
-        match self {
-            Self::Block => Some(&DeviceType::BLOCK),
-            Self::Net => Some(&DeviceType::NET),
-            Self::Console => Some(&DeviceType::CONSOLE),
-            Self::Rng => Some(&DeviceType::ENTROPY),
-            Self::Scsi => Some(&DeviceType::SCSI),
-            Self::PortCard => None,
-        }
-    }
-
-    /// Whether it is a virtio device.
-    pub const fn is_virtio(self) -> bool {
-        self.device_type().is_some()
-    }
-
-    /// Size of its device configuration in bytes.
-    pub const fn config_bytes(self) -> u16 {
-        match self.device_type() {
-            Some(device) => device.config_bytes,
-            None => 0,
-        }
-    }
-
-    /// The bit of the feature that this kind of device calls `name`.
-    pub fn feature_bit(self, name: &str) -> Option<u8> {
-        self.device_type()?.feature_bit(name)
-    }
-
-    /// The name of feature `bit` of this kind of device.
-    pub fn feature_name(self, bit: u8) -> Option<&'static str> {
-        self.device_type()?.feature_name(bit)
-    }
-
-    /// Virtqueues when nothing is said: network device and SCSI host have a control queue.
-    pub const fn default_queues(self) -> u16 {
-        match self {
-            Self::Block | Self::Rng | Self::PortCard => 1,
-            Self::Console => 2,
-            Self::Net | Self::Scsi => 3,
-        }
-    }
-
-    /// Whether there is a disk behind it.
-    pub const fn has_disk(self) -> bool {
-        matches!(self, Self::Block | Self::Scsi)
-    }
-
-    /// Keys of a `[device]` table that mean nothing to this kind.
-    pub const fn foreign_keys(self) -> &'static [&'static str] {
-        match self {
-            Self::Block | Self::Scsi => &["ports", "mac", "mtu", "cols", "rows"],
-            Self::Net => &["ports", "capacity", "file", "cols", "rows"],
-            Self::Console => &["ports", "capacity", "file", "mac", "mtu"],
-            Self::Rng => &["ports", "capacity", "file", "mac", "mtu", "cols", "rows"],
-            Self::PortCard => &[
-                "queues",
-                "queue-size",
-                "capacity",
-                "file",
-                "mac",
-                "mtu",
-                "cols",
-                "rows",
-                "without",
-                "with",
-                "backend",
-                "virtio",
-                "notify-mult",
-                "notify-off",
-                "caps",
-                "devcfg-len",
-                "vendor-cap",
-                "features-decoy",
-                "strict",
-            ],
-        }
-    }
-
-    /// Whether a device of this kind can have so many queues; if not, which numbers it can have.
-    fn check_queues(self, queues: u16) -> Result<(), &'static str> {
-        let (fits, expected) = match self {
-            Self::Block | Self::PortCard => (true, ""),
-            Self::Rng => (queues == 1, "1 (virtio 1.3, 5.4.2)"),
-            Self::Net => (
-                queues == 2 || !queues.is_multiple_of(2) && queues >= 3,
-                "2, or an odd number from 3 on: pairs of receive and transmit queues, and the control queue (virtio 1.3, 5.1.2)",
-            ),
-            Self::Console => (
-                queues.is_multiple_of(2),
-                "2, or an even number from 4 on: two for each port, and two control queues (virtio 1.3, 5.3.2)",
-            ),
-            Self::Scsi => (
-                queues >= 3,
-                "3 or more: the control queue, the event queue and request queues (virtio 1.3, 5.6.2)",
-            ),
-        };
-        if fits { Ok(()) } else { Err(expected) }
-    }
-}
-
 /// How a device is attached to the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -359,16 +215,6 @@ impl<'de> Deserialize<'de> for Shape {
     }
 }
 
-/// A value of a `[device]` table that can't be served. `key` names the line at fault.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct ShapeError {
-    /// The key whose value is wrong.
-    pub key: &'static str,
-    /// What is wrong, and what was expected.
-    pub message: String,
-}
-
 impl Shape {
     /// A device of this kind, everything else as it is when nothing is said.
     pub fn new(kind: Kind) -> Self {
@@ -428,160 +274,6 @@ impl Shape {
             .fold(0, |bits, bit| bits | 1 << bit)
     }
 
-    /// Checks every value against what can be served.
-    ///
-    /// # Errors
-    /// The first value that is out of range, with the range.
-    pub fn check(&self) -> Result<(), ShapeError> {
-        let fail = |key, message| Err(ShapeError { key, message });
-        let most = match &self.backend {
-            None if self.kind.is_virtio() => MAX_OWN_QUEUES,
-            _ => MAX_QUEUES,
-        };
-        if !(1..=most).contains(&self.queues) {
-            return fail(
-                "queues",
-                format!("queues = {}: expected 1 to {most}", self.queues),
-            );
-        }
-        if let Err(expected) = self.kind.check_queues(self.queues) {
-            let message = format!(
-                "queues = {}: {} {} has {expected}",
-                self.queues,
-                if self.kind == Kind::Rng { "an" } else { "a" },
-                self.kind.word()
-            );
-            return fail("queues", message);
-        }
-        self.check_presented()?;
-        let table = self.table_size();
-        if table > msix_control::MAX_TABLE {
-            return fail(
-                "msix",
-                format!(
-                    "msix = {table:#x}: expected 0 (no capability) or 1 to 2048 entries (PCI 3.0, 6.8.2.3)"
-                ),
-            );
-        }
-        if self.msi != 0 && (!self.msi.is_power_of_two() || self.msi > msi_control::MAX_MESSAGES) {
-            return fail(
-                "msi",
-                format!(
-                    "msi = {}: expected 0, 1, 2, 4, 8, 16 or 32 messages (PCI 3.0, 6.8.1.3)",
-                    self.msi
-                ),
-            );
-        }
-        if self.kind == Kind::PortCard && !(1..=PortCard::MAX_PORTS).contains(&self.ports) {
-            return fail(
-                "ports",
-                format!(
-                    "ports = {}: expected 1 to {}",
-                    self.ports,
-                    PortCard::MAX_PORTS
-                ),
-            );
-        }
-        if self.attach == Attach::VhostUser {
-            let why = match self.kind {
-                Kind::Block | Kind::Rng | Kind::Scsi => None,
-                Kind::Net => Some("QEMU keeps the control queue of a network device to itself"),
-                Kind::Console => {
-                    Some("QEMU has no vhost-user console with a vector for each queue")
-                }
-                Kind::PortCard => Some("a port-card is not virtio"),
-            };
-            if let Some(why) = why {
-                let message = format!("attach = \"vhost-user\": {why}; use \"vfio-user\"");
-                return fail("attach", message);
-            }
-            if self.msi != 0 {
-                return fail(
-                    "msi",
-                    "msi: QEMU's virtio-pci has no MSI capability; use attach = \"vfio-user\""
-                        .into(),
-                );
-            }
-            if self.kind == Kind::Rng && self.queue_size.smallest() < QEMU_RNG_SIZE {
-                let message = format!(
-                    "queue-size: QEMU's own entropy device has {QEMU_RNG_SIZE} elements; leave it out"
-                );
-                return fail("queue-size", message);
-            }
-            if self.backend.is_some() {
-                return fail(
-                    "backend",
-                    "backend: QEMU would speak to it without us; use attach = \"vfio-user\"".into(),
-                );
-            }
-            if !self.pin {
-                return fail(
-                    "pin",
-                    "pin = false: QEMU's virtio-pci always has a pin; use attach = \"vfio-user\""
-                        .into(),
-                );
-            }
-        }
-        if self.capacity == 0 || self.capacity > (1 << 41) {
-            return fail(
-                "capacity",
-                format!(
-                    "capacity = {}: expected 1 to 2^41 sectors of 512 bytes",
-                    self.capacity
-                ),
-            );
-        }
-        if self.mtu < MIN_MTU {
-            return fail(
-                "mtu",
-                format!(
-                    "mtu = {}: expected {MIN_MTU} to 65535 (virtio 1.3, 5.1.4.1)",
-                    self.mtu
-                ),
-            );
-        }
-        for name in &self.without {
-            if self.feature(name).is_none() {
-                return fail(
-                    "without",
-                    format!(
-                        "`{name}` is not a feature of a {}: expected a name such as EVENT_IDX, or a bit number up to 127",
-                        self.kind.word()
-                    ),
-                );
-            }
-        }
-        self.check_with()
-    }
-
-    fn check_with(&self) -> Result<(), ShapeError> {
-        for name in &self.with {
-            let Some(bit) = feature_bit(name).filter(|_| WITH.contains(&name.as_str())) else {
-                let message = format!(
-                    "`{name}` is not offered on request: expected one of {}",
-                    WITH.join(", ")
-                );
-                return Err(ShapeError {
-                    key: "with",
-                    message,
-                });
-            };
-            let message = if self.attach == Attach::VhostUser && Feature::OF_FUNCTION.contains(&bit)
-            {
-                "is QEMU's to offer; use attach = \"vfio-user\""
-            } else if self.backend.is_some() && !Feature::OF_FUNCTION.contains(&bit) {
-                "is the backend's to offer, and it is not ours"
-            } else {
-                continue;
-            };
-            return Err(ShapeError {
-                key: "with",
-                message: format!("`{name}` {message}"),
-            });
-        }
-        Ok(())
-    }
-
     /// The bit of a feature by name or number.
     fn feature(&self, name: &str) -> Option<u8> {
         let bit = self.kind.feature_bit(name);
@@ -611,79 +303,6 @@ impl Shape {
             1
         } else {
             (self.queues - 2) / 2
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn checked(text: &str) -> Result<Shape, String> {
-        let shape: Shape = toml::from_str(text).map_err(|e| e.message().to_owned())?;
-        shape
-            .check()
-            .map_err(|e| format!("{}: {}", e.key, e.message))?;
-        Ok(shape)
-    }
-
-    #[test]
-    fn each_kind_has_as_few_queues_as_it_can_and_a_vector_for_each() {
-        for kind in Kind::ALL.iter().filter(|kind| kind.is_virtio()) {
-            let shape = Shape::new(*kind);
-            assert_eq!(shape.check(), Ok(()));
-            assert_eq!(shape.table_size(), kind.default_queues() + 1);
-            let written = toml::to_string(&shape).unwrap();
-            assert_eq!(toml::from_str::<Shape>(&written).unwrap(), shape);
-        }
-        let net = checked("kind = 'net'").unwrap();
-        assert_eq!((net.queues, net.pairs()), (3, 1));
-        assert_eq!(checked("kind = 'net'\nqueues = 7").unwrap().pairs(), 3);
-        let console = checked("kind = 'console'\nqueues = 8").unwrap();
-        assert_eq!(console.console_ports(), 3);
-    }
-
-    #[test]
-    fn what_a_kind_can_not_have_is_refused_with_what_it_can() {
-        for (text, words) in [
-            (
-                "kind = 'net'\nqueues = 4",
-                "queues: queues = 4: a network device has 2, or an odd",
-            ),
-            ("kind = 'net'\nqueues = 1", "2, or an odd"),
-            ("kind = 'console'\nqueues = 3", "2, or an even"),
-            ("kind = 'rng'\nqueues = 2", "an entropy device has 1"),
-            ("kind = 'scsi'\nqueues = 2", "3 or more"),
-            ("kind = 'scsi'\nqueues = 65", "expected 1 to 64"),
-            ("kind = 'block'\nqueues = 0", "expected 1 to 64"),
-            ("kind = 'block'\nqueues = 65535", "expected 256 at most"),
-            ("kind = 'net'\nmtu = 67", "68 to 65535"),
-            (
-                "kind = 'net'\nmac = '01:00:00:00:00:00'",
-                "address of a station",
-            ),
-            (
-                "kind = 'scsi'\nwithout = ['MQ']",
-                "`MQ` is not a feature of a SCSI host",
-            ),
-            ("kind = 'net'\nattach = 'vhost-user'", "control queue"),
-            (
-                "kind = 'console'\nattach = 'vhost-user'",
-                "vector for each queue",
-            ),
-            (
-                "kind = 'rng'\nattach = 'vhost-user'\nqueue-size = 2",
-                "4 elements",
-            ),
-        ] {
-            let error = checked(text).unwrap_err();
-            assert!(error.contains(words), "{text}: {error}");
-        }
-        for text in [
-            "kind = 'rng'\nattach = 'vhost-user'",
-            "kind = 'scsi'\nattach = 'vhost-user'",
-        ] {
-            assert!(checked(text).is_ok(), "{text}");
         }
     }
 }

@@ -57,22 +57,25 @@ pub fn read<B: Block>(off: u64, width: u8, mut register: impl FnMut(B) -> u64) -
     value
 }
 
-/// Writes `width` bytes at `off`. `register` gets each register touched, with the bits of it that
-/// are written and their mask.
-pub fn write<B: Block>(off: u64, width: u8, val: u64, mut register: impl FnMut(B, u64, u64)) {
+/// A write of `width` bytes at `off`, cut: each register touched, with the bits of it that are written
+/// and their mask.
+pub fn parts<B: Block>(off: u64, width: u8, val: u64) -> impl Iterator<Item = (B, u64, u64)> {
     let mut byte = 0;
-    while byte < width {
-        match B::at(off.saturating_add(u64::from(byte))) {
-            Some(r) => {
-                let skip = (off + u64::from(byte) - r.offset()) as u8;
-                let take = (r.width() - skip).min(width - byte);
-                let mask = ones(take) << (8 * skip);
-                register(r, ((val >> (8 * byte)) & ones(take)) << (8 * skip), mask);
-                byte += take;
-            }
-            None => byte += 1,
+    std::iter::from_fn(move || {
+        while byte < width {
+            let at = off.saturating_add(u64::from(byte));
+            let Some(r) = B::at(at) else {
+                byte += 1;
+                continue;
+            };
+            let skip = (at - r.offset()) as u8;
+            let take = (r.width() - skip).min(width - byte);
+            let bits = ((val >> (8 * byte)) & ones(take)) << (8 * skip);
+            byte += take;
+            return Some((r, bits, ones(take) << (8 * skip)));
         }
-    }
+        None
+    })
 }
 
 /// `old` with the bits under `mask` taken from `new`.
@@ -86,10 +89,7 @@ mod tests {
 
     #[test]
     fn a_write_of_eight_bytes_reaches_both_halves_of_an_address() {
-        let mut seen = Vec::new();
-        write::<CommonCfg>(0x20, 8, 0x1122_3344_5566_7788, |r, v, m| {
-            seen.push((r, v, m))
-        });
+        let seen: Vec<_> = parts(0x20, 8, 0x1122_3344_5566_7788).collect();
         assert_eq!(
             seen,
             [
@@ -101,8 +101,7 @@ mod tests {
 
     #[test]
     fn a_byte_in_the_middle_of_a_register_changes_only_that_byte() {
-        let mut seen = Vec::new();
-        write::<CommonCfg>(0x1b, 1, 0xab, |r, v, m| seen.push((r, v, m)));
+        let seen: Vec<_> = parts(0x1b, 1, 0xab).collect();
         assert_eq!(seen, [(CommonCfg::QueueMsixVector, 0xab00, 0xff00)]);
     }
 

@@ -14,6 +14,10 @@ mod virtio;
 mod window;
 
 #[cfg(test)]
+pub(crate) mod any_tests;
+#[cfg(test)]
+mod kind_tests;
+#[cfg(test)]
 mod legacy_tests;
 #[cfg(test)]
 mod queue_tests;
@@ -22,7 +26,7 @@ mod shapes;
 #[cfg(test)]
 mod suspend_tests;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 pub use bars::{BarLayout, Layout};
 pub use pci::Pci;

@@ -57,14 +57,8 @@ impl Ports {
         interrupts: &mut Interrupts,
         effects: &mut Effects,
     ) {
-        let Access {
-            op,
-            off,
-            width,
-            val,
-            ..
-        } = *access;
-        match op {
+        let (off, width) = (access.off, access.width);
+        match access.op {
             Op::Read => {
                 let value = match self.field(off) {
                     Some(Field::PortEvents(port)) => u64::from(self.events[usize::from(port)]),
@@ -74,15 +68,17 @@ impl Ports {
             }
             Op::Write => {
                 let mut doorbell = 0;
-                lanes::write(off, width, val.unwrap_or(0), |r, bits, mask| match r {
-                    PortCard::IntEnable => {
-                        self.enable =
-                            lanes::merge(self.enable.into(), bits, mask) as u32 & self.all()
+                for (register, bits, mask) in lanes::parts(off, width, access.val.unwrap_or(0)) {
+                    match register {
+                        PortCard::IntEnable => {
+                            let enable = lanes::merge(self.enable.into(), bits, mask);
+                            self.enable = enable as u32 & self.all();
+                        }
+                        PortCard::IntStatus => self.status &= !(bits as u32),
+                        PortCard::Doorbell => doorbell = bits as u32 & self.all(),
+                        PortCard::Id | PortCard::PortsPresent => {}
                     }
-                    PortCard::IntStatus => self.status &= !(bits as u32),
-                    PortCard::Doorbell => doorbell = bits as u32 & self.all(),
-                    PortCard::Id | PortCard::PortsPresent => {}
-                });
+                }
                 self.ring(doorbell, pci, interrupts, effects);
             }
         }

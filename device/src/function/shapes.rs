@@ -1,6 +1,6 @@
 //! What a driver finds of each way to present a function.
 
-use super::tests::any_shape;
+use super::any_tests::any_shape;
 use super::*;
 use crate::spec::{
     CONFIG_BYTES, CommonCfg, MsiCap, PciHeader, RESERVED_BAR, RESERVED_CFG_TYPE, Status,

@@ -121,3 +121,11 @@ fn while_suspended_a_driver_changes_no_queue_and_a_reset_ends_it_all() {
     assert_eq!(bench.rd(CommonCfg::QueueMsixVector), 0);
     assert!(bench.step(&Input::Used { queue: 0 }).is_empty());
 }
+
+#[test]
+fn the_legacy_register_neither_suspends_a_device_nor_lets_one_go_on() {
+    let runs = Status(0x7);
+    assert_eq!(runs.legacy_written(0x17), runs);
+    let sleeps = Status(Status::SUSPEND | Status::NEEDS_RESET | 3);
+    assert_eq!(sleeps.legacy_written(0x7), sleeps);
+}

@@ -44,6 +44,18 @@ impl Status {
         self.has(Self::DRIVER_OK) && self.0 & (Self::NEEDS_RESET | Self::FAILED) == 0
     }
 
+    /// What the status becomes when the driver writes `val`, not 0, into the legacy register. What the
+    /// device sets stays, and a device that was suspended does not run: these registers know no suspend.
+    pub const fn legacy_written(self, val: u8) -> Self {
+        let own = Self::NEEDS_RESET | Self::SUSPEND;
+        let stopped = if self.has(Self::SUSPEND) {
+            Self::DRIVER_OK
+        } else {
+            0
+        };
+        Self(val & !(own | stopped) | self.0 & own)
+    }
+
     /// What the status becomes, as to SUSPEND, when the driver writes `new`: DRIVER_OK goes while the
     /// device is suspended, and its return resumes (virtio 1.4, 3.4). `agreed`: VIRTIO_F_SUSPEND was.
     pub const fn suspended_by(self, new: Self, agreed: bool) -> Self {

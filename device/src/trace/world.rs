@@ -451,8 +451,7 @@ impl Device {
             (LegacyCfg::DriverFeatures, _) if agreed => {}
             (LegacyCfg::DriverFeatures, _) => self.accepted = u128::from(val) & LEGACY_REACH,
             (LegacyCfg::DeviceStatus, _) if val as u8 != 0 => {
-                let kept = self.status.0 & Status::NEEDS_RESET;
-                self.status = Status(val as u8 & !Status::NEEDS_RESET | kept);
+                self.status = self.status.legacy_written(val as u8);
             }
             (LegacyCfg::QueueAddress, _) => {
                 let size = self.shape.queue_size.of(self.queue_select);

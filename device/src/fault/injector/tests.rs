@@ -7,7 +7,7 @@ use crate::endpoint::Endpoint;
 use crate::fault::testing::{MS, Rig, cc, check, shape_of};
 use crate::fault::{CATALOGUE, Fault, Needs};
 use crate::function::Function;
-use crate::function::tests::{Doing, any_doing, any_shape};
+use crate::function::any_tests::{Doing, any_doing, any_shape};
 use crate::shape::{Kind, Shape};
 use crate::spec::{CommonCfg, Field, PciHeader, PortCard, command};
 use crate::trace::{

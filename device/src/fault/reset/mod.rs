@@ -1,6 +1,7 @@
 //! Resets that take their time, or leave something behind: of the device, and of one queue.
 
 mod hang;
+mod length;
 mod partial;
 mod queue;
 mod queue_hang;

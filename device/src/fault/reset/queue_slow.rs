@@ -1,10 +1,10 @@
 //! `qreset.slow`
 
+use super::length::Length;
 use super::queue::{object, reset_queue};
-use crate::endpoint::Nanos;
 use crate::fault::act::Act;
 use crate::fault::bench::{Bench, Scene};
-use crate::fault::catalogue::{Arg, Needs, OURS, VIRTIO, Verb};
+use crate::fault::catalogue::{Needs, OURS, VIRTIO, Verb};
 use crate::fault::trigger::Occasion;
 use crate::trace::{Device, Legality};
 
@@ -15,20 +15,10 @@ pub static VERB: Verb = Verb {
     classes: &[(Legality::Legal, "")],
     sentence: "A device shows 1 in queue_reset as long as the reset of the queue goes on; no text says how long that may be, and the driver waits for 0.",
     section: "4.1.4.3.1, 4.1.4.3.2",
-    args: &[
-        Arg {
-            name: "t",
-            kind: "time",
-            default: None,
-            words: "how long the reset of the queue takes",
-        },
-        Arg {
-            name: "reads",
-            kind: "number from 1 to 65535",
-            default: Some("any, until the time is over"),
-            words: "how many reads of queue_reset the reset takes, in place of a time",
-        },
-    ],
+    args: &Length::args(
+        "how long the reset of the queue takes",
+        "how many reads of queue_reset the reset takes, in place of a time",
+    ),
     needs: Needs::QueueReset,
     attachments: OURS,
     kinds: VIRTIO,
@@ -38,20 +28,11 @@ nth = "1.."
 do = "qreset.slow"
 args = { t = "20ms" }
 "#,
-    build: |args, _| {
-        let (time, reads) = (args.time("t")?, args.integer("reads", 1..=65535)?);
-        if time.is_none() && reads.is_none() {
-            return Err(args.missing("t"));
-        }
-        Ok(Box::new(Slow { time, reads }))
-    },
+    build: |args, _| Ok(Box::new(Slow(Length::of(args)?))),
 };
 
 #[derive(Clone, Debug)]
-struct Slow {
-    time: Option<Nanos>,
-    reads: Option<u64>,
-}
+struct Slow(Length);
 
 impl Act for Slow {
     fn class(&self, _world: &Device) -> Legality {
@@ -68,8 +49,8 @@ impl Act for Slow {
 
     fn fire(&mut self, occasion: &Occasion<'_>, bench: &mut Bench<'_>) {
         if let Some(queue) = reset_queue(occasion, bench.world) {
-            let until = self.time.map(|time| bench.now.saturating_add(time));
-            bench.hold_queue_reset(queue, until, self.reads);
+            let (until, reads) = self.0.from(bench.now);
+            bench.hold_queue_reset(queue, until, reads);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! `reset.slow`
 
-use crate::endpoint::Nanos;
+use super::length::Length;
 use crate::fault::act::Act;
 use crate::fault::bench::Bench;
-use crate::fault::catalogue::{Arg, Needs, OURS, VIRTIO, Verb};
+use crate::fault::catalogue::{Needs, OURS, VIRTIO, Verb};
 use crate::fault::trigger::Occasion;
 use crate::trace::{Device, Legality};
 
@@ -14,20 +14,10 @@ pub static VERB: Verb = Verb {
     classes: &[(Legality::Legal, "")],
     sentence: "A device shows 0 in device_status once a reset is done; no text says how soon, and the driver waits for it.",
     section: "4.1.4.3.1, 4.1.4.3.2",
-    args: &[
-        Arg {
-            name: "t",
-            kind: "time",
-            default: None,
-            words: "how long the reset takes",
-        },
-        Arg {
-            name: "reads",
-            kind: "number from 1 to 65535",
-            default: Some("any, until the time is over"),
-            words: "how many reads of device_status the reset takes, in place of a time",
-        },
-    ],
+    args: &Length::args(
+        "how long the reset takes",
+        "how many reads of device_status the reset takes, in place of a time",
+    ),
     needs: Needs::Reset,
     attachments: OURS,
     kinds: VIRTIO,
@@ -37,20 +27,11 @@ nth = "1.."
 do = "reset.slow"
 args = { t = "1500ms" }
 "#,
-    build: |args, _| {
-        let (time, reads) = (args.time("t")?, args.integer("reads", 1..=65535)?);
-        if time.is_none() && reads.is_none() {
-            return Err(args.missing("t"));
-        }
-        Ok(Box::new(Slow { time, reads }))
-    },
+    build: |args, _| Ok(Box::new(Slow(Length::of(args)?))),
 };
 
 #[derive(Clone, Debug)]
-struct Slow {
-    time: Option<Nanos>,
-    reads: Option<u64>,
-}
+struct Slow(Length);
 
 impl Act for Slow {
     fn class(&self, _world: &Device) -> Legality {
@@ -62,8 +43,8 @@ impl Act for Slow {
     }
 
     fn fire(&mut self, _occasion: &Occasion<'_>, bench: &mut Bench<'_>) {
-        let until = self.time.map(|time| bench.now.saturating_add(time));
-        bench.hold_status(until, self.reads);
+        let (until, reads) = self.0.from(bench.now);
+        bench.hold_status(until, reads);
     }
 }
 

@@ -21,16 +21,10 @@ impl Virtio {
         interrupts: &mut Interrupts,
         effects: &mut Effects,
     ) {
-        let Access {
-            op,
-            off,
-            width,
-            val,
-            ..
-        } = *access;
+        let (off, width) = (access.off, access.width);
         let header = LegacyCfg::header_bytes(pci.msix_enabled());
         let inside = u64::from(width).min(header.saturating_sub(off)) as u8;
-        match op {
+        match access.op {
             Op::Read => {
                 let mut value = lanes::read(off, inside, |r| self.legacy_read(r));
                 for byte in inside..width {
@@ -46,14 +40,8 @@ impl Virtio {
                 }
             }
             Op::Write => {
-                let val = val.unwrap_or(0);
-                let mut parts: [Option<(LegacyCfg, u64, u64)>; 8] = [None; 8];
-                let mut n = 0;
-                lanes::write(off, inside, val, |r, v, m| {
-                    parts[n] = Some((r, v, m));
-                    n += 1;
-                });
-                for (register, bits, mask) in parts.into_iter().flatten() {
+                let val = access.val.unwrap_or(0);
+                for (register, bits, mask) in lanes::parts(off, inside, val) {
                     let val = lanes::merge(self.legacy_read(register), bits, mask);
                     self.legacy_write(register, val, pci, interrupts, effects);
                 }
@@ -113,13 +101,7 @@ impl Virtio {
                 self.set_status(0, pci, interrupts, effects);
             }
             LegacyCfg::DeviceStatus => {
-                // Of what the device sets; these registers know no suspend.
-                let kept = driver.status.0 & (Status::NEEDS_RESET | Status::SUSPEND);
-                let taken = val as u8 & !(Status::NEEDS_RESET | Status::SUSPEND);
-                driver.status = Status(taken | kept);
-                if driver.halted {
-                    driver.status.0 &= !Status::DRIVER_OK;
-                }
+                driver.status = driver.status.legacy_written(val as u8);
                 if driver.status.has(Status::DRIVER_OK) {
                     self.legacy_start(pci, effects);
                 }
@@ -186,6 +168,10 @@ impl Virtio {
 
     /// Takes what the driver may write: also the address of a network device (5.1.4.3).
     fn legacy_config_write(&mut self, at: u16, bytes: &[u8], effects: &mut Effects) {
+        // The configuration stands still (virtio 1.4, 3.4.2).
+        if self.driver.halted {
+            return;
+        }
         if self.device.id != DeviceType::NET.id {
             return self.config_write(at, bytes, effects);
         }
