@@ -1,6 +1,7 @@
 //! What a guest prints: bytes made into lines, and lines made into values; and what its kernel tells a
 //! debugger.
 
+pub mod driver;
 pub mod kd;
 mod lines;
 mod machine_line;
@@ -10,6 +11,6 @@ mod stop;
 
 pub use lines::{LineSplitter, MAX_LINE};
 pub use machine_line::{Crash, Done, MachineLine, Started};
-pub use said::Said;
+pub use said::{Said, Selftest};
 pub use speech::Speech;
 pub use stop::{StopCode, stop_name};

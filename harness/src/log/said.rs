@@ -1,6 +1,7 @@
 //! What a guest, and the driver in it, say about themselves.
 
-use super::{Done, MachineLine, StopCode};
+use super::driver::{after, keyed, number};
+use super::{Done, MachineLine, StopCode, driver};
 
 /// One line of a guest's log, as far as it means something to the rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,13 +86,30 @@ pub enum Said {
         /// What is wrong; none in `NT: kept irql dev=0`, which says that it was kept throughout.
         wrong: Option<String>,
     },
+    /// `AERO_VIRTIO_SELFTEST|…`: how a test in the guest ended.
+    Selftest(Selftest),
     /// `CNT: line isr=I dpc=D unclaimed=U`.
     LineCount {
-        /// Device, from 0.
-        dev: u8,
+        /// Device, from 0; a driver that is not ours names none.
+        dev: Option<u8>,
         /// Interrupts that the driver said were not its own.
         unclaimed: u64,
     },
+}
+
+/// How a test in the guest ended, and what it says of its driver's vectors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selftest {
+    /// Its name; none for the result of all of them.
+    pub test: Option<String>,
+    /// `PASS`, `FAIL`, `SKIP`, `INFO`, …
+    pub result: String,
+    /// Whether it passed; none where it was not run, or only tells something.
+    pub passed: Option<bool>,
+    /// The vector in use for configuration changes.
+    pub config_vector: Option<u16>,
+    /// The vector in use for queue 0.
+    pub queue_vector: Option<u16>,
 }
 
 impl Said {
@@ -110,56 +128,26 @@ impl Said {
             return Some(Self::Machine(machine));
         }
         // A log may put a time or a component before the words.
-        let after = |word: &str| line.find(word).map(|at| line[at + word.len()..].trim());
-        if let Some(rest) = after("VIRTIO:") {
+        if let Some(rest) = after(line, "VIRTIO:") {
             virtio_line(rest)
-        } else if let Some(rest) = after("WDFINT:") {
-            Some(Self::Interrupt {
-                message: keyed(rest, "MessageSignaled")? != 0,
-                number: keyed(rest, "MessageNumber")?,
-                vector: keyed(rest, "Vector")?,
-            })
-        } else if let Some(rest) = after("INT: MSI") {
-            Some(Self::Resource {
-                messages: Some(keyed(rest, "MessageCount")?),
-            })
-        } else if let Some(rest) = after("Message Interrupt level ") {
-            Some(Self::Resource {
-                messages: Some(number(rest.rsplit_once("MessageCount ")?.1.trim())?),
-            })
-        } else if after("INT: INTx").is_some()
-            || after("Legacy Interrupts Not Supported!").is_some()
-        {
-            Some(Self::Resource { messages: None })
-        } else if after("PNP: resource requirements changed").is_some() {
+        } else if after(line, "PNP: resource requirements changed").is_some() {
             Some(Self::Restart)
-        } else if let Some(rest) = after("NT: check ") {
+        } else if let Some(rest) = after(line, "NT: check ") {
             checked(rest, true)
-        } else if let Some(rest) = after("NT: kept ") {
+        } else if let Some(rest) = after(line, "NT: kept ") {
             checked(rest, false)
-        } else if let Some(rest) = after("CNT: line") {
+        } else if let Some(rest) = after(line, "CNT: line") {
+            let dev = keyed(rest, "dev").and_then(|dev| u8::try_from(dev).ok());
             Some(Self::LineCount {
-                dev: keyed(rest, "dev")
-                    .and_then(|d| u8::try_from(d).ok())
-                    .unwrap_or(0),
+                dev: Some(dev.unwrap_or(0)),
                 unclaimed: keyed(rest, "unclaimed")?.into(),
             })
-        } else if let Some(rest) = after("Created interrupt(") {
-            Some(Self::Interrupt {
-                message: rest.contains("Signaled(Y)"),
-                number: between(rest, "Num(")?,
-                vector: between(rest, "Vect(")?,
-            })
-        } else if let Some(rest) = after("FxInterrupt::Connect") {
-            Some(Self::ConnectFailed {
-                vector: number(rest.split_once(" Vector ")?.1.split([',', ' ']).next()?)?,
-                status: rest.rsplit([' ', ',']).next()?.to_owned(),
+        } else if let Some(rest) = after(line, "*** STOP: ") {
+            Some(Self::Stop {
+                code: StopCode(number(rest.split([' ', '(']).next()?)?),
             })
         } else {
-            let code = after("*** STOP: ")?.split([' ', '(']).next()?;
-            Some(Self::Stop {
-                code: StopCode(number(code)?),
-            })
+            driver::said(line)
         }
     }
 
@@ -193,7 +181,8 @@ impl Said {
     pub(super) fn names(&self) -> Option<u8> {
         match self {
             Self::Machine(MachineLine::Started(started)) => Some(started.dev),
-            Self::LineCount { dev, .. } | Self::Checked { dev, .. } => Some(*dev),
+            Self::LineCount { dev, .. } => *dev,
+            Self::Checked { dev, .. } => Some(*dev),
             Self::Machine(
                 MachineLine::Failed { dev, .. }
                 | MachineLine::Device { dev, .. }
@@ -264,66 +253,13 @@ fn read_back(words: &[&str]) -> Option<u16> {
     }
 }
 
-/// A number in decimal, or in hexadecimal after `0x`.
-fn number(word: &str) -> Option<u32> {
-    match word.strip_prefix("0x") {
-        Some(hex) => u32::from_str_radix(hex, 16).ok(),
-        None => word.parse().ok(),
-    }
-}
-
-/// The word after `key=`.
-fn text<'a>(line: &'a str, key: &str) -> Option<&'a str> {
-    line.split_whitespace()
-        .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
-}
-
-fn keyed(line: &str, key: &str) -> Option<u32> {
-    number(text(line, key)?)
-}
-
-/// The number between `open` and the next closing parenthesis.
-fn between(line: &str, open: &str) -> Option<u32> {
-    number(line.split_once(open)?.1.split_once(')')?.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn lines_of_the_seeds_are_understood() {
-        let interrupt = |number, vector| {
-            Some(Said::Interrupt {
-                message: true,
-                number,
-                vector,
-            })
-        };
         for (line, expected) in [
-            (
-                "WDFINT: MessageSignaled=1 MessageNumber=2 Vector=0x93 Irql=9 Affinity=0x1",
-                interrupt(2, 0x93),
-            ),
-            (
-                "Created interrupt(3): Signaled(Y), Num(3), Vect(0x63)",
-                interrupt(3, 0x63),
-            ),
-            (
-                "INT: MSI/MSI-X Level=4 Vector=64 Affinity=0x1 MessageCount=8 Flags=0x3",
-                Some(Said::Resource { messages: Some(8) }),
-            ),
-            (
-                "INT: INTx Level=17 Vector=177 Affinity=0x1 Flags=0x0",
-                Some(Said::Resource { messages: None }),
-            ),
-            (
-                "52: FxInterrupt::Connect - IoConnectInterrupt(Ex) Failed, SpinLock 0xFFFF830C55DD6AD0, Vector 0x93, IRQL 0x9, FloatingSave False, 0xc00000ef(STATUS_INVALID_PARAMETER_1)",
-                Some(Said::ConnectFailed {
-                    vector: 0x93,
-                    status: "0xc00000ef(STATUS_INVALID_PARAMETER_1)".into(),
-                }),
-            ),
             (
                 "*** STOP: 0x000000D1 (0x0, 0x2, 0x0, 0x0)",
                 Some(Said::Stop {
@@ -351,7 +287,7 @@ mod tests {
             (
                 "CNT: line isr=10 dpc=9 unclaimed=1",
                 Said::LineCount {
-                    dev: 0,
+                    dev: Some(0),
                     unclaimed: 1,
                 },
             ),

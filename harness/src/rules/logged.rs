@@ -85,6 +85,18 @@ impl Machine for Compare {
 
 impl Compare {
     fn hear(&mut self, seq: u64, said: &Said) {
+        if let Said::Selftest(test) = said {
+            let uses = [
+                (Object::Config, test.config_vector),
+                (Object::Queue(0), test.queue_vector),
+            ];
+            for (object, vector) in uses {
+                let said_used = |vector| (seq, vector);
+                let account = self.accounts.entry(object).or_default();
+                account.said_used.extend(vector.map(said_used));
+            }
+            return;
+        }
         let (object, line) = match said {
             Said::ConfigWritten { wrote, read } => (Object::Config, Some((*wrote, *read))),
             Said::QueueWritten { queue, wrote, read } => {

@@ -253,6 +253,32 @@ pub const CASES: &[Case] = &[
             .log("VIRTIO: config uses vector 0")
             .log("VIRTIO: queue 1 uses vector 0")
     }),
+    (
+        "LOG-001",
+        "a self-test reports the vectors in use",
+        HELD,
+        || {
+            trace().hello().up().log(
+            "AERO_VIRTIO_SELFTEST|TEST|virtio-blk|PASS|msix_config_vector=0x0000|msix_queue_vector=0x0001",
+        )
+        },
+    ),
+    (
+        "LOG-001",
+        "a self-test reports another vector",
+        FAIL,
+        || {
+            trace().hello().up().log(
+            "AERO_VIRTIO_SELFTEST|TEST|virtio-blk|PASS|msix_config_vector=0x0000|msix_queue_vector=0x0002",
+        )
+        },
+    ),
+    ("LOG-001", "misfire_log.h says what is", HELD, || {
+        trace()
+            .hello()
+            .up()
+            .log("MISFIRE-LOG blk queue-vector queue=0 wrote=1 read=1")
+    }),
     ("LOG-001", "the driver says nothing", UNSEEN, || {
         trace().hello().negotiated().queue(0, NO_VECTOR)
     }),

@@ -1,0 +1,173 @@
+//! Every file that the Windows side would run, checked with what there is on Linux: the C header for drivers.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use misfire::log::Said;
+
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// As C++ mingw-w64's headers have two routines twice: these say that the second ones are there already.
+const TWICE: [&str; 2] = [
+    "-D__INTRINSIC_DEFINED_InterlockedBitTestAndSet",
+    "-D__INTRINSIC_DEFINED_InterlockedBitTestAndReset",
+];
+
+fn here(path: &str) -> PathBuf {
+    Path::new(HERE).join(path)
+}
+
+/// The beginning of the names of a mingw-w64's programs: what ci/setup has put under target, or beside the
+/// QEMU that is named, else what is in PATH.
+fn tools() -> String {
+    const NAME: &str = "x86_64-w64-mingw32-";
+    let targets = [env!("CARGO_TARGET_TMPDIR").into(), HERE.into()];
+    let qemu = std::env::var_os("MISFIRE_QEMU").map(PathBuf::from);
+    let places: Vec<PathBuf> = targets.into_iter().chain(qemu).collect();
+    let folders = places.iter().flat_map(|at| at.ancestors());
+    let private = folders
+        .flat_map(|at| [at.join("mingw"), at.join("target/mingw")])
+        .find(|at| at.join("x86_64-w64-mingw32/include/ddk").is_dir())
+        .map(|at| at.join("bin").join(NAME).display().to_string());
+    private.unwrap_or_else(|| NAME.into())
+}
+
+fn run(program: &str, arguments: &[&str]) -> Output {
+    Command::new(program)
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{program} (ci/setup sees to it): {error}"))
+}
+
+/// The folder with the kernel's headers, among those that the compiler searches, or below one of them.
+fn ddk(gcc: &str) -> String {
+    let said = run(gcc, &["-E", "-v", "-x", "c", "/dev/null"]);
+    String::from_utf8_lossy(&said.stderr)
+        .lines()
+        .map(|line| Path::new(line.trim()).join("ddk"))
+        .find(|folder| folder.join("wdm.h").is_file())
+        .unwrap_or_else(|| panic!("{gcc} has no ddk/wdm.h (ci/setup sees to it)"))
+        .display()
+        .to_string()
+}
+
+#[test]
+fn the_header_for_drivers_compiles_without_a_warning_as_c_and_as_cpp_for_wdm_and_kmdf() {
+    let gcc = format!("{}gcc", tools());
+    let ddk = ddk(&gcc);
+    let header = here("guests/windows");
+    let programs = here("tests/programs/misfire_log");
+    let groups = "-DNT_PROCESSOR_GROUPS";
+    for (source, language, standard, flavour) in [
+        ("wdm.c", "-xc", "-std=c99", groups),
+        (
+            "wdm.c",
+            "-xc++",
+            "-std=c++11",
+            "-DMISFIRE_LOG_MESSAGES=2048",
+        ),
+        ("kmdf.c", "-xc", "-std=gnu17", "-DMISFIRE_LOG_OFF"),
+        ("kmdf.c", "-xc", "-std=c99", "-DDBG=0"),
+        ("kmdf.c", "-xc++", "-std=c++17", groups),
+        ("kmdf.c", "-xc++", "-std=c++11", "-DMISFIRE_LOG_OFF"),
+    ] {
+        let source = programs.join(source).display().to_string();
+        let mut arguments = vec![language, standard, flavour, "-Wall", "-Wextra", "-Werror"];
+        arguments.extend(TWICE);
+        arguments.extend(["-fsyntax-only", "-isystem", &ddk]);
+        arguments.extend(["-I", header.to_str().unwrap(), &source]);
+        let output = run(&gcc, &arguments);
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+/// What the header prints when every function of it is called.
+fn printed() -> String {
+    let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("misfire_log");
+    let source = here("tests/programs/misfire_log/host.c");
+    let compiled = run(
+        "cc",
+        &[
+            "-std=c11",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-I",
+            here("guests/windows").to_str().unwrap(),
+            "-o",
+            program.to_str().unwrap(),
+            source.to_str().unwrap(),
+        ],
+    );
+    assert!(
+        compiled.status.success(),
+        "{}",
+        String::from_utf8_lossy(&compiled.stderr)
+    );
+    let output = run(program.to_str().unwrap(), &[]);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn what_the_header_prints_is_what_the_harness_reads() {
+    let printed = printed();
+    let said: Vec<Said> = printed.lines().filter_map(Said::of).collect();
+    assert_eq!(
+        said,
+        [
+            Said::Resource { messages: Some(16) },
+            Said::Resource { messages: None },
+            Said::Interrupt {
+                message: true,
+                number: 2,
+                vector: 0x93
+            },
+            Said::ConnectFailed {
+                vector: 0x63,
+                status: "0xc00000ef".into()
+            },
+            Said::ConfigWritten {
+                wrote: 0,
+                read: Some(0)
+            },
+            Said::QueueWritten {
+                queue: 1,
+                wrote: 2,
+                read: Some(0xffff)
+            },
+            Said::NeedsReset,
+            Said::TimedOut { queue: 0 },
+            Said::Lost { queue: 3 },
+            Said::LineCount {
+                dev: None,
+                unclaimed: 1
+            },
+        ]
+    );
+}
+
+#[test]
+fn the_lines_of_the_header_for_people_are_whole_and_short() {
+    let printed = printed();
+    for line in [
+        "MISFIRE-LOG blk init version=1",
+        "MISFIRE-LOG blk resource index=0 kind=memory start=0x00000008fe000000 length=0x4000",
+        "MISFIRE-LOG blk resource index=1 kind=message translated level=6 vector=0x63 affinity=0xffffffff0000000f flags=0x3",
+        "MISFIRE-LOG blk resource index=2 kind=line translated level=11 vector=0xb1 affinity=0x0000000000000000 flags=0x0",
+        "MISFIRE-LOG blk count message=1 isr=2 dpc=1 last=4000",
+        "MISFIRE-LOG blk count from=64 isr=1 dpc=0 last=4000",
+    ] {
+        assert!(
+            printed.lines().any(|printed| printed == line),
+            "{line}\n{printed}"
+        );
+    }
+    // A kernel takes 512 bytes at a time.
+    assert!(printed.lines().all(|line| line.len() < 200));
+}
