@@ -82,9 +82,17 @@ enum Command {
         guest: prepare::PrepareGuest,
     },
     /// Says what this machine can and can't do.
-    Doctor,
+    Doctor {
+        /// Also looks at a guest, by name or file, and has its driver read from a disk.
+        #[arg(long, value_name = "NAME|FILE")]
+        guest: Option<String>,
+    },
     /// Prints the JSON schema of a scenario file.
-    Schema,
+    Schema {
+        /// That of a guest file.
+        #[arg(long)]
+        guest: bool,
+    },
     /// Serves a device to a QEMU that is started by hand; the same as the command misfire-device.
     Device {
         #[command(subcommand)]
@@ -133,9 +141,9 @@ impl ListArgs {
 pub struct RunArgs {
     #[command(flatten)]
     selection: Selection,
-    /// The guest, by name: `reference`; `nt` for a driver's own image on the same model of Windows; or one
-    /// that `misfire prepare` made, such as `linux-6.12`.
-    #[arg(long, value_name = "NAME", default_value = "reference")]
+    /// The guest, by name: `reference`; `nt` for a driver's own image on the same model of Windows; `seabios`
+    /// for QEMU's firmware; or one that `misfire prepare` made, such as `linux-6.12`. Or a guest file.
+    #[arg(long, value_name = "NAME|FILE", default_value = "reference")]
     guest: String,
     /// Boots the guest for each scenario, where a restored one would do.
     #[arg(long)]
@@ -284,7 +292,7 @@ impl Command {
             Self::Run(args) => run::run(&args)?,
             Self::Proof(args) => proof::proof(&args)?,
             Self::Prepare { guest } => prepare::prepare(guest)?,
-            Self::Doctor => run::doctor()?,
+            Self::Doctor { guest } => run::doctor(guest.as_deref())?,
             Self::List(selection) => facts::list(&selection.open()?),
             Self::Check(selection) => facts::check(&selection.open()?),
             Self::Rules(args) => facts::rules(&args)?,
@@ -295,7 +303,7 @@ impl Command {
             Self::Replay { trace, format } => replay::replay(&trace, format)?,
             Self::Inf(args) => inf::inf(&args)?,
             Self::Kd(args) => kd::kd(&args)?,
-            Self::Schema => facts::schema(),
+            Self::Schema { guest } => facts::schema(guest),
             Self::Device { command } => device(&command)?,
         }
         Ok(())

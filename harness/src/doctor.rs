@@ -5,6 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::machine::{Accel, Boot, Cache, MachineError, Qemu, RunDir, kvm, trial};
+use crate::run::{Options, Snapshots, Subject, run_scenario};
+use crate::scenario::{Outcome, Vocabulary};
+use crate::verdict::Verdict;
 
 /// What was found out about this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -43,6 +46,15 @@ impl Doctor {
     /// Looks at this machine. Takes at most a few seconds; nothing that was found earlier is believed.
     pub async fn examine() -> Self {
         Self::examine_with(Cache::of_user().forgetful()).await
+    }
+
+    /// Also looks at a guest: what it is made of, and whether its driver reads from a disk that works.
+    pub async fn examine_guest(&mut self, subject: Subject) {
+        if !self.can_run() {
+            return;
+        }
+        self.findings.extend(about_guest(&subject));
+        self.findings.push(about_disk(subject).await);
     }
 
     /// Whether scenarios can run.
@@ -90,6 +102,77 @@ fn not(about: &'static str, state: State, found: String, help: &str) -> Finding 
     }
 }
 
+/// A disk that works, and the first of its blocks.
+const WORKING_DISK: &str = "title = \"A disk that works\"\n[device]\nkind = \"block\"\n\
+    [[step]]\nwait = \"ready\"\n[[step]]\nload = \"read\"\nblocks = 1\n\
+    [expect]\nio = \"complete\"\n";
+
+fn about_guest(subject: &Subject) -> Vec<Finding> {
+    let (made_of, doubts) = subject.made_of();
+    let name = format!("{} ({})", subject.name(), subject.kind());
+    let mut findings = vec![good("guest", [&[name], made_of].concat().join(", "))];
+    findings.extend(doubts.iter().map(|doubt| {
+        let help = "The kernel decides whether it loads it. Build the module for this kernel if it does not.";
+        not("guest", State::Slower, doubt.clone(), help)
+    }));
+    findings
+}
+
+/// Runs a guest with a disk that works.
+async fn about_disk(subject: Subject) -> Finding {
+    const ABOUT: &str = "guest's driver";
+    let bad = |why: String| {
+        not(
+            ABOUT,
+            State::Bad,
+            why,
+            "docs/guests.md says what a guest has to bring along; the lines above are its last ones.",
+        )
+    };
+    let read = crate::scenario::read(
+        "disk.toml".as_ref(),
+        "doctor/disk",
+        WORKING_DISK,
+        &Vocabulary::default(),
+    );
+    let out = match tempfile::tempdir() {
+        Ok(out) => out,
+        Err(error) => return bad(format!("no folder can be made for the run: {error}")),
+    };
+    let (Ok(scenarios), Ok(qemu)) = (read, Qemu::find(&Cache::of_user()).await) else {
+        return bad("there is no QEMU".into());
+    };
+    let options = Options {
+        subject,
+        qemu,
+        accel: Accel::Tcg,
+        out: out.path().to_owned(),
+        snapshots: Snapshots::Leave,
+        jobs: 1,
+    };
+    let Some(scenario) = scenarios.first() else {
+        return bad("there is no scenario".into());
+    };
+    let report = run_scenario(scenario, &options).await.report;
+    // A rule that it breaks is not what is asked here.
+    let is_about_io = |reason: &String| reason.starts_with("io: ") || reason.starts_with("step `");
+    let works = matches!(report.outcome, Some(Outcome::Started | Outcome::Degraded))
+        && matches!(report.verdict, Verdict::Pass | Verdict::Fail)
+        && !report.reasons.iter().any(is_about_io);
+    if works {
+        let seconds = report.duration_ms / 1e3;
+        good(
+            ABOUT,
+            format!("it read from a disk that works, in {seconds:.1} s"),
+        )
+    } else {
+        bad(format!(
+            "it did not read from a disk that works: {}",
+            report.reasons.join("; ")
+        ))
+    }
+}
+
 fn about_qemu(qemu: &Qemu) -> Finding {
     good(
         "QEMU",
@@ -113,7 +196,7 @@ fn missing_qemu(error: &MachineError) -> Finding {
 fn about_start(qemu: &Qemu) -> Finding {
     match qemu.boot() {
         Boot::Direct => good("start", "without firmware".into()),
-        Boot::SeaBios | Boot::Agent => not(
+        Boot::SeaBios | Boot::Agent | Boot::Firmware { .. } => not(
             "start",
             State::Slower,
             "this QEMU was built without the device loader; SeaBIOS is used, which takes longer"

@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::guest::linux::{Linux, LinuxError};
-use crate::guest::{Guest, Reference};
+use crate::guest::{Firmware, Guest, Reference};
 use crate::machine::{Accel, Boot, MachineError, MachineSpec, Qemu, RunDir, argv};
 use crate::report::{Document, FaultReport, Progress, ScenarioReport, millis};
 use crate::rules::{Context, FIRMWARE, GUEST, IDLE_FIRMWARE, Judgement, judge};
@@ -211,6 +211,8 @@ enum Trouble {
         #[source]
         source: ServeError,
     },
+    #[error("the disk that the firmware boots from can't be made")]
+    BootDisk(#[source] std::io::Error),
     #[error("no folder for sockets can be made")]
     RunDir(#[source] std::io::Error),
     #[error("the guest can't do what it is told: {0}")]
@@ -235,7 +237,8 @@ impl Trouble {
 /// Serves the devices, boots the guest, goes through the steps, ends everything.
 async fn drive(scenario: &Scenario, options: &Options, recorder: &Recorder) -> Result<(), Trouble> {
     let dir = RunDir::new().map_err(Trouble::RunDir)?;
-    let served = serve_all(scenario, dir.path(), recorder)?;
+    let boots = matches!(options.subject, Subject::Firmware(_));
+    let served = serve_all(scenario, boots, dir.path(), recorder)?;
     let attachments = served.iter().map(|s| s.qemu().clone()).collect();
     let each = scenario.steps.iter();
     let steps: Duration = each.map(|step| Patience::most(step.timeout)).sum();
@@ -246,7 +249,7 @@ async fn drive(scenario: &Scenario, options: &Options, recorder: &Recorder) -> R
             let guest = Reference::boot_spec(&spec, recorder.journal(), limit)?;
             let firmware = match spec.boot {
                 Boot::Direct => IDLE_FIRMWARE,
-                Boot::SeaBios | Boot::Agent => "SeaBIOS",
+                Boot::SeaBios | Boot::Agent | Boot::Firmware { .. } => "SeaBIOS",
             };
             (Guest::Reference(guest), firmware)
         }
@@ -259,6 +262,13 @@ async fn drive(scenario: &Scenario, options: &Options, recorder: &Recorder) -> R
             let guest = Linux::boot(&options.qemu, image, &spec, queues, journal, limit).await?;
             // Its devices come when the firmware has long gone.
             (Guest::Linux(guest), IDLE_FIRMWARE)
+        }
+        Subject::Firmware(image) => {
+            let sectors = scenario.devices.first().map_or(0, |d| d.shape.capacity);
+            recorder.mark(None, GUEST, options.subject.kind());
+            let guest = Firmware::boot(image, &spec, sectors, recorder.journal(), limit)?;
+            // No other firmware drives the device than the one under test.
+            (Guest::Firmware(guest), IDLE_FIRMWARE)
         }
     };
     recorder.mark(None, FIRMWARE, firmware);
@@ -287,6 +297,7 @@ fn spec(scenario: &Scenario, options: &Options, devices: Vec<Attachment>) -> Mac
             spec
         }
         Subject::Linux(image) => Linux::spec(&options.qemu, options.accel, image, devices),
+        Subject::Firmware(image) => Firmware::spec(&options.qemu, options.accel, image, devices),
     }
 }
 
@@ -301,12 +312,24 @@ pub(crate) fn parameters(scenario: &Scenario, subject: &Subject) -> String {
     line
 }
 
-fn serve_all(scenario: &Scenario, dir: &Path, recorder: &Recorder) -> Result<Vec<Served>, Trouble> {
+/// `boots`: the guest boots from its disk.
+fn serve_all(
+    scenario: &Scenario,
+    boots: bool,
+    dir: &Path,
+    recorder: &Recorder,
+) -> Result<Vec<Served>, Trouble> {
     let one = |(dev, device): (usize, &crate::scenario::DeviceUnderTest)| {
         let number = u8::try_from(dev).unwrap_or(u8::MAX);
+        let mut shape = device.shape.clone();
+        if boots {
+            let path = dir.join(format!("disk{dev}"));
+            Firmware::disk(&path, shape.capacity).map_err(Trouble::BootDisk)?;
+            shape.file = Some(path);
+        }
         serve(
             number,
-            &device.shape,
+            &shape,
             device.faults.clone(),
             SEED,
             dir,

@@ -1,5 +1,6 @@
 //! What the documents say, held against the program.
 
+use misfire::guest::{GuestFile, guest_schema};
 use misfire::scenario::{Scenario, read, schema};
 
 #[test]
@@ -46,4 +47,36 @@ fn the_example_of_a_matrix_is_one() {
 #[test]
 fn the_example_of_a_load_in_the_background_is_a_scenario() {
     assert!(example("[[fault]]")[0].steps[0].background);
+}
+
+#[test]
+fn every_key_of_a_guest_file_is_described() {
+    let text = include_str!("../../docs/guests.md");
+    let schema = guest_schema();
+    let sections = schema["$defs"].as_object().unwrap().values();
+    let tables = sections.chain([&schema]);
+    for keys in tables.filter_map(|table| table["properties"].as_object()) {
+        for key in keys.keys() {
+            let is_described =
+                text.contains(&format!("| `{key}` |")) || text.contains(&format!("### `[{key}]`"));
+            assert!(is_described, "`{key}`");
+        }
+    }
+}
+
+#[test]
+fn the_examples_of_guest_files_are_guests() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("virtio_blk.ko"), "").unwrap();
+    let text = include_str!("../../docs/guests.md");
+    let examples = text.split("```toml\n").skip(1);
+    let names: Vec<String> = examples
+        .map(|rest| rest.split("```").next().unwrap())
+        .map(|example| {
+            GuestFile::read(&dir.path().join("my.toml"), example)
+                .unwrap()
+                .name
+        })
+        .collect();
+    assert_eq!(names, ["mine", "bios"]);
 }

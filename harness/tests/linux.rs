@@ -2,10 +2,12 @@
 //!
 //! `misfire prepare linux` makes the guest; `ci/test` does it first. Without it these tests fail.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use misfire::cli::vocabulary;
 use misfire::machine::{Accel, Cache, Qemu};
+use misfire::prepare::Store;
 use misfire::report::one_scenario;
 use misfire::run::{Options, Snapshots, Subject, run_scenario};
 use misfire::scenario::{Interrupts, Library, Outcome};
@@ -13,6 +15,11 @@ use misfire::verdict::Verdict;
 
 /// The report of a scenario that ran on the newest Linux that is prepared.
 async fn run(name: &str, cold: bool) -> misfire::report::ScenarioReport {
+    run_on("linux", name, cold).await
+}
+
+/// The report of a scenario that ran on a guest.
+async fn run_on(guest: &str, name: &str, cold: bool) -> misfire::report::ScenarioReport {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
     let library = Library::open(Some(&root), &[name.to_owned()], &vocabulary()).unwrap();
     let scenario = library
@@ -20,7 +27,7 @@ async fn run(name: &str, cold: bool) -> misfire::report::ScenarioReport {
         .iter()
         .find(|scenario| scenario.name == name)
         .unwrap();
-    let subject = Subject::named("linux", cold)
+    let subject = Subject::named(guest, cold)
         .unwrap_or_else(|error| panic!("{error}: run `misfire prepare linux`, as ci/test does"));
     let options = Options {
         subject,
@@ -46,6 +53,32 @@ async fn a_restored_linux_uses_a_device_on_both_attachments() {
         assert_eq!(report.outcome, Some(Outcome::Started));
         assert_eq!(report.interrupts.as_deref(), Some(Interrupts::Msix.word()));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_of_the_users_is_copied_in_and_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    let prepared = Store::of_user().unwrap().find("linux").unwrap();
+    let initrd = std::fs::read(prepared.initrd()).unwrap();
+    let mut left = initrd.as_slice();
+    let module = loop {
+        let mut reader = cpio::newc::Reader::new(left).unwrap();
+        let (name, mut bytes) = (reader.entry().name().to_owned(), Vec::new());
+        assert!(!reader.entry().is_trailer());
+        reader.read_to_end(&mut bytes).unwrap();
+        if name == "lib/modules/virtio_blk.ko" {
+            break bytes;
+        }
+        left = reader.finish().unwrap();
+    };
+    std::fs::write(dir.path().join("virtio_blk.ko"), module).unwrap();
+    let file = dir.path().join("mine.toml");
+    let text = "name = \"mine\"\nkind = \"linux\"\n[linux]\nmodules = \"virtio_blk.ko\"\n";
+    std::fs::write(&file, text).unwrap();
+    let report = run_on(file.to_str().unwrap(), "vectors/per-queue", true).await;
+    let told = one_scenario(&report, false);
+    assert_eq!(report.verdict, Verdict::Pass, "{told}");
+    assert_eq!(report.guest, "mine");
 }
 
 #[tokio::test(flavor = "multi_thread")]

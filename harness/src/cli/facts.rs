@@ -11,6 +11,7 @@ use super::lists::{FaultList, RuleList};
 use super::running::json;
 use super::{Failure, Format, ListArgs, PageFormat, Selection, say};
 use crate::catalogue::{Catalogue, markdown};
+use crate::guest::guest_schema;
 use crate::rules::{Explained, FAMILIES, Rule, Sight, explain as look_up};
 use crate::scenario::{Library, mistakes as all_mistakes, nearest, schema as scenario_schema};
 
@@ -207,6 +208,12 @@ fn rule_in_words(rule: &Rule) -> String {
     text
 }
 
-pub(super) fn schema() {
-    say(format_args!("{:#}", scenario_schema()));
+/// `guest`: that of a guest file.
+pub(super) fn schema(guest: bool) {
+    let schema = if guest {
+        guest_schema()
+    } else {
+        scenario_schema()
+    };
+    say(format_args!("{schema:#}"));
 }

@@ -17,15 +17,21 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let library = args.selection.open()?;
     let subject = match args.image.open(&args.guest)? {
         Some(driver) => Subject::Nt(Box::new(driver)),
-        None => Subject::named(&args.guest, args.cold).map_err(|error| match error {
-            NoGuest::Prepare(error) => super::prepare::failure(error),
-            unknown => Failure::Wrong(match unknown.help() {
-                Some(help) => miette::miette!(help = help, "{unknown}"),
-                None => miette::miette!("{unknown}"),
-            }),
-        })?,
+        None => subject(&args.guest, args.cold)?,
     };
     runtime()?.block_on(all(library, subject, args))
+}
+
+/// The guest that `--guest` names.
+pub(super) fn subject(name: &str, cold: bool) -> Result<Subject, Failure> {
+    Subject::named(name, cold).map_err(|error| match error {
+        NoGuest::Prepare(error) => super::prepare::failure(error),
+        NoGuest::File(problems) => Failure::from(problems),
+        unknown => Failure::Wrong(match unknown.help() {
+            Some(help) => miette::miette!(help = help, "{unknown}"),
+            None => miette::miette!("{unknown}"),
+        }),
+    })
 }
 
 async fn all(library: Library, subject: Subject, args: &RunArgs) -> Result<(), Failure> {
@@ -129,13 +135,16 @@ fn quoted(word: &str) -> String {
     }
 }
 
-pub(super) fn doctor() -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .into_diagnostic()
-        .map_err(Failure::Machine)?;
-    let doctor = runtime.block_on(Doctor::examine());
+/// `guest`: what `--guest` would be given.
+pub(super) fn doctor(guest: Option<&str>) -> Result<(), Failure> {
+    let subject = guest.map(|guest| subject(guest, false)).transpose()?;
+    let doctor = runtime()?.block_on(async {
+        let mut doctor = Doctor::examine().await;
+        if let Some(subject) = subject {
+            doctor.examine_guest(subject).await;
+        }
+        doctor
+    });
     for finding in &doctor.findings {
         let state = match finding.state {
             State::Good => "good",
@@ -153,8 +162,12 @@ pub(super) fn doctor() -> Result<(), Failure> {
     if doctor.can_run() {
         Ok(())
     } else {
+        let with = guest.map_or_else(
+            || "on this machine".to_owned(),
+            |guest| format!("with the guest {guest}"),
+        );
         Err(Failure::Machine(miette::miette!(
-            "no scenario can run on this machine"
+            "no scenario can run {with}"
         )))
     }
 }

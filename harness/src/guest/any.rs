@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::firmware::Firmware;
 use super::linux::Linux;
 use super::reference::Reference;
 use crate::machine::{Machine, MachineError, Next};
@@ -14,6 +15,8 @@ pub enum Guest {
     Reference(Reference),
     /// A Linux of a distribution.
     Linux(Linux),
+    /// A firmware with a driver of its own.
+    Firmware(Firmware),
 }
 
 impl Guest {
@@ -22,6 +25,7 @@ impl Guest {
         match self {
             Self::Reference(guest) => guest.machine(),
             Self::Linux(guest) => guest.machine(),
+            Self::Firmware(guest) => guest.machine(),
         }
     }
 
@@ -30,6 +34,7 @@ impl Guest {
         match self {
             Self::Reference(guest) => guest.machine().say(command).await,
             Self::Linux(guest) => guest.say(command),
+            Self::Firmware(guest) => guest.say(command).await,
         }
     }
 
@@ -41,6 +46,7 @@ impl Guest {
         match self {
             Self::Reference(guest) => guest.machine().next(awaited, deadline).await,
             Self::Linux(guest) => guest.next(awaited, deadline).await,
+            Self::Firmware(guest) => guest.next(awaited, deadline).await,
         }
     }
 
@@ -52,6 +58,7 @@ impl Guest {
         match self {
             Self::Reference(guest) => guest.end().await,
             Self::Linux(guest) => guest.end().await,
+            Self::Firmware(guest) => guest.end().await,
         }
     }
 }

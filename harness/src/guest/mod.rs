@@ -2,12 +2,16 @@
 
 mod any;
 mod direct;
+pub mod file;
+mod firmware;
 mod heard;
 pub mod linux;
 mod nt;
 mod reference;
 
 pub use any::Guest;
+pub use file::{GuestFile, guest_schema};
+pub use firmware::{Firmware, FirmwareFile, FirmwareImage, SEABIOS};
 pub use heard::{Heard, Silence};
 pub use nt::{NT, NtDriver, STANDING};
 pub use reference::{MEMORY_MIB, Ready, Reference};

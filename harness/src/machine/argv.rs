@@ -29,7 +29,7 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
     let spared = match spec.boot {
         Boot::Direct => format!(",{SPARED}"),
         Boot::SeaBios => String::new(),
-        Boot::Agent => format!(",{SPARED_WITH_ACPI}"),
+        Boot::Agent | Boot::Firmware { .. } => format!(",{SPARED_WITH_ACPI}"),
     };
     args.option("-machine", format!("q35,memory-backend=ram{spared}"));
     let mib = spec.memory_mib;
@@ -61,6 +61,12 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
             args.option("-initrd", Inherited::Initrd.path());
             args.option("-append", &spec.append);
         }
+        Boot::Firmware { own } => {
+            args.option("-boot", "order=c,strict=on");
+            if own {
+                args.option("-bios", Inherited::Rom.path());
+            }
+        }
     }
     if spec.image.is_some() {
         let image = Inherited::Image.path();
@@ -73,11 +79,18 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
         "-chardev",
         format!("socket,id=console,fd={}", Inherited::Console.fd()),
     );
-    args.option("-serial", "chardev:console");
-    if spec.boot == Boot::Agent {
+    if let Boot::Firmware { .. } = spec.boot {
+        let port = format!("isa-debugcon,iobase={DEBUG_PORT:#x},chardev=console");
+        args.option("-device", port);
+    } else {
+        args.option("-serial", "chardev:console");
+    }
+    if spec.boot.has_agent() {
         let agent = Inherited::Agent.fd();
         args.option("-chardev", format!("socket,id=agent,fd={agent}"));
         args.option("-serial", "chardev:agent");
+    }
+    if spec.boot == Boot::Agent {
         args.option("-device", format!("pvpanic-pci,addr={PANIC_SLOT:#x}"));
     }
     args.option(
@@ -156,6 +169,8 @@ pub fn device_id(dev: usize) -> String {
     format!("dev{dev}")
 }
 
+/// Where a firmware prints.
+const DEBUG_PORT: u16 = 0x402;
 /// Where the device sits that tells the host of a panic.
 const PANIC_SLOT: usize = 0x02;
 
@@ -245,6 +260,16 @@ mod tests {
             plugged: Plugged::Restored,
             slots: [0, 1].into(),
             append: "console=ttyS0".into(),
+            ..spec()
+        };
+        insta::assert_snapshot!(shown(&spec));
+    }
+
+    #[test]
+    fn a_firmware_prints_on_its_debug_port() {
+        let spec = MachineSpec {
+            boot: Boot::Firmware { own: true },
+            append: String::new(),
             ..spec()
         };
         insta::assert_snapshot!(shown(&spec));

@@ -14,7 +14,7 @@ use super::console::Console;
 use super::error::MachineError;
 use super::process::{Ended, Process};
 use super::qmp::{Qmp, TablePlace};
-use super::spec::{Boot, Inherited, MAX_DEVICES, MachineSpec, Plugged};
+use super::spec::{Inherited, MAX_DEVICES, MachineSpec, Plugged};
 
 /// How long a machine may take to end when its guest has left.
 const END_LIMIT: Duration = Duration::from_secs(5);
@@ -80,7 +80,7 @@ impl Machine {
             (its_console.into(), Inherited::Console.fd()),
             (its_qmp.into(), Inherited::Qmp.fd()),
         ];
-        let agent = if spec.boot == Boot::Agent {
+        let agent = if spec.boot.has_agent() {
             let (agent, its_agent) = pair()?;
             fds.push((its_agent.into(), Inherited::Agent.fd()));
             Some(agent)
@@ -186,7 +186,7 @@ impl Machine {
         Ok(self.qmp.remove_device(device_id(dev)).await?)
     }
 
-    /// The stream of the guest's agent, once.
+    /// The stream of the serial port for the guest's agent, or for commands; once.
     pub fn take_agent(&mut self) -> Option<UnixStream> {
         self.agent.take()
     }

@@ -84,6 +84,12 @@ pub enum Boot {
     SeaBios,
     /// The same with an initial RAM disk, ACPI and a second serial port for the guest's agent.
     Agent,
+    /// A firmware that boots from a device: what it prints on its debug port is the console, and the first
+    /// serial port is for commands.
+    Firmware {
+        /// It is in [`Inherited::Rom`]; else it is QEMU's SeaBIOS.
+        own: bool,
+    },
 }
 
 /// A file descriptor that QEMU is started with.
@@ -95,16 +101,23 @@ pub enum Inherited {
     Qmp = 4,
     /// The kernel, a file in memory.
     Kernel = 5,
-    /// The ROM that a direct boot begins in, a file in memory.
+    /// The ROM that a direct boot begins in, or a firmware; a file in memory.
     Rom = 6,
     /// The kernel's start information and command line for a direct boot, a file in memory.
     Start = 7,
     /// A driver's image, a file in memory.
     Image = 8,
-    /// The second serial port, where the guest's agent listens; a stream socket.
+    /// The serial port where the guest's agent listens, or a boot sector; a stream socket.
     Agent = 9,
     /// The initial RAM disk.
     Initrd = 10,
+}
+
+impl Boot {
+    /// Whether the guest takes commands on a serial port that is not its console: [`Inherited::Agent`].
+    pub fn has_agent(self) -> bool {
+        matches!(self, Self::Agent | Self::Firmware { .. })
+    }
 }
 
 impl Inherited {

@@ -1,8 +1,8 @@
 //! The initial RAM disk: a cpio archive in the kernel's format.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 
-use cpio::newc::{Builder, trailer};
+use cpio::newc::{Builder, Reader, trailer};
 
 /// An archive that is being written.
 #[derive(Debug, Default)]
@@ -58,11 +58,30 @@ impl Archive {
     }
 }
 
+/// The files of an archive that is not packed, or of several one after the other: their paths and bytes.
+pub(super) fn files(mut archive: &[u8]) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    loop {
+        let mut reader = Reader::new(archive)?;
+        let (mut bytes, name) = (Vec::new(), reader.entry().name().to_owned());
+        let is_last = reader.entry().is_trailer();
+        reader.read_to_end(&mut bytes)?;
+        archive = reader.finish()?;
+        if !is_last {
+            files.push((name, bytes));
+            continue;
+        }
+        let padding = archive.iter().take_while(|byte| **byte == 0).count();
+        archive = &archive[padding..];
+        if archive.is_empty() {
+            return Ok(files);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cpio::newc::Reader;
-    use std::io::Read as _;
 
     #[test]
     fn the_archive_holds_what_was_put_in_in_order() {

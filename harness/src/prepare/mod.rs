@@ -1,15 +1,17 @@
 //! Making guests that can be booted out of what others packaged: `misfire prepare`.
 //!
 //! [`linux()`] unpacks a distribution's kernel and what an initial RAM disk needs, without root, into a
-//! [`Store`], where a run finds it by name.
+//! [`Store`], where a run finds it by name. [`OwnParts`] are what a guest file puts in their place.
 
 mod error;
 mod initramfs;
 mod linux;
 mod modules;
+mod own;
 mod packages;
 mod store;
 
 pub use error::PrepareError;
 pub use linux::{LinuxRequest, linux};
+pub use own::{Own, OwnParts};
 pub use store::{Prepared, Store};

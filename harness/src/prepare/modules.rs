@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use super::PrepareError;
 
 /// The folder `lib/modules/RELEASE` of a kernel.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Modules {
     /// The kernel's release.
     pub release: String,
     /// Files by the name that modules call each other, with `_` for `-`.
     files: BTreeMap<String, PathBuf>,
+    unpacked: BTreeMap<String, Module>,
     builtin: BTreeSet<String>,
 }
 
@@ -66,8 +67,18 @@ impl Modules {
         Ok(Self {
             release: release.unwrap_or_default(),
             files,
+            unpacked: BTreeMap::new(),
             builtin: builtin.collect(),
         })
+    }
+
+    /// These, of a kernel that has everything else built in.
+    pub fn of(modules: impl IntoIterator<Item = Module>) -> Self {
+        let named = |module: Module| (module.name.clone(), module);
+        Self {
+            unpacked: modules.into_iter().map(named).collect(),
+            ..Self::default()
+        }
     }
 
     /// The modules that `wanted` and those that they need are, each after the ones that it needs.
@@ -95,8 +106,13 @@ impl Modules {
         if order.iter().any(|module| module.name == name) || depth > DEEPEST {
             return Ok(());
         }
-        let module = match own.iter().find(|module| module.name == name) {
-            Some(own) => own.clone(),
+        let unpacked = || self.unpacked.get(name);
+        let module = match own
+            .iter()
+            .find(|module| module.name == name)
+            .or_else(unpacked)
+        {
+            Some(module) => module.clone(),
             None => match self.files.get(name) {
                 Some(path) => Module::read(path)?,
                 // A package that has no list of what is built in has it built in.
@@ -157,18 +173,27 @@ impl Module {
         Ok(Self { name, bytes })
     }
 
-    /// The names of the modules that it needs: the entry `depends=` of its section `.modinfo`.
+    /// The names of the modules that it needs.
     fn needs(&self) -> Vec<String> {
-        const KEY: &[u8] = b"\0depends=";
-        let Some(at) = self.bytes.windows(KEY.len()).position(|w| w == KEY) else {
-            return Vec::new();
-        };
-        let list = self.bytes[at + KEY.len()..].split(|b| *b == 0).next();
-        String::from_utf8_lossy(list.unwrap_or_default())
-            .split(',')
+        let list = self.info("depends").unwrap_or_default();
+        list.split(',')
             .filter(|name| !name.is_empty())
             .map(|name| name.replace('-', "_"))
             .collect()
+    }
+
+    /// The release of the kernel that it was built for.
+    pub fn built_for(&self) -> Option<String> {
+        let magic = self.info("vermagic")?;
+        magic.split(' ').next().map(str::to_owned)
+    }
+
+    /// An entry of its section `.modinfo`.
+    fn info(&self, key: &str) -> Option<String> {
+        let key = format!("\0{key}=").into_bytes();
+        let at = self.bytes.windows(key.len()).position(|w| w == key)?;
+        let value = self.bytes[at + key.len()..].split(|b| *b == 0).next()?;
+        Some(String::from_utf8_lossy(value).into_owned())
     }
 }
 

@@ -91,18 +91,20 @@ pub fn judge(events: &[Event], context: &Context) -> Vec<Judgement> {
                 .or_insert_with(|| judge_device(hello.dev, events, &speech, context));
         }
     }
-    let is_windows = !speaks_of_linux(events);
+    let other = other_system(events);
     rules()
         .enumerate()
         .map(|(index, rule)| {
-            if !is_windows && rule.id.starts_with("WIN-") {
+            if let Some(system) = other
+                && rule.id.starts_with("WIN-")
+            {
                 return Judgement {
                     id: rule.id,
                     level: rule.level,
                     outcome: Outcome::NotApplicable,
                     severity: None,
                     evidence: Vec::new(),
-                    text: "it is about Windows, and the guest is a Linux".into(),
+                    text: format!("it is about Windows, and the guest is a {system}"),
                 };
             }
             let each = devices
@@ -113,19 +115,24 @@ pub fn judge(events: &[Event], context: &Context) -> Vec<Judgement> {
         .collect()
 }
 
-/// Whether the guest is a Linux; every other one is a Windows or models it.
-fn speaks_of_linux(events: &[Event]) -> bool {
-    events.iter().any(|event| match &event.what {
+/// What the guest is, if it is no Windows and no model of one.
+fn other_system(events: &[Event]) -> Option<&'static str> {
+    let named = |name: &str| match name {
+        "linux" => Some("Linux"),
+        "firmware" => Some("firmware"),
+        _ => None,
+    };
+    events.iter().find_map(|event| match &event.what {
         What::Mark {
             step: None,
             phase,
             text,
-        } => phase == GUEST && text == "linux",
-        What::Log { line } => matches!(
-            MachineLine::parse(line),
-            Some(MachineLine::Guest { name, .. }) if name == "linux"
-        ),
-        _ => false,
+        } if phase == GUEST => named(text),
+        What::Log { line } => match MachineLine::parse(line) {
+            Some(MachineLine::Guest { name, .. }) => named(&name),
+            _ => None,
+        },
+        _ => None,
     })
 }
 

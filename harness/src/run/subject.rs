@@ -1,20 +1,23 @@
 //! What is under test: the guest that `--guest` names.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use misfire_device::shape::Kind;
 
+use crate::guest::file::What;
 use crate::guest::linux::{Image, Start};
-use crate::guest::{NT, NtDriver};
+use crate::guest::{FirmwareImage, GuestFile, NT, NtDriver, SEABIOS};
 use crate::machine::cache_folder;
 use crate::prepare::{PrepareError, Store};
-use crate::scenario::{Action, GuestParameters, Load, Scenario};
+use crate::scenario::{Action, GuestParameters, Load, Problems, Scenario};
 
 /// The kind of the guest that is built in.
 pub const REFERENCE: &str = "reference";
 /// Its driver and the revision, as `expect.known` names it.
 const REFERENCE_DRIVER: &str = "reference@1";
 const LINUX: &str = "linux";
+const FIRMWARE: &str = "firmware";
 
 /// What is booted, and what it is called.
 #[derive(Clone, Debug, Default)]
@@ -24,8 +27,10 @@ pub enum Subject {
     Reference,
     /// A driver's own image on the reference guest's model of Windows.
     Nt(Box<NtDriver>),
-    /// A Linux of a distribution.
-    Linux(Image),
+    /// A Linux, of a distribution or with parts of the user's own.
+    Linux(Box<Image>),
+    /// A firmware with a driver of its own.
+    Firmware(FirmwareImage),
 }
 
 /// `--guest` names none that there is.
@@ -37,6 +42,9 @@ pub enum NoGuest {
     /// There is none of that kind yet.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
+    /// The guest file is wrong.
+    #[error(transparent)]
+    File(#[from] Problems),
 }
 
 impl NoGuest {
@@ -44,17 +52,18 @@ impl NoGuest {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Unknown(_) => Some(format!(
-                "the guests that are built in are called `{REFERENCE}` and `{NT}`; `misfire prepare` \
-                 makes others"
+                "the guests that are built in are called `{REFERENCE}`, `{NT}` and `{SEABIOS}`; `misfire \
+                 prepare` makes others, and a guest file, NAME.toml, describes one of your own"
             )),
+            Self::File(_) => None,
             Self::Prepare(error) => error.help(),
         }
     }
 }
 
 impl Subject {
-    /// The guest of that name: `reference`, or `linux` with the beginning of a kernel's release. A
-    /// `cold` guest is booted each time.
+    /// The guest of that name: `reference`, `seabios`, `linux` with the beginning of a kernel's release, or
+    /// the one that a guest file describes. A `cold` guest is booted each time.
     ///
     /// # Errors
     /// When there is none.
@@ -62,17 +71,51 @@ impl Subject {
         if name == REFERENCE {
             return Ok(Self::Reference);
         }
+        if name == SEABIOS {
+            return Ok(Self::Firmware(FirmwareImage::seabios()));
+        }
+        if name.ends_with(".toml") || name.contains('/') {
+            return Self::own(GuestFile::load(Path::new(name))?, cold);
+        }
         if name != LINUX && !name.starts_with("linux-") {
             return Err(NoGuest::Unknown(name.to_owned()));
         }
         let prepared = Store::of_user()?.find(name)?;
-        let folder = cache_folder().ok_or(PrepareError::NoFolder)?.join("states");
-        let start = if cold {
-            Start::Cold
-        } else {
-            Start::Warm(folder)
+        Ok(Self::Linux(Box::new(Image::prepared(
+            &prepared,
+            start(cold)?,
+        ))))
+    }
+
+    /// The guest that a file describes.
+    fn own(file: GuestFile, cold: bool) -> Result<Self, NoGuest> {
+        let name = &file.name;
+        let driver = match &file.revision {
+            Some(revision) => format!("{name}@{revision}"),
+            None => name.clone(),
         };
-        Ok(Self::Linux(Image { prepared, start }))
+        Ok(match &file.what {
+            What::Linux(linux) => {
+                let image = Image::own(name, &driver, linux, &Store::of_user()?, start(cold)?)?;
+                Self::Linux(Box::new(image))
+            }
+            What::Firmware(firmware) => {
+                let image = FirmwareImage::own(name, &driver, firmware);
+                Self::Firmware(image.map_err(|source| PrepareError::Os {
+                    path: firmware.file.clone().unwrap_or_default(),
+                    doing: "read",
+                    source,
+                })?)
+            }
+        })
+    }
+
+    /// What it is made of, in words, and what of that does not fit together.
+    pub fn made_of(&self) -> (&[String], &[String]) {
+        match self {
+            Self::Reference | Self::Nt(_) | Self::Firmware(_) => (&[], &[]),
+            Self::Linux(image) => (&image.made_of, &image.doubts),
+        }
     }
 
     /// Its kind, as `expect` names it.
@@ -81,6 +124,7 @@ impl Subject {
             Self::Reference => REFERENCE,
             Self::Nt(_) => NT,
             Self::Linux(_) => LINUX,
+            Self::Firmware(_) => FIRMWARE,
         }
     }
 
@@ -89,7 +133,8 @@ impl Subject {
         match self {
             Self::Reference => REFERENCE.to_owned(),
             Self::Nt(_) => NT.to_owned(),
-            Self::Linux(image) => image.prepared.series(),
+            Self::Linux(image) => image.name.clone(),
+            Self::Firmware(image) => image.name.clone(),
         }
     }
 
@@ -98,7 +143,8 @@ impl Subject {
         match self {
             Self::Reference => Some(REFERENCE_DRIVER.to_owned()),
             Self::Nt(_) => None,
-            Self::Linux(image) => image.prepared.name.replacen('-', "@", 1).into(),
+            Self::Linux(image) => Some(image.driver.clone()),
+            Self::Firmware(image) => Some(image.driver.clone()),
         }
     }
 
@@ -108,6 +154,7 @@ impl Subject {
             Self::Reference => None,
             Self::Nt(driver) => driver.unsuited(scenario),
             Self::Linux(_) => linux_skips(scenario).map(str::to_owned),
+            Self::Firmware(_) => firmware_skips(scenario).map(str::to_owned),
         }
     }
 
@@ -121,17 +168,72 @@ impl Subject {
         match self {
             Self::Reference => scenario.guest.command_line(),
             Self::Nt(driver) => driver.command_line(scenario),
-            Self::Linux(_) => String::new(),
+            Self::Linux(_) | Self::Firmware(_) => String::new(),
         }
     }
 
     /// A driver's image for the guest.
     pub(super) fn image(&self) -> Option<Arc<[u8]>> {
         match self {
-            Self::Reference | Self::Linux(_) => None,
+            Self::Reference | Self::Linux(_) | Self::Firmware(_) => None,
             Self::Nt(driver) => Some(driver.image()),
         }
     }
+}
+
+/// How a Linux gets to where it can be used.
+fn start(cold: bool) -> Result<Start, PrepareError> {
+    let folder = cache_folder().ok_or(PrepareError::NoFolder)?.join("states");
+    Ok(if cold {
+        Start::Cold
+    } else {
+        Start::Warm(folder)
+    })
+}
+
+/// A cylinder of the smallest geometry that a firmware makes up: 16 heads of 63 sectors.
+const LEAST_SECTORS: u64 = 16 * 63;
+
+fn firmware_skips(scenario: &Scenario) -> Option<&'static str> {
+    if scenario.guest.has_mistake() {
+        return Some("a mistake is made by the reference guest's driver only");
+    }
+    if scenario.guest != GuestParameters::default() {
+        return Some("its guest parameters are the reference guest's own");
+    }
+    let [device] = scenario.devices.as_slice() else {
+        return Some("a firmware boots from one disk");
+    };
+    if device.shape.kind != Kind::Block {
+        return Some("a firmware boots from a block device");
+    }
+    if device.shape.file.is_some() || device.shape.backend.is_some() {
+        return Some("the boot sector would have to be written to a disk that is not ours");
+    }
+    if device.shape.capacity < LEAST_SECTORS {
+        return Some("the disk is smaller than the cylinder that a boot sector is read from");
+    }
+    scenario.steps.iter().find_map(|step| match &step.action {
+        Action::Plug(..) => Some("a firmware knows no devices that come and go"),
+        Action::Load(
+            Load::Block {
+                queue: Some(1..), ..
+            },
+            _,
+        ) => Some("a firmware uses the first queue alone"),
+        Action::Guest(command) => {
+            let is_known = command.starts_with("idle") || command.starts_with("state");
+            (!is_known).then_some("this command means nothing to a firmware")
+        }
+        Action::Load(Load::Block { .. }, _) => {
+            let text = step.command().unwrap_or_default();
+            let is_known = ["load read", "load write", "load mixed"]
+                .iter()
+                .any(|known| text.starts_with(known));
+            (!is_known).then_some("a firmware's disk service reads and writes, and no more")
+        }
+        _ => None,
+    })
 }
 
 fn linux_skips(scenario: &Scenario) -> Option<&'static str> {

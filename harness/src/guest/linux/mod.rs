@@ -5,30 +5,27 @@
 //! once is restored from then on.
 
 mod agent;
+mod file;
+mod image;
 mod warm;
 mod words;
 
-use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use misfire_device::port::{Attachment, Journal};
 
 pub use agent::{Agent, AgentError};
+pub use file::LinuxFile;
+pub use image::{Image, Start};
 
+use crate::log::MachineLine;
 use crate::machine::{
     Accel, Boot, Inherited, Machine, MachineError, MachineSpec, Next, Plugged, Qemu,
 };
-use crate::prepare::Prepared;
 
-/// Guest memory in MiB.
-const MEMORY_MIB: u32 = 128;
-/// `printk.time=0`: a line says the same in every run. `printk.devkmsg=on`: what our commands say is never left
-/// out. A panic ends the machine.
-const COMMAND_LINE: &str =
-    "console=ttyS0 quiet panic=-1 printk.time=0 printk.devkmsg=on tsc=reliable no_timer_check";
 /// The functions that the guest is told to call, and where they are in it.
 const COMMANDS: &str = include_str!("../../../guests/linux/commands.sh");
 const COMMANDS_AT: &str = "/run/commands.sh";
@@ -40,24 +37,6 @@ const BOOTED: &str = "the agent listens";
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
 /// How long the agent may take for one call in a guest that has booted.
 const AGENT_LIMIT: Duration = Duration::from_secs(60);
-
-/// How a guest gets to where it can be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// It is booted each time.
-    Cold,
-    /// It is restored from a state in this folder, which is made when it is not there.
-    Warm(PathBuf),
-}
-
-/// What is booted.
-#[derive(Clone, Debug)]
-pub struct Image {
-    /// Kernel and initial RAM disk.
-    pub prepared: Prepared,
-    /// How it starts.
-    pub start: Start,
-}
 
 /// A machine with Linux in it.
 #[derive(Debug)]
@@ -88,8 +67,8 @@ impl Linux {
             qemu: qemu.program.clone(),
             accel,
             boot: Boot::Agent,
-            memory_mib: MEMORY_MIB,
-            append: COMMAND_LINE.to_owned(),
+            memory_mib: image.memory_mib,
+            append: image.append.clone(),
             slots: (0..devices.len()).collect(),
             devices,
             image: None,
@@ -150,15 +129,13 @@ impl Linux {
         journal: Arc<Journal>,
         limit: Duration,
     ) -> Result<Self, LinuxError> {
-        let open = |path: PathBuf| {
-            let doing = format!("opening {}", path.display());
-            File::open(&path)
-                .map(OwnedFd::from)
-                .map_err(MachineError::os(&doing))
+        let open = |file: io::Result<OwnedFd>, what: &str| {
+            let doing = format!("opening the {what} of {}", image.name);
+            file.map_err(MachineError::os(&doing))
         };
         let files = vec![
-            (open(image.prepared.kernel())?, Inherited::Kernel),
-            (open(image.prepared.initrd())?, Inherited::Initrd),
+            (open(image.kernel(), "kernel")?, Inherited::Kernel),
+            (open(image.initrd(), "initrd")?, Inherited::Initrd),
         ];
         let mut machine = Machine::launch(spec, files, journal, limit)?;
         let agent = machine
@@ -190,7 +167,11 @@ impl Linux {
         loop {
             match self.machine.next(wanted, deadline).await? {
                 Next::Line(line) if line.trim_end() == wanted => return Ok(()),
-                Next::Line(_) => {}
+                Next::Line(line) => {
+                    if let Some(MachineLine::Error(text)) = MachineLine::parse(&line) {
+                        return Err(LinuxError::Boot(text));
+                    }
+                }
                 Next::Silent | Next::Left(_) => {
                     let last = self.machine.last_lines();
                     return Err(LinuxError::Boot(last.join(" | ")));

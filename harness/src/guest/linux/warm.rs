@@ -24,7 +24,7 @@ pub(super) async fn state(
 ) -> Result<PathBuf, LinuxError> {
     let path = folder.join(format!(
         "{}-{:016x}.state",
-        image.prepared.name,
+        image.name,
         key(qemu, image, spec)
     ));
     if path.is_file() {
@@ -54,7 +54,7 @@ fn key(qemu: &Qemu, image: &Image, spec: &MachineSpec) -> u64 {
     let mut hasher = DefaultHasher::new();
     qemu.key().hash(&mut hasher);
     argv(spec).hash(&mut hasher);
-    image.prepared.digest.hash(&mut hasher);
+    image.digest.hash(&mut hasher);
     COMMANDS.hash(&mut hasher);
     hasher.finish()
 }

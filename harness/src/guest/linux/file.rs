@@ -1,0 +1,86 @@
+//! `[linux]` of a guest file.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::guest::file::{Place, Section};
+use crate::prepare::OwnParts;
+
+/// The least and the most memory in MiB: a kernel with its initial RAM disk needs some.
+const MEMORY: std::ops::RangeInclusive<u32> = 64..=65536;
+
+/// What of a Linux is the user's own; the rest is that of a guest of `misfire prepare linux`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LinuxFile {
+    /// The prepared guest that gives what is not named here; default: the newest.
+    pub base: Option<String>,
+    /// A kernel that QEMU can start: a bzImage, or an ELF file with a PVH entry.
+    pub kernel: Option<PathBuf>,
+    /// The folder lib/modules/RELEASE of that kernel. Without it what the drivers need is built into it.
+    pub modules_dir: Option<PathBuf>,
+    /// Modules, which are loaded instead of the kernel's of the same name.
+    #[serde(default)]
+    pub modules: Vec<PathBuf>,
+    /// An initial RAM disk of its own, which loads its modules itself.
+    pub initrd: Option<PathBuf>,
+    /// What the kernel's command line has more.
+    pub append: Option<String>,
+    /// Guest memory in MiB.
+    pub memory_mib: Option<u32>,
+}
+
+impl Section for LinuxFile {
+    fn check(&mut self, place: &mut Place<'_>) {
+        if let Some(kernel) = &mut self.kernel {
+            place.file("kernel", kernel);
+        }
+        if let Some(dir) = &mut self.modules_dir {
+            place.folder("modules-dir", dir);
+        }
+        place.files("modules", &mut self.modules);
+        if let Some(initrd) = &mut self.initrd {
+            place.file("initrd", initrd);
+        }
+        if self.modules_dir.is_some() && self.kernel.is_none() {
+            place.problem(
+                "modules-dir",
+                "modules-dir needs the kernel that they are of",
+            );
+        }
+        if self.initrd.is_some() {
+            for (key, is_there) in [
+                ("modules-dir", self.modules_dir.is_some()),
+                ("modules", !self.modules.is_empty()),
+            ] {
+                if is_there {
+                    let message = format!(
+                        "an initrd of your own loads its modules itself: {key} means nothing there"
+                    );
+                    place.problem(key, message);
+                }
+            }
+        }
+        if let Some(mib) = self.memory_mib.filter(|mib| !MEMORY.contains(mib)) {
+            let (least, most) = MEMORY.into_inner();
+            place.problem(
+                "memory-mib",
+                format!("memory-mib = {mib}: expected {least} to {most}"),
+            );
+        }
+    }
+}
+
+impl LinuxFile {
+    /// What is put in the place of the prepared guest's.
+    pub(crate) fn parts(&self) -> OwnParts {
+        OwnParts {
+            kernel: self.kernel.clone(),
+            modules_dir: self.modules_dir.clone(),
+            modules: self.modules.clone(),
+            initrd: self.initrd.clone(),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! QEMU's SeaBIOS: its driver boots a boot sector from our disk, and reads and writes for it.
+
+use std::path::PathBuf;
+
+use misfire::cli::vocabulary;
+use misfire::machine::{Accel, Cache, Qemu};
+use misfire::report::ScenarioReport;
+use misfire::run::{Options, Snapshots, Subject, run_scenario};
+use misfire::scenario::{Interrupts, Outcome, read};
+use misfire::verdict::Verdict;
+
+/// The report of the scenario that is written so.
+async fn run(name: &str, text: &str) -> ScenarioReport {
+    let name = format!("firmware/{name}");
+    let text = format!("title = \"t\"\n{text}");
+    let scenarios = read("x.toml".as_ref(), &name, &text, &vocabulary()).unwrap();
+    let options = Options {
+        subject: Subject::named("seabios", false).unwrap(),
+        qemu: Qemu::find(&Cache::of_user()).await.unwrap(),
+        accel: Accel::Tcg,
+        out: PathBuf::from(env!("CARGO_TARGET_TMPDIR")),
+        snapshots: Snapshots::Leave,
+        jobs: 1,
+    };
+    run_scenario(&scenarios[0], &options).await.report
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_boot_sector_reads_and_writes_through_the_firmwares_driver() {
+    for (name, device) in [
+        ("function", ""),
+        ("legacy", "virtio = \"legacy\"\n"),
+        ("transport", "attach = \"vhost-user\"\n"),
+    ] {
+        let text = format!(
+            "[device]\nkind = \"block\"\n{device}[[step]]\nload = \"mixed\"\nblocks = 300\n\
+             [expect]\nio = \"complete\"\ninterrupts = \"polled\"\n"
+        );
+        let report = run(name, &text).await;
+        assert_eq!(
+            report.outcome,
+            Some(Outcome::Degraded),
+            "{:?}",
+            report.reasons
+        );
+        assert_eq!(
+            report.interrupts.as_deref(),
+            Some(Interrupts::Polled.word())
+        );
+        let wrong = |reason: &&String| !reason.contains("broken");
+        assert_eq!(report.reasons.iter().find(wrong), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_the_firmware_does_not_take_is_refused() {
+    let text = "[device]\nkind = \"block\"\n[[fault]]\non = \"status.+FEATURES_OK\"\n\
+        nth = \"1..\"\ndo = \"status.refuse\"\n[[step]]\nload = \"read\"\n";
+    let report = run("refused", text).await;
+    assert_eq!(
+        report.outcome,
+        Some(Outcome::Refused),
+        "{:?}",
+        report.reasons
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_firmware_can_not_do_is_skipped_with_a_reason() {
+    let card = "[device]\nkind = \"port-card\"\n";
+    let flush = "[device]\nkind = \"block\"\n[[step]]\nload = \"flush\"\n";
+    for (name, text, reason) in [
+        ("card", card, "a firmware boots from a block device"),
+        (
+            "flush",
+            flush,
+            "a firmware's disk service reads and writes, and no more",
+        ),
+    ] {
+        let report = run(name, text).await;
+        assert_eq!(report.verdict, Verdict::Skip);
+        assert_eq!(report.reasons, [reason]);
+    }
+}
