@@ -33,6 +33,18 @@ const SCENARIOS: &[&str] = &[
     "rings/split@largest",
     "shapes/table@msix=0,pin=true,queues=4",
 ];
+/// What the miniport for SCSI hosts is put to, in both builds.
+const SCSI_SCENARIOS: &[&str] = &[
+    "scsi/disk",
+    "scsi/disk@one-request-queue",
+    "scsi/disk@one-vector",
+    "scsi/disk@line",
+    "scsi/events",
+    "scsi/events@resized",
+    "scsi/task-management",
+    "shapes/scsi-table@msix=64,pin=true,queues=6",
+    "legacy/scsi@behind-qemu",
+];
 /// Scenarios in which the miniport makes a mistake.
 const MISTAKEN: &[&str] = &[
     "vectors/per-queue@no-read-back",
@@ -125,7 +137,8 @@ fn run(image: &str, scenarios: &[&str], parameter: Option<String>) -> Vec<Scenar
     assert_eq!(chosen.len(), scenarios.len());
     let mut driver = NtDriver::new(image, &bytes(image)).unwrap();
     driver.mistakes = mistakes();
-    let inf = Path::new(HERE).join("guests/miniports/blk.inf");
+    let kind = image.split(['.', '-']).next().unwrap();
+    let inf = Path::new(HERE).join(format!("guests/miniports/{kind}.inf"));
     let inf = Inf::read(&inf, &std::fs::read(&inf).unwrap()).unwrap();
     driver.inf = Some(Driver::of(&inf, Architecture::Amd64).models);
     let folder = parameter.clone().unwrap_or_else(|| "correct".into());
@@ -157,8 +170,14 @@ fn wrong(image: &str, scenarios: &[&str]) -> Vec<String> {
 
 #[test]
 fn both_builds_are_read_and_import_nothing_that_the_model_lacks() {
-    let plain = Image::read(&bytes("blk.sys")).unwrap();
-    let release = Image::read(&bytes("blk-release.sys")).unwrap();
+    for kind in ["blk", "scsi"] {
+        both_builds_are_read(kind);
+    }
+}
+
+fn both_builds_are_read(kind: &str) {
+    let plain = Image::read(&bytes(&format!("{kind}.sys"))).unwrap();
+    let release = Image::read(&bytes(&format!("{kind}-release.sys"))).unwrap();
     assert_eq!((plain.missing(), release.missing()), (vec![], vec![]));
     assert_eq!((plain.cookie, plain.functions), (None, None));
     assert!(release.cookie.is_some() && release.functions.is_some());
@@ -198,6 +217,16 @@ fn the_plain_build_passes_what_the_reference_driver_passes() {
 #[test]
 fn the_release_build_passes_what_the_reference_driver_passes() {
     let wrong = wrong("blk-release.sys", SCENARIOS);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_miniport_for_scsi_hosts_passes_in_both_builds() {
+    for build in ["scsi.sys", "scsi-release.sys"] {
+        let wrong = wrong(build, SCSI_SCENARIOS);
+        assert!(wrong.is_empty(), "{build}: {}", wrong.join("\n"));
+    }
+    let wrong = wrong("scsi.sys", &["scsi/disk@early-events"]);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

@@ -181,9 +181,13 @@ BOOLEAN go_live(ADAPTER *adapter)
 	}
 	if (adapter->messages && MAKES(adapter, QUEUE_VECTOR_AFTER_ENABLE))
 		set_vectors(adapter);
+	if (MAKES(adapter, EVENTS_BEFORE_DRIVER_OK))
+		kind_offer(adapter);
 	if (MAKES(adapter, NOTIFY_BEFORE_DRIVER_OK))
 		write16(adapter, &adapter->notify, adapter->queue[0].notify_offset * adapter->notify_multiplier, 0);
 	add_status(adapter, STATUS_DRIVER_OK);
 	adapter->live = TRUE;
+	if (!MAKES(adapter, EVENTS_BEFORE_DRIVER_OK))
+		kind_offer(adapter);
 	return TRUE;
 }

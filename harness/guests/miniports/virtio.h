@@ -19,6 +19,7 @@
 #define STATUS_FAILED 128
 
 #define NO_VECTOR 0xffff
+#define NO_QUEUE 0xffff
 
 /* virtio 1.3, 6 */
 #define FEATURE_VERSION_1 32
@@ -86,10 +87,12 @@ typedef struct ADAPTER {
 	BOOLEAN live;
 	BOOLEAN early;       /* an interrupt came before `ready` */
 	ULONGLONG offered, features, wanted;
-	USHORT queues;
+	USHORT queues;       /* in use, of `all_queues` */
+	USHORT all_queues;
 	USHORT turn;
 	UCHAR *rings;        /* the uncached extension */
 	ULONG ring_bytes;    /* for each queue */
+	UCHAR *kept;         /* behind the rings: what the device has all the time */
 	volatile LONG config_changed;
 	STOR_DPC config_dpc;
 	STOR_DPC spare_dpc;  /* never initialised */
@@ -101,6 +104,43 @@ typedef struct ADAPTER {
 } ADAPTER;
 
 #define MAKES(adapter, mistake) ((adapter)->mistakes[mistake])
+
+/* A request's extension, which the device can reach: what it reads first, what it writes last, and the pieces of
+ * all that it reaches. */
+typedef struct {
+	UCHAR head[56];
+	UCHAR tail[112];
+	ULONG count;
+	PIECE pieces[MOST_PIECES];
+} REQUEST;
+
+/* blk.c, scsi.c: what is of one kind of device alone. */
+extern const ULONGLONG kind_features; /* beside those that every driver wants */
+extern const USHORT kind_first;       /* the first queue for requests */
+extern const USHORT kind_events;      /* the queue whose buffers are no requests */
+extern const ULONG kind_memory;       /* bytes for buffers that the device has all the time */
+/* Reads the configuration and fills `config`; FALSE: the device can't be used. How many queues it has for requests is
+ * in `*queues`. */
+BOOLEAN kind_find(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config, ULONG *queues);
+/* FALSE: the request is completed already. */
+BOOLEAN kind_build(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb);
+/* Has the device reset a unit, or all; FALSE: it can't be asked for that. */
+BOOLEAN kind_reset(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb);
+void kind_finish(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb);
+/* The queues are ready: the device gets the buffers that it has all the time. */
+void kind_offer(ADAPTER *adapter);
+/* A queue before the first for requests has something; under the StartIo lock. TRUE: units may have changed. */
+BOOLEAN kind_look(ADAPTER *adapter, QUEUE *queue);
+void kind_changed(ADAPTER *adapter);
+
+/* adapter.c */
+SRBEX_DATA_SCSI_CDB16 *command_of(STORAGE_REQUEST_BLOCK *srb);
+void complete(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, UCHAR status);
+void refuse(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, UCHAR key, UCHAR code);
+void answer(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, const UCHAR *bytes, ULONG length);
+ULONGLONG number(const UCHAR *from, ULONG bytes);
+void add_piece(ADAPTER *adapter, REQUEST *request, volatile void *from, ULONG length, BOOLEAN writable);
+BOOLEAN add_data(ADAPTER *adapter, REQUEST *request, STORAGE_REQUEST_BLOCK *srb, BOOLEAN writable);
 
 /* pci.c */
 BOOLEAN find_structures(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config);

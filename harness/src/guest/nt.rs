@@ -61,14 +61,22 @@ impl NtDriver {
 
     /// Why a scenario is not for this driver; `None` for one that is.
     pub fn unsuited(&self, scenario: &Scenario) -> Option<String> {
+        // Without its INF it may be for hosts too, but nobody says so.
+        let kinds: &[Kind] = match &self.inf {
+            Some(_) => &[Kind::Block, Kind::Scsi],
+            None => &[Kind::Block],
+        };
         if let Some(device) = scenario
             .devices
             .iter()
-            .find(|d| d.shape.kind != Kind::Block)
+            .find(|d| !kinds.contains(&d.shape.kind))
         {
-            let kind = device.shape.kind.word();
+            let (kind, without) = match (device.shape.kind, &self.inf) {
+                (Kind::Scsi, None) => ("SCSI host", " without an INF that says so"),
+                (kind, _) => (kind.word(), ""),
+            };
             return Some(format!(
-                "a StorPort miniport is no driver for a {kind} here"
+                "a StorPort miniport is no driver for a {kind}{without}"
             ));
         }
         if let Some(mistake) =

@@ -8,7 +8,7 @@ use crate::dbg_print;
 use crate::hal::mmio::Mmio;
 use crate::hal::time;
 use crate::hal::vm::PAGE;
-use crate::nt::storport::{Ended, Port, Request};
+use crate::nt::storport::{Ended, Port, RESET_DEVICE, RESET_LOGICAL_UNIT, Request};
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -22,12 +22,17 @@ const MOST_BLOCKS: u64 = 1 << 32;
 const TRIES: u32 = 8;
 /// Of an unlimited transfer length this much is used.
 const MOST_TRANSFER: u32 = 1 << 20;
+/// The request that resets; the loads' are below, and that of the unit.
+const RESET: usize = 65;
+/// Bytes of UNMAP's parameter list with one range.
+const UNMAP_LIST: usize = 24;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Read,
     Write,
     Flush,
+    Discard,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +50,7 @@ impl Operation {
             "flush" => Self::Only(Kind::Flush),
             "verify" => Self::Verify,
             "mixed" => Self::Mixed,
-            "discard" => return Err("unsupported"),
+            "discard" => Self::Only(Kind::Discard),
             _ => return Err("usage"),
         })
     }
@@ -60,6 +65,27 @@ impl Operation {
     }
 }
 
+/// What is reset for a request that is late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tier {
+    Unit,
+    Device,
+    Bus,
+}
+
+/// In this order.
+const TIERS: [Tier; 3] = [Tier::Unit, Tier::Device, Tier::Bus];
+
+impl Tier {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Device => "device",
+            Self::Bus => "bus",
+        }
+    }
+}
+
 /// A block in flight.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
@@ -68,6 +94,8 @@ struct Slot {
     /// Bytes of the block that are done.
     done: u32,
     tries: u32,
+    /// How often it was late.
+    late: u32,
     deadline: u64,
     data: Mmio,
 }
@@ -89,6 +117,8 @@ pub struct Load {
     timeouts: u64,
     slots: Vec<Option<Slot>>,
     rooms: Vec<Mmio>,
+    /// The reset under way: the block that was late, and when the reset is.
+    reset: Option<(usize, u64)>,
 }
 
 impl Load {
@@ -144,11 +174,15 @@ impl Load {
             timeouts: 0,
             slots: vec![None; depth],
             rooms: rooms.ok_or("memory")?,
+            reset: None,
         })
     }
 
     /// When it wants to be asked again at the latest.
     pub fn deadline(&self) -> u64 {
+        if let Some((_, deadline)) = self.reset {
+            return deadline;
+        }
         let slots = self.slots.iter().flatten();
         slots.map(|slot| slot.deadline).min().unwrap_or(0)
     }
@@ -157,6 +191,9 @@ impl Load {
     pub fn go_on(&mut self, port: &Port) -> Option<Outcome> {
         if port.is_gone() {
             return Some(self.removed(port));
+        }
+        if self.is_resetting(port) {
+            return None;
         }
         for n in 0..self.slots.len() {
             self.look_at(port, n);
@@ -177,10 +214,12 @@ impl Load {
 
     /// The device was pulled out: what the miniport has not completed, the port driver does.
     fn removed(&mut self, port: &Port) -> Outcome {
+        port.take_ended(RESET);
+        port.forget(RESET);
         for n in 0..self.slots.len() {
             if self.slots[n].is_some() {
                 port.take_ended(n);
-                port.forget(n);
+                self.leave(port, n);
                 self.end(n, false);
             }
         }
@@ -197,12 +236,13 @@ impl Load {
             Some(Ended::Well(bytes)) => {
                 slot.tries = 0;
                 let expected = self.bytes(&slot);
-                if slot.kind != Kind::Flush && bytes != expected {
+                let moves = matches!(slot.kind, Kind::Read | Kind::Write);
+                if moves && bytes != expected {
                     dbg_print!("DISK: block {}: {bytes} bytes of {expected}", slot.block);
                     return self.end(n, false);
                 }
                 slot.done += expected;
-                if slot.done < self.size && slot.kind != Kind::Flush {
+                if slot.done < self.size && moves {
                     return self.start(port, n, slot);
                 }
                 self.block_is_done(port, n, slot);
@@ -222,26 +262,79 @@ impl Load {
                 );
                 self.end(n, false);
             }
-            None if time::now() >= slot.deadline => self.time_out(port, n, slot),
+            None if self.reset.is_none() && time::now() >= slot.deadline => {
+                self.time_out(port, n, slot)
+            }
             None => {}
         }
     }
 
-    /// A request that is late: the bus is reset, and whatever it ended is asked for again.
+    /// A request that is late: the unit is reset, then the device, then the bus ("Multi-Tier Reset in
+    /// Storport"). What that ends is asked for again.
     fn time_out(&mut self, port: &Port, n: usize, mut slot: Slot) {
-        slot.tries += 1;
-        if slot.tries > 2 {
+        let Some(tier) = TIERS.get(slot.late as usize) else {
             self.timeouts += 1;
-            port.forget(n);
+            self.leave(port, n);
             return self.end(n, false);
-        }
-        dbg_print!("DISK: block {}: late, the bus is reset", slot.block);
-        if !port.reset_bus() {
-            dbg_print!("NT: HwStorResetBus returned FALSE");
-        }
+        };
+        slot.late += 1;
         slot.deadline = time::now() + self.timeout_us;
         self.slots[n] = Some(slot);
-        port.expect_ended(n);
+        dbg_print!(
+            "DISK: block {}: late, the {} is reset",
+            slot.block,
+            tier.name()
+        );
+        let function = match tier {
+            Tier::Unit => RESET_LOGICAL_UNIT,
+            Tier::Device => RESET_DEVICE,
+            Tier::Bus => {
+                if !port.reset_bus() {
+                    dbg_print!("NT: HwStorResetBus returned FALSE");
+                }
+                return port.expect_ended(n);
+            }
+        };
+        if port.room(RESET, 0).is_some() {
+            let request = Request {
+                function,
+                ..command(&[], 0)
+            };
+            // Until it is over nothing else is started, and nothing else is late.
+            self.reset = Some((n, time::now() + self.timeout_us));
+            port.start(RESET, &request, 0);
+        }
+    }
+
+    /// Leaves a request to the miniport, with its memory.
+    fn leave(&mut self, port: &Port, n: usize) {
+        port.forget(n);
+        if let Some(room) = port.room(n, self.size) {
+            self.rooms[n] = Mmio::new(room, self.size as usize);
+        }
+    }
+
+    /// Whether a reset is under way. One that fails, or is late itself, is followed by the next.
+    fn is_resetting(&mut self, port: &Port) -> bool {
+        let Some((n, deadline)) = self.reset else {
+            return false;
+        };
+        let ended = port.take_ended(RESET);
+        if ended.is_none() && time::now() < deadline {
+            return true;
+        }
+        self.reset = None;
+        if ended.is_none() {
+            port.forget(RESET);
+        }
+        let again = time::now() + self.timeout_us;
+        for slot in self.slots.iter_mut().flatten() {
+            slot.deadline = again;
+        }
+        if let (false, Some(slot)) = (matches!(ended, Some(Ended::Well(_))), self.slots[n]) {
+            self.time_out(port, n, slot);
+        }
+        self.reset.is_some()
     }
 
     /// All bytes have been written or read.
@@ -276,11 +369,20 @@ impl Load {
                 kind: self.operation.kind(self.next),
                 done: 0,
                 tries: 0,
+                late: 0,
                 deadline: 0,
                 data: self.rooms[n],
             };
-            if slot.kind == Kind::Write {
-                fill(slot.data, self.size as usize, slot.block);
+            match slot.kind {
+                Kind::Write => fill(slot.data, self.size as usize, slot.block),
+                Kind::Discard => {
+                    let each = u64::from(self.size) / SECTOR;
+                    let list = unmap(self.sector(&slot), each as u32);
+                    for (n, byte) in list.iter().enumerate() {
+                        slot.data.write(n, *byte);
+                    }
+                }
+                Kind::Read | Kind::Flush => {}
             }
             self.next += 1;
             self.start(port, n, slot);
@@ -291,6 +393,7 @@ impl Load {
     fn bytes(&self, slot: &Slot) -> u32 {
         match slot.kind {
             Kind::Flush => 0,
+            Kind::Discard => UNMAP_LIST as u32,
             _ => (self.size - slot.done).min(self.transfer),
         }
     }
@@ -299,8 +402,7 @@ impl Load {
         slot.deadline = time::now() + self.timeout_us;
         self.slots[n] = Some(slot);
         let bytes = self.bytes(&slot);
-        let each = u64::from(self.size) / SECTOR;
-        let sector = self.lba + slot.block * each % self.span + u64::from(slot.done) / SECTOR;
+        let sector = self.sector(&slot) + u64::from(slot.done) / SECTOR;
         let mut request = transfer(
             slot.kind,
             sector,
@@ -308,31 +410,49 @@ impl Load {
             slot.block % 2 == 1,
         );
         request.bytes = bytes;
-        request.out = slot.kind == Kind::Write;
+        request.out = matches!(slot.kind, Kind::Write | Kind::Discard);
         port.start(n, &request, slot.done);
+    }
+
+    /// The first sector of a block.
+    fn sector(&self, slot: &Slot) -> u64 {
+        let each = u64::from(self.size) / SECTOR;
+        self.lba + slot.block * each % self.span
     }
 }
 
-/// READ, WRITE or SYNCHRONIZE CACHE, of ten bytes or of sixteen.
+/// What UNMAP takes (SBC): a header, and a block descriptor.
+fn unmap(sector: u64, sectors: u32) -> [u8; UNMAP_LIST] {
+    let mut list = [0; UNMAP_LIST];
+    list[..2].copy_from_slice(&(UNMAP_LIST as u16 - 2).to_be_bytes());
+    list[2..4].copy_from_slice(&16u16.to_be_bytes());
+    list[8..16].copy_from_slice(&sector.to_be_bytes());
+    list[16..20].copy_from_slice(&sectors.to_be_bytes());
+    list
+}
+
+/// READ, WRITE or SYNCHRONIZE CACHE, of ten bytes or of sixteen; or UNMAP, which has ten.
 fn transfer(kind: Kind, sector: u64, sectors: u32, long: bool) -> Request {
     let mut cdb = [0; 16];
+    let [short, sixteen] = match kind {
+        Kind::Read => [0x28, 0x88],
+        Kind::Write => [0x2a, 0x8a],
+        Kind::Flush => [0x35, 0x91],
+        Kind::Discard => {
+            cdb[0] = 0x42;
+            cdb[8] = UNMAP_LIST as u8;
+            return command(&cdb[..10], 0);
+        }
+    };
     let length = if long || sector > u64::from(u32::MAX) {
-        cdb[0] = match kind {
-            Kind::Read => 0x88,
-            Kind::Write => 0x8a,
-            Kind::Flush => 0x91,
-        };
+        cdb[0] = sixteen;
         if kind != Kind::Flush {
             cdb[2..10].copy_from_slice(&sector.to_be_bytes());
             cdb[10..14].copy_from_slice(&sectors.to_be_bytes());
         }
         16
     } else {
-        cdb[0] = match kind {
-            Kind::Read => 0x28,
-            Kind::Write => 0x2a,
-            Kind::Flush => 0x35,
-        };
+        cdb[0] = short;
         if kind != Kind::Flush {
             cdb[2..6].copy_from_slice(&(sector as u32).to_be_bytes());
             cdb[7..9].copy_from_slice(&(sectors as u16).to_be_bytes());
@@ -345,6 +465,18 @@ fn transfer(kind: Kind, sector: u64, sectors: u32, long: bool) -> Request {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unmap_names_its_range_in_a_list() {
+        let list = unmap(0x0102, 8);
+        assert_eq!((list[1], list[3]), (22, 16));
+        assert_eq!((&list[14..16], list[19]), (&[1, 2][..], 8));
+        let request = transfer(Kind::Discard, 0x0102, 8, true);
+        assert_eq!(
+            (request.cdb[0], request.cdb[8], request.length),
+            (0x42, 24, 10)
+        );
+    }
 
     #[test]
     fn a_transfer_has_its_place_and_length_where_the_command_has_them() {

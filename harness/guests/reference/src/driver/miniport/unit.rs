@@ -2,7 +2,7 @@
 
 use crate::dbg_print;
 use crate::hal::time;
-use crate::nt::storport::{Ended, Port, Request};
+use crate::nt::storport::{EXECUTE, Ended, Port, Request};
 
 /// The request that is used for this; loads have those below.
 const OWN: usize = 64;
@@ -29,6 +29,7 @@ pub fn command(bytes: &[u8], answer: u32) -> Request {
         bytes: answer,
         out: false,
         timeout: 10,
+        function: EXECUTE,
     }
 }
 
@@ -88,12 +89,10 @@ impl Unit {
         dbg_print!("DISK: {} sectors", self.sectors);
     }
 
-    /// The miniport has said that something changed.
+    /// The miniport has said that something changed. A unit that does not answer is not there.
     pub fn changed(&mut self, port: &Port, timeout_ms: u64) {
-        if let Some(sectors) = capacity(port, timeout_ms) {
-            self.sectors = sectors;
-            self.changed = Some(sectors);
-        }
+        self.sectors = capacity(port, timeout_ms).unwrap_or(0);
+        self.changed = Some(self.sectors);
     }
 
     /// The size after a change that nobody has asked about yet.

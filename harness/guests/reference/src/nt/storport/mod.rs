@@ -16,4 +16,4 @@ mod srb;
 
 pub use port::{Control, Port, driver_entry, port};
 pub use routines::routine;
-pub use srb::{Ended, Request};
+pub use srb::{EXECUTE, Ended, RESET_DEVICE, RESET_LOGICAL_UNIT, Request};

@@ -75,6 +75,11 @@ const STATUS: u8 = 0x3f;
 const SUCCESS: u8 = 1;
 const BUSY: u8 = 5;
 const BUS_RESET: u8 = 14;
+/// `SRB_STATUS_ERROR`, and the flag `SRB_STATUS_AUTOSENSE_VALID`.
+const ERROR: u8 = 4;
+const SENSE_VALID: u8 = 0x80;
+/// The sense key.
+const UNIT_ATTENTION: u8 = 6;
 
 /// What is asked of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +94,14 @@ pub struct Request {
     pub out: bool,
     /// In seconds, as the class driver sets it.
     pub timeout: u32,
+    /// What it is: [`EXECUTE`], or one of the resets.
+    pub function: u32,
 }
+
+/// `SRB_FUNCTION_EXECUTE_SCSI`, `_RESET_DEVICE`, `_RESET_LOGICAL_UNIT`.
+pub const EXECUTE: u32 = 0;
+pub const RESET_DEVICE: u32 = 0x13;
+pub const RESET_LOGICAL_UNIT: u32 = 0x20;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,11 +137,18 @@ pub(super) struct Packet {
 }
 
 /// The requests of an adapter.
-pub(super) struct Packets([Packet; MOST]);
+pub(super) struct Packets {
+    each: [Packet; MOST],
+    /// Those that nobody waits for any more, and that the miniport still has: the memory stays its own.
+    left: [u64; MOST],
+    next_left: usize,
+}
 
 impl Packets {
-    pub const NONE: Self = Self(
-        [Packet {
+    pub const NONE: Self = Self {
+        left: [0; MOST],
+        next_left: 0,
+        each: [Packet {
             srb: 0,
             sense: 0,
             extension: 0,
@@ -138,7 +157,13 @@ impl Packets {
             room: 0,
             state: State::Free,
         }; MOST],
-    );
+    };
+
+    /// Whether the miniport was left with this request; it has it no more.
+    fn take_left(&mut self, srb: u64) -> bool {
+        let left = self.left.iter_mut().find(|left| srb != 0 && **left == srb);
+        left.map(|left| *left = 0).is_some()
+    }
 }
 
 /// Writes a field.
@@ -161,7 +186,7 @@ impl Port {
     /// Memory for request `n` with so many bytes of data, in pages that do not lie together. The address
     /// of the data; `None` when there is no memory.
     pub fn room(&self, n: usize, bytes: u32) -> Option<u64> {
-        let mut packet = self.with(|state| state.packets.0[n]);
+        let mut packet = self.with(|state| state.packets.each[n]);
         if packet.srb == 0 {
             packet.srb = vm::allocate(if is_long() { long::SIZE } else { short::SIZE })?;
             packet.sense = vm::allocate(SENSE)?;
@@ -174,7 +199,7 @@ impl Port {
             packet.list = vm::allocate(ELEMENTS + pages * size_of::<Element>() as u64)?;
             packet.room = bytes;
         }
-        self.with(|state| state.packets.0[n] = packet);
+        self.with(|state| state.packets.each[n] = packet);
         Some(packet.data)
     }
 
@@ -184,9 +209,13 @@ impl Port {
     pub fn start(&self, n: usize, request: &Request, offset: u32) {
         let Some(driver) = driver() else { return };
         let (packet, extension) = self.with(|state| {
-            state.packets.0[n].state = State::Started;
-            (state.packets.0[n], state.extension)
+            state.packets.each[n].state = State::Started;
+            (state.packets.each[n], state.extension)
         });
+        // Without memory nobody gets it, and it is late.
+        if packet.srb == 0 {
+            return;
+        }
         packet.fill(request, offset);
         let before = cpu::priority();
         cpu::set_priority(before.max(DISPATCH_LEVEL));
@@ -226,10 +255,13 @@ impl Port {
 
     /// `RequestComplete`.
     pub(super) fn completed(&self, srb: u64) {
+        if self.with(|state| state.packets.take_left(srb)) {
+            return;
+        }
         let known = self.with(|state| {
             let packet = state
                 .packets
-                .0
+                .each
                 .iter_mut()
                 .find(|packet| srb != 0 && packet.srb == srb)?;
             Some(core::mem::replace(&mut packet.state, State::Completed))
@@ -262,7 +294,7 @@ impl Port {
     /// How request `n` ended, once.
     pub fn take_ended(&self, n: usize) -> Option<Ended> {
         let packet = self.with(|state| {
-            let packet = &mut state.packets.0[n];
+            let packet = &mut state.packets.each[n];
             let ended = packet.state == State::Completed;
             ended.then(|| {
                 packet.state = State::Free;
@@ -274,20 +306,28 @@ impl Port {
 
     /// A reset of the bus is over: the miniport has to have completed request `n`.
     pub fn expect_ended(&self, n: usize) {
-        let ended = self.with(|state| state.packets.0[n].state != State::Started);
+        let ended = self.with(|state| state.packets.each[n].state != State::Started);
         let text = format_args!("a reset of the bus has not completed a request");
         checks::check(self.number(), Check::Srb, ended, text);
     }
 
-    /// Takes request `n` away from a miniport that will not complete it.
+    /// Waits for request `n` no longer. A miniport that has not completed it keeps it, with its memory: the
+    /// next one gets other memory.
     pub fn forget(&self, n: usize) {
-        self.with(|state| state.packets.0[n].state = State::Free);
+        self.with(|state| {
+            let packets = &mut state.packets;
+            if packets.each[n].state == State::Started {
+                packets.left[packets.next_left % MOST] = packets.each[n].srb;
+                packets.next_left += 1;
+                packets.each[n] = Packet::default();
+            }
+        });
     }
 
     /// The list of a request's data.
     pub(super) fn list_of(&self, srb: u64) -> u64 {
         self.with(|state| {
-            let mut packets = state.packets.0.iter();
+            let mut packets = state.packets.each.iter();
             let packet = packets.find(|packet| packet.srb == srb && packet.state == State::Started);
             packet.map_or(0, |packet| packet.list)
         })
@@ -333,7 +373,7 @@ impl Packet {
             put(srb + long::SIGNATURE, long::SIGNED);
             put(srb + long::VERSION, long::VERSION_1);
             put(srb + long::LENGTH, long::SIZE as u32);
-            put(srb + long::SRB_FUNCTION, 0u32);
+            put(srb + long::SRB_FUNCTION, request.function);
             put(srb + long::FLAGS, flags);
             put(srb + long::TIMEOUT, request.timeout);
             put(srb + long::ADDRESS_OFFSET, long::ADDRESS as u32);
@@ -353,7 +393,7 @@ impl Packet {
         } else {
             (0..short::SIZE / 8).for_each(|n| put(srb + 8 * n, 0u64));
             put(srb, short::SIZE as u16);
-            put(srb + short::FUNCTION, 0u8);
+            put(srb + short::FUNCTION, request.function as u8);
             put(srb + short::CDB_LENGTH, request.length);
             put(srb + short::SENSE_LENGTH, SENSE as u8);
             put(srb + short::FLAGS, flags);
@@ -400,9 +440,12 @@ impl Packet {
             (short::DATA_LENGTH, short::SCSI_STATUS)
         };
         debug_assert_eq!(long::STATUS, short::STATUS);
+        let has_sense = get::<u8>(srb + long::STATUS) & SENSE_VALID != 0;
         match status_of(srb) {
             SUCCESS => Ended::Well(get(srb + length)),
             BUSY | BUS_RESET => Ended::Again,
+            // Something about the unit has changed, which is told once (SPC: the key of fixed-format sense).
+            ERROR if has_sense && get::<u8>(self.sense + 2) & 0xf == UNIT_ATTENTION => Ended::Again,
             other => Ended::Failed(other, get(srb + scsi)),
         }
     }

@@ -1,0 +1,494 @@
+/* What the miniports have in common: the port driver's callbacks in the order of an adapter's life. What is of one
+ * kind of device alone is in blk.c and scsi.c: the functions whose names begin with kind_. */
+#include "virtio.h"
+
+#ifdef RELEASE
+#define INIT __attribute__((section("INIT")))
+#else
+#define INIT
+#endif
+
+SRBEX_DATA_SCSI_CDB16 *command_of(STORAGE_REQUEST_BLOCK *srb)
+{
+	if (srb->NumSrbExData == 0 || srb->SrbExDataOffset[0] < sizeof *srb)
+		return NULL;
+	return (PVOID)((UCHAR *)srb + srb->SrbExDataOffset[0]);
+}
+
+void complete(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, UCHAR status)
+{
+	srb->SrbStatus = status;
+	StorPortNotification(RequestComplete, adapter, srb);
+	if (MAKES(adapter, COMPLETES_TWICE) && adapter->live)
+		StorPortNotification(RequestComplete, adapter, srb);
+}
+
+/* CHECK CONDITION with fixed sense data: SPC. */
+void refuse(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, UCHAR key, UCHAR code)
+{
+	SRBEX_DATA_SCSI_CDB16 *command = command_of(srb);
+	UCHAR *sense = command->SenseInfoBuffer;
+
+	srb->DataTransferLength = 0;
+	command->ScsiStatus = SCSISTAT_CHECK_CONDITION;
+	if (sense && command->SenseInfoBufferLength >= 18) {
+		memset(sense, 0, command->SenseInfoBufferLength);
+		sense[0] = 0x70;
+		sense[2] = key;
+		sense[7] = 10;
+		sense[12] = code;
+		command->SenseInfoBufferLength = 18;
+		complete(adapter, srb, SRB_STATUS_ERROR | SRB_STATUS_AUTOSENSE_VALID);
+		return;
+	}
+	complete(adapter, srb, SRB_STATUS_ERROR);
+}
+
+void answer(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, const UCHAR *bytes, ULONG length)
+{
+	if (length > srb->DataTransferLength)
+		length = srb->DataTransferLength;
+	if (length)
+		memcpy(srb->DataBuffer, bytes, length);
+	srb->DataTransferLength = length;
+	command_of(srb)->ScsiStatus = SCSISTAT_GOOD;
+	complete(adapter, srb, SRB_STATUS_SUCCESS);
+}
+
+ULONGLONG number(const UCHAR *from, ULONG bytes)
+{
+	ULONGLONG value = 0;
+
+	while (bytes--)
+		value = value << 8 | *from++;
+	return value;
+}
+
+static ULONGLONG physical(ADAPTER *adapter, volatile void *address)
+{
+	ULONG length;
+
+	return StorPortGetPhysicalAddress(adapter, NULL, (PVOID)address, &length);
+}
+
+void add_piece(ADAPTER *adapter, REQUEST *request, volatile void *from, ULONG length, BOOLEAN writable)
+{
+	PIECE *piece = &request->pieces[request->count++];
+
+	piece->address = physical(adapter, from);
+	piece->length = length;
+	piece->writable = writable;
+}
+
+/* FALSE: there is more of it than a request can have. */
+BOOLEAN add_data(ADAPTER *adapter, REQUEST *request, STORAGE_REQUEST_BLOCK *srb, BOOLEAN writable)
+{
+	STOR_SCATTER_GATHER_LIST *list = StorPortGetScatterGatherList(adapter, srb);
+	ULONG n;
+
+	if (list == NULL || list->NumberOfElements > MOST_BREAKS + 1)
+		return FALSE;
+	for (n = 0; n < list->NumberOfElements; n++) {
+		PIECE *piece = &request->pieces[request->count++];
+		piece->address = list->List[n].PhysicalAddress;
+		piece->length = list->List[n].Length;
+		piece->writable = writable;
+	}
+	return TRUE;
+}
+
+static BOOLEAN HwBuildIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
+{
+	ADAPTER *adapter = extension;
+
+	switch (srb->SrbFunction) {
+	case SRB_FUNCTION_EXECUTE_SCSI:
+		if (command_of(srb) == NULL) {
+			complete(adapter, srb, SRB_STATUS_INVALID_REQUEST);
+			return FALSE;
+		}
+		return kind_build(adapter, srb);
+	case SRB_FUNCTION_FLUSH:
+	case SRB_FUNCTION_SHUTDOWN:
+	case SRB_FUNCTION_POWER:
+	case SRB_FUNCTION_PNP:
+		complete(adapter, srb, SRB_STATUS_SUCCESS);
+		return FALSE;
+	case SRB_FUNCTION_RESET_LOGICAL_UNIT:
+	case SRB_FUNCTION_RESET_DEVICE:
+		return TRUE;
+	}
+	complete(adapter, srb, SRB_STATUS_INVALID_REQUEST);
+	return FALSE;
+}
+
+static BOOLEAN HwResetBus(PVOID extension, ULONG path);
+
+static BOOLEAN HwStartIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
+{
+	ADAPTER *adapter = extension;
+	REQUEST *request = srb->MiniportContext;
+	QUEUE *queue;
+
+	if (!adapter->live) {
+		complete(adapter, srb, SRB_STATUS_NO_DEVICE);
+		return TRUE;
+	}
+	if (srb->SrbFunction != SRB_FUNCTION_EXECUTE_SCSI) {
+		if (!kind_reset(adapter, srb))
+			complete(adapter, srb, HwResetBus(adapter, 0) ? SRB_STATUS_SUCCESS : SRB_STATUS_ERROR);
+		return TRUE;
+	}
+	if (MAKES(adapter, LOCK_TAKEN_TWICE)) {
+		STOR_LOCK_HANDLE lock = { 0 };
+		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
+		StorPortNotification(ReleaseSpinLock, adapter, &lock);
+	}
+	queue = &adapter->queue[kind_first + adapter->turn++ % (adapter->queues - kind_first)];
+	if (!submit(adapter, queue, srb, request->pieces, request->count))
+		complete(adapter, srb, SRB_STATUS_BUSY);
+	return TRUE;
+}
+
+/* A queue's requests that are done. The StartIo lock guards the rings: submission runs under it. */
+static void HwQueueDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID argument2)
+{
+	ADAPTER *adapter = extension;
+	QUEUE *queue = argument1;
+	STOR_LOCK_HANDLE lock = { 0 };
+	STORAGE_REQUEST_BLOCK *srb;
+	ULONG length;
+
+	(void)dpc;
+	(void)argument2;
+	if (queue < &adapter->queue[kind_first]) {
+		BOOLEAN changed;
+		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
+		changed = adapter->live && kind_look(adapter, queue);
+		StorPortNotification(ReleaseSpinLock, adapter, &lock);
+		if (changed)
+			StorPortNotification(BusChangeDetected, adapter, 0);
+		return;
+	}
+	for (;;) {
+		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
+		srb = adapter->live ? take_finished(adapter, queue, &length) : NULL;
+		if (srb != NULL || !MAKES(adapter, LOCK_KEPT))
+			StorPortNotification(ReleaseSpinLock, adapter, &lock);
+		if (srb == NULL)
+			return;
+		kind_finish(adapter, srb);
+	}
+}
+
+/* A device that has just failed may need more than one attempt. */
+static BOOLEAN restart(ADAPTER *adapter)
+{
+	ULONG tries;
+
+	for (tries = 0; tries < 3; tries++)
+		if (negotiate(adapter) && go_live(adapter))
+			return TRUE;
+	return FALSE;
+}
+
+/* After a reset: whatever the device had is over. */
+static void complete_all(ADAPTER *adapter, UCHAR status)
+{
+	STORAGE_REQUEST_BLOCK *srb;
+	USHORT n;
+
+	for (n = 0; n < adapter->queues; n++)
+		while (n != kind_events && (srb = take_any(&adapter->queue[n])) != NULL)
+			complete(adapter, srb, status);
+}
+
+static void HwConfigDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID argument2)
+{
+	ADAPTER *adapter = extension;
+	STOR_LOCK_HANDLE lock = { 0 };
+
+	(void)dpc;
+	(void)argument1;
+	(void)argument2;
+	if (device_status(adapter) & STATUS_NEEDS_RESET) {
+		DbgPrint("virtio: the device needs a reset\n");
+		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
+		reset_device(adapter);
+		complete_all(adapter, SRB_STATUS_BUS_RESET);
+		restart(adapter);
+		StorPortNotification(ReleaseSpinLock, adapter, &lock);
+		return;
+	}
+	kind_changed(adapter);
+	StorPortNotification(BusChangeDetected, adapter, 0);
+}
+
+static void issue(ADAPTER *adapter, STOR_DPC *dpc, PVOID argument)
+{
+	LONG issued;
+
+	StorPortNotification(IssueDpc, adapter, dpc, argument, NULL, &issued);
+}
+
+static void issue_queue(ADAPTER *adapter, USHORT n)
+{
+	issue(adapter, &adapter->queue[n].dpc, &adapter->queue[n]);
+}
+
+/* A shared message is about everything, and the ISR status is not for messages: each is looked at. */
+static BOOLEAN HwMessageInterrupt(PVOID extension, ULONG message)
+{
+	ADAPTER *adapter = extension;
+	USHORT n;
+
+	if (!adapter->ready) {
+		adapter->early = TRUE;
+		return TRUE;
+	}
+	if (MAKES(adapter, DPC_NOT_INITIALISED))
+		issue(adapter, &adapter->spare_dpc, NULL);
+	if (!adapter->shared && message > 0) {
+		if (message <= adapter->queues)
+			issue_queue(adapter, (USHORT)(message - 1));
+		return TRUE;
+	}
+	if (adapter->shared)
+		for (n = 0; n < adapter->queues; n++)
+			issue_queue(adapter, n);
+	issue(adapter, &adapter->config_dpc, NULL);
+	return TRUE;
+}
+
+static BOOLEAN HwInterrupt(PVOID extension)
+{
+	ADAPTER *adapter = extension;
+	ULONG status = read8(adapter, &adapter->isr, 0);
+	USHORT n;
+
+	if (!(status & 3))
+		return FALSE;
+	if (!adapter->ready) {
+		adapter->early = TRUE;
+		return TRUE;
+	}
+	if (status & 1)
+		for (n = 0; n < adapter->queues; n++)
+			issue_queue(adapter, n);
+	if (status & 2)
+		issue(adapter, &adapter->config_dpc, NULL);
+	return TRUE;
+}
+
+static BOOLEAN same(const char *a, const char *b, size_t n)
+{
+	while (n--)
+		if (*a++ != *b++)
+			return FALSE;
+	return *b == 0;
+}
+
+/* `mistake=a,b` in the argument string. */
+static void read_argument(ADAPTER *adapter, const char *text)
+{
+	static const char *const names[] = {
+#define MISTAKE(name, text) text,
+#include "mistakes.h"
+#undef MISTAKE
+	};
+	const char key[] = "mistake=";
+	ULONG n;
+
+	if (text == NULL)
+		return;
+	for (n = 0; key[n]; n++)
+		if (*text++ != key[n])
+			return;
+	while (*text) {
+		size_t length = 0;
+		while (text[length] && text[length] != ',')
+			length++;
+		for (n = 0; n < MISTAKES; n++)
+			if (same(text, names[n], length))
+				adapter->mistakes[n] = 1;
+		text += length + (text[length] == ',');
+	}
+}
+
+static ULONG refused(ADAPTER *adapter)
+{
+	return MAKES(adapter, FOUND_ODD) ? 5 : SP_RETURN_ERROR;
+}
+
+static ULONG HwFindAdapter(PVOID extension, PVOID context, PVOID bus, char *argument,
+	PORT_CONFIGURATION_INFORMATION *config, BOOLEAN *reserved)
+{
+	ADAPTER *adapter = extension;
+	ULONG n, queues, bytes;
+
+	(void)context;
+	(void)bus;
+	(void)reserved;
+	read_argument(adapter, argument);
+	if (!find_structures(adapter, config)) {
+		DbgPrint("virtio: the device's structures are not there\n");
+		return refused(adapter);
+	}
+	adapter->wanted = kind_features;
+	if (!negotiate(adapter))
+		return refused(adapter);
+	if (!kind_find(adapter, config, &queues)) {
+		add_status(adapter, STATUS_FAILED);
+		return refused(adapter);
+	}
+	n = read16(adapter, &adapter->common, COMMON_NUM_QUEUES);
+	if (queues > (ULONG)MOST_QUEUES - kind_first)
+		queues = MOST_QUEUES - kind_first;
+	if (n < kind_first + 1u || queues == 0) {
+		DbgPrint("virtio: the device has no queue for requests\n");
+		add_status(adapter, STATUS_FAILED);
+		return refused(adapter);
+	}
+	adapter->queues = (USHORT)(kind_first + queues > n ? n : kind_first + queues);
+	adapter->all_queues = adapter->queues;
+	adapter->ring_bytes = ring_size(MOST_DESCRIPTORS);
+	config->AlignmentMask = 3;
+	config->NumberOfBuses = 1;
+	config->Dma64BitAddresses = SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED;
+	config->SynchronizationModel = StorSynchronizeFullDuplex;
+	if (adapter->table_control & 0x8000) {
+		config->HwMSInterruptRoutine = HwMessageInterrupt;
+		config->InterruptSynchronizationMode = InterruptSynchronizePerMessage;
+	}
+	bytes = adapter->queues * adapter->ring_bytes + kind_memory;
+	adapter->rings = StorPortGetUncachedExtension(adapter, config, bytes);
+	if (adapter->rings == NULL)
+		return refused(adapter);
+	adapter->kept = adapter->rings + adapter->queues * adapter->ring_bytes;
+	if (MAKES(adapter, ADDRESS_NOT_MAPPED))
+		physical(adapter, (PVOID)0x10);
+	if (MAKES(adapter, LONG_STALL))
+		StorPortStallExecution(1000);
+	if (MAKES(adapter, OVERRUNS_COMMON_BUFFER))
+		adapter->rings[bytes] = 1;
+	return SP_RETURN_FOUND;
+}
+
+/* DPCs are made at PASSIVE_LEVEL; what came before is looked at now. */
+static BOOLEAN HwPassiveInitialize(PVOID extension)
+{
+	ADAPTER *adapter = extension;
+	USHORT n;
+
+	for (n = 0; n < adapter->queues; n++)
+		StorPortNotification(InitializeDpc, adapter, &adapter->queue[n].dpc, HwQueueDpc);
+	StorPortNotification(InitializeDpc, adapter, &adapter->config_dpc, HwConfigDpc);
+	if (MAKES(adapter, IRQL_KEPT))
+		__asm__ volatile("mov %0, %%cr8" : : "r"((ULONGLONG)1));
+	adapter->ready = TRUE;
+	/* What the device told before is looked at now. */
+	if (adapter->early) {
+		adapter->early = FALSE;
+		for (n = 0; n < adapter->queues; n++)
+			issue_queue(adapter, n);
+		issue(adapter, &adapter->config_dpc, NULL);
+	}
+	return TRUE;
+}
+
+static BOOLEAN HwInitialize(PVOID extension)
+{
+	ADAPTER *adapter = extension;
+	MESSAGE_INTERRUPT_INFORMATION information;
+	LONG enabled = FALSE;
+
+	adapter->messages = 0;
+	adapter->queues = adapter->all_queues;
+	if (adapter->table_control & 0x8000)
+		while (adapter->messages <= adapter->queues
+			&& StorPortExtendedFunction(ExtFunctionGetMessageInterruptInformation, adapter,
+				adapter->messages, &information) == 0)
+			adapter->messages++;
+	/* Rather fewer queues for requests than one message for all. */
+	if (kind_first && adapter->messages >= kind_first + 2u && adapter->messages < adapter->queues + 1u)
+		adapter->queues = (USHORT)(adapter->messages - 1);
+	adapter->shared = adapter->messages < adapter->queues + 1u;
+	if (!go_live(adapter))
+		return FALSE;
+	if (!adapter->ready)
+		StorPortNotification(EnablePassiveInitialization, adapter, HwPassiveInitialize, &enabled);
+	return adapter->ready || enabled;
+}
+
+/* The port driver holds the StartIo lock. */
+static BOOLEAN HwResetBus(PVOID extension, ULONG path)
+{
+	ADAPTER *adapter = extension;
+	BOOLEAN answers = reset_device(adapter);
+
+	(void)path;
+
+	/* Whether it answers or not, what it had is over. */
+	if (!MAKES(adapter, RESET_KEEPS_REQUESTS))
+		complete_all(adapter, SRB_STATUS_BUS_RESET);
+	return answers && restart(adapter);
+}
+
+static ULONG HwAdapterControl(PVOID extension, ULONG type, PVOID parameters)
+{
+	ADAPTER *adapter = extension;
+	SCSI_SUPPORTED_CONTROL_TYPE_LIST *list = parameters;
+
+	switch (type) {
+	case ScsiQuerySupportedControlTypes:
+		if (list->MaxControlType > ScsiQuerySupportedControlTypes)
+			list->SupportedTypeList[ScsiQuerySupportedControlTypes] = TRUE;
+		if (list->MaxControlType > ScsiStopAdapter)
+			list->SupportedTypeList[ScsiStopAdapter] = TRUE;
+		if (list->MaxControlType > ScsiRestartAdapter)
+			list->SupportedTypeList[ScsiRestartAdapter] = TRUE;
+		if (list->MaxControlType > ScsiAdapterSurpriseRemoval)
+			list->SupportedTypeList[ScsiAdapterSurpriseRemoval] = TRUE;
+		return ScsiAdapterControlSuccess;
+	case ScsiAdapterSurpriseRemoval:
+		/* There is no device any more: nothing of it is touched. */
+		adapter->live = FALSE;
+		complete_all(adapter, SRB_STATUS_NO_DEVICE);
+		return ScsiAdapterControlSuccess;
+	case ScsiStopAdapter:
+		reset_device(adapter);
+		complete_all(adapter, SRB_STATUS_BUS_RESET);
+		return ScsiAdapterControlSuccess;
+	case ScsiRestartAdapter:
+		return restart(adapter) ? ScsiAdapterControlSuccess : ScsiAdapterControlUnsuccessful;
+	}
+	return ScsiAdapterControlUnsuccessful;
+}
+
+NTSTATUS DriverEntry(PVOID driver, PVOID path);
+INIT NTSTATUS DriverEntry(PVOID driver, PVOID path)
+{
+	HW_INITIALIZATION_DATA data;
+
+	memset(&data, 0, sizeof data);
+	data.HwInitializationDataSize = sizeof data;
+	data.AdapterInterfaceType = PCIBus;
+	data.HwInitialize = HwInitialize;
+	data.HwStartIo = HwStartIo;
+	data.HwInterrupt = HwInterrupt;
+	data.HwFindAdapter = HwFindAdapter;
+	data.HwResetBus = HwResetBus;
+	data.HwAdapterControl = HwAdapterControl;
+	data.HwBuildIo = HwBuildIo;
+	data.DeviceExtensionSize = sizeof(ADAPTER);
+	data.SrbExtensionSize = sizeof(REQUEST);
+	data.NumberOfAccessRanges = 6;
+	data.MapBuffers = STOR_MAP_NON_READ_WRITE_BUFFERS;
+	data.NeedPhysicalAddresses = TRUE;
+	data.TaggedQueuing = TRUE;
+	data.AutoRequestSense = TRUE;
+	data.MultipleRequestPerLu = TRUE;
+	data.SrbTypeFlags = SRB_TYPE_FLAG_STORAGE_REQUEST_BLOCK;
+	data.AddressTypeFlags = ADDRESS_TYPE_FLAG_BTL8;
+	return (NTSTATUS)StorPortInitialize(driver, path, &data, NULL);
+}

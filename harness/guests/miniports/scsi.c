@@ -1,0 +1,254 @@
+/* A StorPort miniport for virtio SCSI hosts: commands pass through to the host's units. */
+#include "virtio.h"
+
+/* virtio 1.3, 5.6 */
+#define FEATURE_HOTPLUG 1
+#define FEATURE_CHANGE 2
+#define CONFIG_NUM_QUEUES 0
+#define CONFIG_SEG_MAX 4
+#define CONFIG_MAX_SECTORS 8
+#define CONFIG_MAX_TARGET 30
+#define CONFIG_MAX_LUN 32
+#define CONTROL_QUEUE 0
+#define EVENT_QUEUE 1
+#define SECTOR 512
+#define EVENTS 8
+
+/* 5.6.6.1: response */
+enum { OK, OVERRUN, ABORTED, BAD_TARGET, RESET, BUSY };
+/* SAM: status */
+#define SCSISTAT_BUSY 0x08
+#define SCSISTAT_QUEUE_FULL 0x28
+
+/* 5.6.6.1: a request's head and tail. */
+typedef struct __attribute__((packed)) {
+	UCHAR lun[8];
+	ULONGLONG id;
+	UCHAR attribute;
+	UCHAR priority;
+	UCHAR reference;
+	UCHAR cdb[32];
+} HEADER;
+
+typedef struct __attribute__((packed)) {
+	ULONG sense_length;
+	ULONG residual;
+	USHORT qualifier;
+	UCHAR status;
+	UCHAR response;
+	UCHAR sense[96];
+} RESPONSE;
+_Static_assert(sizeof(HEADER) == 51 && sizeof(RESPONSE) == 108, "virtio 1.3, 5.6.6.1");
+
+/* 5.6.6.2: a task management function; its answer is one byte. */
+typedef struct {
+	ULONG type;
+	ULONG function;
+	UCHAR lun[8];
+	ULONGLONG id;
+} TASK;
+#define NEXUS_RESET 4
+#define UNIT_RESET 5
+#define FUNCTION_COMPLETE 0
+#define FUNCTION_SUCCEEDED 10
+
+/* 5.6.6.3 */
+typedef struct {
+	ULONG event;
+	UCHAR lun[8];
+	ULONG reason;
+} EVENT;
+
+const ULONGLONG kind_features = BIT(FEATURE_HOTPLUG) | BIT(FEATURE_CHANGE);
+const USHORT kind_first = 2;
+const USHORT kind_events = EVENT_QUEUE;
+const ULONG kind_memory = EVENTS * sizeof(EVENT);
+
+BOOLEAN kind_find(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config, ULONG *queues)
+{
+	ULONG most = MOST_BREAKS * 4096, segments, sectors, targets, units;
+
+	if (adapter->config.base == NULL || adapter->config.length < CONFIG_MAX_LUN + 4) {
+		DbgPrint("virtio: the device has no configuration\n");
+		return FALSE;
+	}
+	*queues = read32(adapter, &adapter->config, CONFIG_NUM_QUEUES);
+	segments = read32(adapter, &adapter->config, CONFIG_SEG_MAX);
+	sectors = read32(adapter, &adapter->config, CONFIG_MAX_SECTORS);
+	targets = read16(adapter, &adapter->config, CONFIG_MAX_TARGET);
+	units = read32(adapter, &adapter->config, CONFIG_MAX_LUN);
+	if (sectors != 0 && sectors < most / SECTOR)
+		most = sectors * SECTOR;
+	config->MaximumTransferLength = most;
+	config->NumberOfPhysicalBreaks = segments > 1 && segments <= MOST_BREAKS ? segments - 1 : MOST_BREAKS;
+	config->MaximumNumberOfTargets = targets < 127 ? (UCHAR)(targets + 1) : 128;
+	config->MaximumNumberOfLogicalUnits = units < 254 ? (UCHAR)(units + 1) : 255;
+	return TRUE;
+}
+
+/* 5.6.6.1: one level, then target and unit. */
+static void put_address(UCHAR *lun, STORAGE_REQUEST_BLOCK *srb)
+{
+	STOR_ADDR_BTL8 *address = (PVOID)((UCHAR *)srb + srb->AddressOffset);
+
+	memset(lun, 0, 8);
+	lun[0] = 1;
+	lun[1] = address->Target;
+	lun[2] = 0x40;
+	lun[3] = address->Lun;
+}
+
+BOOLEAN kind_build(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
+{
+	REQUEST *request = srb->MiniportContext;
+	SRBEX_DATA_SCSI_CDB16 *command = command_of(srb);
+	HEADER *header = (HEADER *)request->head;
+	RESPONSE *response = (RESPONSE *)request->tail;
+	BOOLEAN in = (srb->SrbFlags & SRB_FLAGS_DATA_IN) != 0, out = (srb->SrbFlags & SRB_FLAGS_DATA_OUT) != 0;
+
+	if (command->CdbLength > sizeof command->Cdb) {
+		complete(adapter, srb, SRB_STATUS_INVALID_REQUEST);
+		return FALSE;
+	}
+	request->count = 0;
+	memset(header, 0, sizeof *header);
+	put_address(header->lun, srb);
+	header->id = (uintptr_t)srb;
+	memcpy(header->cdb, command->Cdb, command->CdbLength);
+	memset(response, 0, sizeof *response);
+	response->response = 0xff;
+	add_piece(adapter, request, header, sizeof *header, FALSE);
+	if (out && !add_data(adapter, request, srb, FALSE)) {
+		complete(adapter, srb, SRB_STATUS_INVALID_REQUEST);
+		return FALSE;
+	}
+	add_piece(adapter, request, response, sizeof *response, TRUE);
+	if (in && !out && !add_data(adapter, request, srb, TRUE)) {
+		complete(adapter, srb, SRB_STATUS_INVALID_REQUEST);
+		return FALSE;
+	}
+	return TRUE;
+}
+
+BOOLEAN kind_reset(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
+{
+	REQUEST *request = srb->MiniportContext;
+	TASK *task = (TASK *)request->head;
+
+	memset(task, 0, sizeof *task);
+	task->function = srb->SrbFunction == SRB_FUNCTION_RESET_LOGICAL_UNIT ? UNIT_RESET : NEXUS_RESET;
+	put_address(task->lun, srb);
+	request->count = 0;
+	request->tail[0] = 0xff;
+	add_piece(adapter, request, task, sizeof *task, FALSE);
+	add_piece(adapter, request, request->tail, 1, TRUE);
+	return submit(adapter, &adapter->queue[CONTROL_QUEUE], srb, request->pieces, request->count);
+}
+
+static UCHAR status_of(UCHAR response)
+{
+	switch (response) {
+	case OVERRUN:
+		return SRB_STATUS_DATA_OVERRUN;
+	case ABORTED:
+	case RESET:
+		return SRB_STATUS_BUS_RESET;
+	case BAD_TARGET:
+		return SRB_STATUS_NO_DEVICE;
+	case BUSY:
+		return SRB_STATUS_BUSY;
+	}
+	return SRB_STATUS_ERROR;
+}
+
+void kind_finish(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
+{
+	REQUEST *request = srb->MiniportContext;
+	SRBEX_DATA_SCSI_CDB16 *command = command_of(srb);
+	RESPONSE response;
+	ULONG length;
+
+	barrier();
+	memcpy(&response, request->tail, sizeof response);
+	command->ScsiStatus = response.status;
+	if (response.response != OK) {
+		srb->DataTransferLength = 0;
+		complete(adapter, srb, status_of(response.response));
+		return;
+	}
+	if (response.residual <= srb->DataTransferLength)
+		srb->DataTransferLength -= response.residual;
+	if (response.status == SCSISTAT_GOOD) {
+		complete(adapter, srb, SRB_STATUS_SUCCESS);
+		return;
+	}
+	if (response.status == SCSISTAT_BUSY || response.status == SCSISTAT_QUEUE_FULL) {
+		complete(adapter, srb, SRB_STATUS_BUSY);
+		return;
+	}
+	length = response.sense_length;
+	if (length > sizeof response.sense)
+		length = sizeof response.sense;
+	if (length > command->SenseInfoBufferLength)
+		length = command->SenseInfoBufferLength;
+	if (command->SenseInfoBuffer == NULL || length == 0) {
+		complete(adapter, srb, SRB_STATUS_ERROR);
+		return;
+	}
+	memcpy(command->SenseInfoBuffer, response.sense, length);
+	command->SenseInfoBufferLength = (UCHAR)length;
+	complete(adapter, srb, SRB_STATUS_ERROR | SRB_STATUS_AUTOSENSE_VALID);
+}
+
+/* The device fills it when something happens. */
+static void offer(ADAPTER *adapter, EVENT *event)
+{
+	REQUEST request;
+
+	request.count = 0;
+	memset(event, 0, sizeof *event);
+	add_piece(adapter, &request, event, sizeof *event, TRUE);
+	submit(adapter, &adapter->queue[EVENT_QUEUE], event, request.pieces, request.count);
+}
+
+void kind_offer(ADAPTER *adapter)
+{
+	EVENT *events = (EVENT *)adapter->kept;
+	ULONG n;
+
+	/* A queue may be smaller than this: then what does not fit is not offered. */
+	for (n = 0; n < EVENTS; n++)
+		offer(adapter, &events[n]);
+}
+
+static void finish_reset(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
+{
+	REQUEST *request = srb->MiniportContext;
+	UCHAR said = *(volatile UCHAR *)request->tail;
+
+	complete(adapter, srb,
+		said == FUNCTION_COMPLETE || said == FUNCTION_SUCCEEDED ? SRB_STATUS_SUCCESS : SRB_STATUS_ERROR);
+}
+
+/* Which unit it is about, and what happened to it, the class driver finds out. */
+BOOLEAN kind_look(ADAPTER *adapter, QUEUE *queue)
+{
+	BOOLEAN any = FALSE;
+	PVOID done;
+	ULONG length;
+
+	while ((done = take_finished(adapter, queue, &length)) != NULL) {
+		if (queue == &adapter->queue[CONTROL_QUEUE]) {
+			finish_reset(adapter, done);
+			continue;
+		}
+		any = TRUE;
+		offer(adapter, done);
+	}
+	return any;
+}
+
+void kind_changed(ADAPTER *adapter)
+{
+	(void)adapter;
+}
