@@ -1,20 +1,21 @@
-//! Compiles the reference guest (`guests/reference`) and tells the crate where it lies:
-//! `MISFIRE_GUEST` is the path of an ELF file with a PVH entry.
+//! Compiles what runs in guests and tells the crate where it lies: `MISFIRE_GUEST` is the path of the reference
+//! guest (`guests/reference`), an ELF file with a PVH entry, and `MISFIRE_HAND` that of what a Linux guest is
+//! given to run (`guests/linux/hand`), a static program.
 //!
-//! The compiler is called directly: the guest is one crate without dependencies, so no second cargo
+//! The compiler is called directly: each is one crate without dependencies, so no second cargo
 //! with locks and a target folder of its own is needed. It is always optimised, in every profile.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The guest is freestanding code for this target; its `core` and `alloc` come with the toolchain
+/// Both are freestanding code for this target; its `core` and `alloc` come with the toolchain
 /// on an x86-64 Linux host, and by `rustup target add` elsewhere.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 const FLAGS: &[&str] = &[
     "--edition=2024",
-    "--crate-name=misfire_guest",
     "--crate-type=bin",
     "-Cpanic=abort",
     "-Copt-level=s",
@@ -29,32 +30,59 @@ const FLAGS: &[&str] = &[
 ];
 
 fn main() {
-    let variable = |name: &str| env::var_os(name).unwrap_or_else(|| panic!("cargo sets {name}"));
-    let source = Path::new(&variable("CARGO_MANIFEST_DIR")).join("guests/reference");
-    let guest = PathBuf::from(variable("OUT_DIR")).join("misfire-guest");
-    for input in ["src", "link.ld"] {
-        println!("cargo::rerun-if-changed={}", source.join(input).display());
-    }
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-env=MISFIRE_GUEST={}", guest.display());
+    let guests = Path::new(&variable("CARGO_MANIFEST_DIR")).join("guests");
+    let reference = guests.join("reference");
+    println!(
+        "cargo::rerun-if-changed={}",
+        reference.join("link.ld").display()
+    );
+    let script = format!("-Clink-arg=-T{}", reference.join("link.ld").display());
+    compile(
+        "MISFIRE_GUEST",
+        "misfire-guest",
+        &reference.join("src"),
+        Some(script),
+    );
+    // What a Linux guest is given to run.
+    compile(
+        "MISFIRE_HAND",
+        "misfire-hand",
+        &guests.join("linux/hand"),
+        None,
+    );
+}
 
+fn variable(name: &str) -> OsString {
+    env::var_os(name).unwrap_or_else(|| panic!("cargo sets {name}"))
+}
+
+/// Compiles `main.rs` in the folder `source`, and puts the path of the program into the variable `told`.
+fn compile(told: &str, name: &str, source: &Path, more: Option<String>) {
+    let program = PathBuf::from(variable("OUT_DIR")).join(name);
+    println!("cargo::rerun-if-changed={}", source.display());
+    println!("cargo::rustc-env={told}={}", program.display());
     let output = Command::new(variable("RUSTC"))
+        .arg(format!("--crate-name={}", name.replace('-', "_")))
         .args(FLAGS)
         .args(["--target", TARGET])
-        .arg(format!("-Clink-arg=-T{}", source.join("link.ld").display()))
-        .arg(format!("--remap-path-prefix={}=guest", source.display()))
+        .args(more)
+        .arg(format!(
+            "--remap-path-prefix={}=guest/src",
+            source.display()
+        ))
         .arg("-o")
-        .arg(&guest)
-        .arg(source.join("src/main.rs"))
+        .arg(&program)
+        .arg(source.join("main.rs"))
         .output()
         .unwrap_or_else(|error| panic!("the compiler could not be started: {error}"));
     let messages = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
-        "the reference guest did not compile for {TARGET} (is the target installed? \
+        "{name} did not compile for {TARGET} (is the target installed? \
          `rustup target add {TARGET}`):\n{messages}"
     );
     for line in messages.lines().filter(|line| line.starts_with("warning")) {
-        println!("cargo::warning=reference guest: {line}");
+        println!("cargo::warning={name}: {line}");
     }
 }

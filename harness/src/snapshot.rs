@@ -1,7 +1,9 @@
 //! Snapshots in insta's file format, so that `cargo insta review` works on them.
 //!
-//! The cells of a matrix share a snapshot: a table with a line for each ([`row`]).
+//! The cells of a matrix share a snapshot: a table with a line for each ([`row`]). So do the scenarios of a family
+//! on guests that are not ours ([`guests`]).
 
+pub mod guests;
 pub mod row;
 
 use std::path::{Path, PathBuf};

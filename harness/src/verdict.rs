@@ -110,36 +110,37 @@ impl Case<'_> {
                 ));
             }
         }
-        let own;
-        let base = if self.guest == "linux" {
-            own = self.expect.of_others(self.guest);
-            &own
-        } else {
-            self.expect.of(self.guest)
-        };
+        let base = self.expect.of(self.guest);
         let mut reasons = self.against(base);
+        let mut other = Vec::new();
         if let Some(Comparison::Different(diff)) = self.snapshot {
-            reasons.push(format!(
+            other.push(format!(
                 "the transcript differs from its snapshot; --bless accepts it\n{diff}"
             ));
         }
         let known = self.driver.and_then(|driver| self.expect.known(driver));
         let (verdict, reasons) = if !errors.is_empty() {
             errors.extend(reasons);
+            errors.extend(other);
             (Verdict::Error, errors)
         } else if let Some(known) = known {
-            let predicted = self.against(known);
+            let mut predicted = self.against(known);
             match (predicted.is_empty(), reasons.is_empty()) {
-                (true, _) => (Verdict::Xfail, reasons),
+                (true, _) if other.is_empty() => (Verdict::Xfail, reasons),
+                (true, _) => (Verdict::Fail, other),
                 (false, true) => (
                     Verdict::Xpass,
                     vec!["this driver was predicted to deviate, and does not: remove its mark under expect.known".into()],
                 ),
-                (false, false) => (Verdict::Fail, predicted),
+                (false, false) => {
+                    predicted.extend(other);
+                    (Verdict::Fail, predicted)
+                }
             }
-        } else if reasons.is_empty() {
+        } else if reasons.is_empty() && other.is_empty() {
             (Verdict::Pass, reasons)
         } else {
+            reasons.extend(other);
             (Verdict::Fail, reasons)
         };
         Decision {

@@ -19,6 +19,18 @@ pub enum Guest {
     Firmware(Firmware),
 }
 
+/// What happens to a device's slot, as a guest is told that does not watch its slots itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// The button was pressed, or the device was pulled out.
+    LetGo {
+        /// The device stays in QEMU's slot, without power.
+        kept: bool,
+    },
+    /// The device is in its slot again.
+    PutIn,
+}
+
 impl Guest {
     /// The machine, for its control channel.
     pub fn machine(&mut self) -> &mut Machine {
@@ -35,6 +47,22 @@ impl Guest {
             Self::Reference(guest) => guest.machine().say(command).await,
             Self::Linux(guest) => guest.say(command),
             Self::Firmware(guest) => guest.say(command).await,
+        }
+    }
+
+    /// Whether it watches its slots itself, as a guest does that has a driver for their ports.
+    pub fn watches_slots(&self) -> bool {
+        match self {
+            Self::Reference(_) | Self::Firmware(_) => true,
+            Self::Linux(_) => false,
+        }
+    }
+
+    /// Tells a guest that does not watch its slots what happens to one. It says when it has seen to it.
+    pub fn slot(&self, dev: u8, happens: Slot) {
+        match self {
+            Self::Reference(_) | Self::Firmware(_) => {}
+            Self::Linux(guest) => guest.slot(dev, happens),
         }
     }
 

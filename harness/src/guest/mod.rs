@@ -9,7 +9,7 @@ pub mod linux;
 mod nt;
 mod reference;
 
-pub use any::Guest;
+pub use any::{Guest, Slot};
 pub use file::{GuestFile, guest_schema};
 pub use firmware::{Firmware, FirmwareFile, FirmwareImage, SEABIOS};
 pub use heard::{Heard, Silence};

@@ -56,6 +56,8 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
                 args.option("-append", &spec.append);
             }
         }
+        // Who is restored has it in memory.
+        Boot::Agent if spec.plugged == Plugged::Restored => {}
         Boot::Agent => {
             args.option("-kernel", kernel);
             args.option("-initrd", Inherited::Initrd.path());

@@ -204,14 +204,15 @@ impl Qmp {
         Ok(())
     }
 
-    /// Has QEMU tell how a migration goes.
+    /// Has QEMU tell how a migration goes, and keep each page at a place of its own in the file.
     async fn tell_of_migration(&mut self) -> Result<(), QmpError> {
-        let events = qmp::MigrationCapabilityStatus {
-            capability: qmp::MigrationCapability::events,
+        use qmp::MigrationCapability as Can;
+        let has = |capability| qmp::MigrationCapabilityStatus {
+            capability,
             state: true,
         };
         let command = qmp::migrate_set_capabilities {
-            capabilities: vec![events],
+            capabilities: vec![has(Can::events), has(Can::mapped_ram)],
         };
         self.execute("`migrate-set-capabilities`", command).await?;
         Ok(())

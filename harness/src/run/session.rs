@@ -11,7 +11,7 @@ use misfire_device::trace::{Host, What, World};
 use super::Trouble;
 use super::patience::Patience;
 use super::recorder::Recorder;
-use crate::guest::Guest;
+use crate::guest::{Guest, Slot};
 use crate::log::{Done, MachineLine};
 use crate::machine::{
     MachineError, MachineSpec, Next, QmpError, TablePlace, device_number, slot_id,
@@ -33,6 +33,8 @@ pub(super) struct Session<'a> {
     /// What the machine is, for devices that are put in again.
     spec: MachineSpec,
     world: World,
+    /// Devices may come and go.
+    moves: bool,
     /// Devices that the guest has let go.
     removed: BTreeSet<u8>,
     /// Those of them that QEMU has taken out.
@@ -85,6 +87,7 @@ impl<'a> Session<'a> {
             recorder,
             spec,
             world: World::default(),
+            moves: !scenario.slots().is_empty(),
             removed: BTreeSet::new(),
             deleted: BTreeSet::new(),
             plugs: VecDeque::new(),
@@ -206,7 +209,7 @@ impl<'a> Session<'a> {
         }
         match plug {
             Plug::Orderly => self.press(device).await?,
-            Plug::Surprise => self.link(device, LINK_DOWN).await?,
+            Plug::Surprise => self.pulled(device).await?,
             Plug::Replug => {}
         }
         let waited = self.until_removed(Some(device), text, patience).await?;
@@ -214,6 +217,20 @@ impl<'a> Session<'a> {
             self.put_in(device).await?;
         }
         Ok(waited)
+    }
+
+    /// Has the guest told that a device was pulled out.
+    async fn pulled(&mut self, device: u8) -> Result<(), Trouble> {
+        if self.guest.watches_slots() {
+            self.link(device, LINK_DOWN).await?;
+        }
+        self.let_go(device);
+        Ok(())
+    }
+
+    fn let_go(&self, device: u8) {
+        let kept = self.scenario.keeps(device);
+        self.guest.slot(device, Slot::LetGo { kept });
     }
 
     /// Has the root port of a device report an error of its link.
@@ -231,6 +248,7 @@ impl<'a> Session<'a> {
             .machine()
             .remove_device(usize::from(device))
             .await;
+        self.let_go(device);
         match pressed {
             Err(MachineError::Qmp(QmpError::Refused { .. })) => Ok(()),
             pressed => if_there(pressed),
@@ -240,11 +258,14 @@ impl<'a> Session<'a> {
     /// Puts a device in again. Of one that QEMU has kept in its slot only the link comes up.
     async fn put_in(&mut self, device: u8) -> Result<(), Trouble> {
         self.removed.remove(&device);
-        if !self.deleted.remove(&device) {
-            return self.link(device, LINK_UP).await;
-        }
         let Self { guest, spec, .. } = self;
-        if_there(guest.machine().add_device(spec, device.into()).await)
+        if self.deleted.remove(&device) {
+            if_there(guest.machine().add_device(spec, device.into()).await)?;
+        } else if guest.watches_slots() {
+            self.link(device, LINK_UP).await?;
+        }
+        self.guest.slot(device, Slot::PutIn);
+        Ok(())
     }
 
     async fn until_removed(
@@ -279,7 +300,7 @@ impl<'a> Session<'a> {
                 }
                 Some(replug @ (Plug::Replug, _)) => self.plugs.push_back(replug),
                 Some((Plug::Orderly, device)) => self.press(device).await?,
-                Some((Plug::Surprise, device)) => self.link(device, LINK_DOWN).await?,
+                Some((Plug::Surprise, device)) => self.pulled(device).await?,
                 None => {}
             }
         }
@@ -442,7 +463,7 @@ impl<'a> Session<'a> {
         watching: bool,
         mut test: impl FnMut(&mut Self) -> Option<T>,
     ) -> Result<Waited<T>, Trouble> {
-        let watching = watching || !self.spec.slots.is_empty();
+        let watching = watching || self.moves;
         loop {
             if watching {
                 self.catch_up();

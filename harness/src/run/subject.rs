@@ -268,18 +268,8 @@ fn linux_skips(scenario: &Scenario) -> Option<&'static str> {
         if device.shape.siblings.is_some() {
             return Some("passive functions beside the device have no slot to be put into later");
         }
-        if matches!(device.shape.kind, Kind::Net | Kind::Console) {
-            return Some("workloads for this kind of device are not there yet on Linux");
-        }
     }
     scenario.steps.iter().find_map(|step| match &step.action {
-        Action::Plug(..) => Some("devices that come and go are not there yet on Linux"),
-        Action::Load(
-            Load::Block {
-                queue: Some(1..), ..
-            },
-            _,
-        ) => Some("on Linux the processor chooses the queue, and this one has one processor"),
         Action::Guest(command) => {
             let known = [
                 "device restart",

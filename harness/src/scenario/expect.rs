@@ -94,6 +94,9 @@ words! {
 /// Kinds of guest that an expectation can be given for.
 pub(super) const GUESTS: &[&str] = &["reference", "nt", "linux", "firmware", "windows"];
 
+/// Those of them whose drivers are not the reference driver.
+const OTHERS: &[&str] = &["nt", "linux"];
+
 /// What must come out, for one guest.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Expect {
@@ -117,10 +120,10 @@ pub struct Expect {
     pub says: Vec<String>,
 }
 
-/// A predicted deviation of one driver revision.
+/// A predicted deviation of a driver.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Known {
-    /// `driver@revision`.
+    /// `driver@revision`, or several revisions: `driver@1,2`.
     pub driver: String,
     /// What comes out of it.
     pub expect: Expect,
@@ -143,40 +146,15 @@ impl Expectations {
         self.guests.get(guest).unwrap_or(&self.base)
     }
 
-    /// The same of a driver that is not ours. What a log says, and which rules are put to the test, is the
-    /// reference driver's own way unless the scenario says it of this kind of guest.
-    pub fn of_others(&self, guest: &str) -> Expect {
-        match self.guests.get(guest) {
-            Some(own) => {
-                let mut own = own.clone();
-                for (list, base) in [
-                    (&mut own.held, &self.base.held),
-                    (&mut own.warn, &self.base.warn),
-                    (&mut own.log, &self.base.log),
-                    (&mut own.says, &self.base.says),
-                ] {
-                    if list == base {
-                        list.clear();
-                    }
-                }
-                own
-            }
-            None => Expect {
-                held: Vec::new(),
-                warn: Vec::new(),
-                log: Vec::new(),
-                says: Vec::new(),
-                ..self.base.clone()
-            },
-        }
-    }
-
     /// What is predicted of this driver, `name@revision`.
     pub fn known(&self, driver: &str) -> Option<&Expect> {
-        self.known
-            .iter()
-            .find(|k| k.driver == driver)
-            .map(|k| &k.expect)
+        let (name, revision) = driver.split_once('@')?;
+        let is = |known: &&Known| {
+            known.driver.split_once('@').is_some_and(|(n, revisions)| {
+                n == name && revisions.split(',').any(|r| r.trim() == revision)
+            })
+        };
+        self.known.iter().find(is).map(|known| &known.expect)
     }
 }
 
@@ -198,16 +176,22 @@ impl Checker<'_> {
         let base = self.expect(&["expect".into()], file, devices, &Expect::default());
         let mut guests = BTreeMap::new();
         // What the reference guest's drivers say, and that they use what a rule is about, is theirs.
-        let image = Expect {
+        let others = Expect {
             log: Vec::new(),
             held: Vec::new(),
             warn: Vec::new(),
             says: Vec::new(),
             ..base.clone()
         };
-        guests.insert("nt", image.clone());
+        for guest in OTHERS {
+            guests.insert(*guest, others.clone());
+        }
         for guest in GUESTS {
-            let base = if *guest == "nt" { &image } else { &base };
+            let base = if OTHERS.contains(guest) {
+                &others
+            } else {
+                &base
+            };
             if let Some(over) = file.for_guest(guest) {
                 let expect = self.nested(&["expect".into(), (*guest).into()], over, devices, base);
                 guests.insert(*guest, expect);
@@ -226,6 +210,8 @@ impl Checker<'_> {
                     None,
                 );
             }
+            let guest = driver.split('@').next().unwrap_or_default();
+            let base = guests.get(guest).unwrap_or(&base).clone();
             let expect = self.nested(&path, over, devices, &base);
             known.push(Known {
                 driver: driver.clone(),

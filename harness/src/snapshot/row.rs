@@ -60,14 +60,14 @@ fn read(path: &Path) -> std::io::Result<BTreeMap<Cell, String>> {
     Ok(rows.collect())
 }
 
-/// A cell's name. Numbers in it count as numbers: 64 comes before 910.
+/// A name. Numbers in it count as numbers: 64 comes before 910.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Cell(String);
+pub(super) struct Cell(pub(super) String);
 
 impl Cell {
     fn parts(&self) -> impl Iterator<Item = (Option<u64>, &str)> {
         self.0
-            .split([',', '='])
+            .split([',', '=', '.', '-'])
             .map(|part| (part.parse().ok(), part))
     }
 }

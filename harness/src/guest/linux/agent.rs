@@ -96,20 +96,43 @@ impl Agent {
     /// # Errors
     /// When the agent does not answer within `limit`, or refuses.
     pub async fn write(&self, path: &str, bytes: &[u8], limit: Duration) -> Result<(), AgentError> {
+        let handle = self.open_file(path, limit).await?;
+        self.put(handle, bytes, limit).await?;
+        let close = qga::guest_file_close { handle };
+        answer("guest-file-close", limit, self.service.execute(close)).await?;
+        Ok(())
+    }
+
+    /// Opens a file in the guest for [`Agent::send`], and leaves it open.
+    ///
+    /// # Errors
+    /// When the agent does not answer within `limit`, or refuses.
+    pub async fn open_file(&self, path: &str, limit: Duration) -> Result<i64, AgentError> {
         let open = qga::guest_file_open {
             path: path.to_owned(),
             mode: Some("w".to_owned()),
         };
-        let call = self.service.execute(open);
-        let handle = answer("guest-file-open", limit, call).await?;
+        answer("guest-file-open", limit, self.service.execute(open)).await
+    }
+
+    /// Writes to an open file, such as a pipe that somebody reads.
+    ///
+    /// # Errors
+    /// When the agent does not answer within `limit`, or refuses.
+    pub async fn send(&self, handle: i64, bytes: &[u8], limit: Duration) -> Result<(), AgentError> {
+        self.put(handle, bytes, limit).await?;
+        let flush = qga::guest_file_flush { handle };
+        answer("guest-file-flush", limit, self.service.execute(flush)).await?;
+        Ok(())
+    }
+
+    async fn put(&self, handle: i64, bytes: &[u8], limit: Duration) -> Result<(), AgentError> {
         let write = qga::guest_file_write {
             handle,
             buf_b64: bytes.to_owned(),
             count: None,
         };
         answer("guest-file-write", limit, self.service.execute(write)).await?;
-        let close = qga::guest_file_close { handle };
-        answer("guest-file-close", limit, self.service.execute(close)).await?;
         Ok(())
     }
 }

@@ -22,9 +22,11 @@ pub enum Start {
 /// Guest memory in MiB, if nothing else is said.
 const MEMORY_MIB: u32 = 128;
 /// `printk.time=0`: a line says the same in every run. `printk.devkmsg=on`: what our commands say is never left
-/// out. A panic ends the machine.
-const COMMAND_LINE: &str =
-    "console=ttyS0 quiet panic=-1 printk.time=0 printk.devkmsg=on tsc=reliable no_timer_check";
+/// out. A panic ends the machine. `pcie_ports=compat`: the slots are ours, so that a device comes and goes when it
+/// is told to and not a second later. `mitigations=off` and what follows spare instructions that are emulated.
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 printk.time=0 printk.devkmsg=on tsc=reliable \
+    no_timer_check pcie_ports=compat ipv6.disable=1 mitigations=off init_on_alloc=0 audit=0 \
+    apparmor=0 nokaslr";
 
 /// What is booted.
 #[derive(Clone, Debug)]
@@ -75,7 +77,7 @@ impl Image {
     pub fn prepared(guest: &Prepared, start: Start) -> Self {
         Self {
             name: guest.series(),
-            driver: guest.name.replacen('-', "@", 1),
+            driver: guest.series().replacen('-', "@", 1),
             made_of: guest.made_of.clone(),
             doubts: Vec::new(),
             digest: guest.digest,

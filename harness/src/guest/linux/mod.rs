@@ -16,21 +16,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use misfire_device::port::{Attachment, Journal};
+use serde::{Deserialize, Serialize};
 
 pub use agent::{Agent, AgentError};
 pub use file::LinuxFile;
 pub use image::{Image, Start};
 
+use super::Slot;
 use crate::log::MachineLine;
 use crate::machine::{
     Accel, Boot, Inherited, Machine, MachineError, MachineSpec, Next, Plugged, Qemu,
 };
 
-/// The functions that the guest is told to call, and where they are in it.
+/// What is done before any scenario, and where that lies in the guest.
 const COMMANDS: &str = include_str!("../../../guests/linux/commands.sh");
 const COMMANDS_AT: &str = "/run/commands.sh";
-/// The pipe that they are called through.
+/// The program that does what the guest is told.
+const HAND: &[u8] = include_bytes!(env!("MISFIRE_HAND"));
+const HAND_AT: &str = "/run/hand";
+/// The pipes through which it is told.
 const CALLS_AT: &str = "/run/calls";
+const SLOTS_AT: &str = "/run/slots";
 /// What the guest says when its agent listens.
 const BOOTED: &str = "the agent listens";
 /// How long a boot may take.
@@ -38,11 +44,22 @@ const BOOT_LIMIT: Duration = Duration::from_secs(60);
 /// How long the agent may take for one call in a guest that has booted.
 const AGENT_LIMIT: Duration = Duration::from_secs(60);
 
+/// The agent's handles of the pipes that commands are sent through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Pipes {
+    /// For calls, one after the other.
+    calls: i64,
+    /// For what happens to slots, at the same time.
+    slots: i64,
+}
+
 /// A machine with Linux in it.
 #[derive(Debug)]
 pub struct Linux {
     machine: Machine,
     agent: Arc<Agent>,
+    /// The agent's handles of its pipes.
+    pipes: Pipes,
     queues: Vec<u16>,
 }
 
@@ -105,7 +122,8 @@ impl Linux {
             Start::Warm(folder) => {
                 let state = warm::state(qemu, image, spec, folder).await?;
                 let mut linux = Self::launch(image, spec, queues, journal, limit + BOOT_LIMIT)?;
-                let restored = linux.machine.qmp().restore(&state, BOOT_LIMIT).await;
+                linux.pipes = state.pipes;
+                let restored = linux.machine.qmp().restore(&state.path, BOOT_LIMIT).await;
                 restored.map_err(MachineError::from)?;
                 linux.machine.plug(spec).await?;
                 linux
@@ -117,8 +135,7 @@ impl Linux {
                 linux
             }
         };
-        let script = words::starts(&linux.queues);
-        linux.call(&script);
+        linux.call(&words::starts(&linux.queues));
         Ok(linux)
     }
 
@@ -146,19 +163,26 @@ impl Linux {
         Ok(Self {
             machine,
             agent: Arc::new(agent),
+            pipes: Pipes::default(),
             queues,
         })
     }
 
-    /// Waits until the agent answers, and gives the guest its commands.
+    /// Waits until the agent answers, and gives the guest what it does our commands with.
     async fn booted(&mut self) -> Result<(), LinuxError> {
         self.until(BOOTED).await?;
         self.agent.ready(BOOT_LIMIT).await?;
         let commands = COMMANDS.as_bytes();
         self.agent.write(COMMANDS_AT, commands, BOOT_LIMIT).await?;
+        self.agent.write(HAND_AT, HAND, BOOT_LIMIT).await?;
         let args = &[COMMANDS_AT];
         self.agent.start("/bin/sh", args, BOOT_LIMIT).await?;
-        self.until("MISFIRE: done ok commands").await
+        self.until("MISFIRE: done ok commands").await?;
+        self.pipes = Pipes {
+            calls: self.agent.open_file(CALLS_AT, BOOT_LIMIT).await?,
+            slots: self.agent.open_file(SLOTS_AT, BOOT_LIMIT).await?,
+        };
+        Ok(())
     }
 
     /// Takes lines until one is `wanted`.
@@ -188,8 +212,8 @@ impl Linux {
     /// Gives the guest a command as the reference guest's console takes it. One that means nothing to it is
     /// answered as such.
     pub fn say(&self, command: &str) {
-        match words::script(command, &self.queues) {
-            Some(script) => self.call(&script),
+        match words::told(command, &self.queues) {
+            Some(line) => self.call(&line),
             None => {
                 let verb = command.split(' ').next().unwrap_or_default();
                 self.call(&format!("say done failed {verb} reason=unknown"));
@@ -197,11 +221,22 @@ impl Linux {
         }
     }
 
-    /// Has the guest carry out a script. A guest that does not is found out by what it does not say.
-    fn call(&self, script: &str) {
-        let (agent, line) = (Arc::clone(&self.agent), format!("{script}\n"));
+    /// Tells the guest what happens to a slot, whatever it is doing.
+    pub fn slot(&self, dev: u8, happens: Slot) {
+        let queues = self.queues.get(usize::from(dev)).copied().unwrap_or(1);
+        self.send(self.pipes.slots, &words::slot(dev, happens, queues));
+    }
+
+    fn call(&self, command: &str) {
+        self.send(self.pipes.calls, command);
+    }
+
+    /// Tells the guest a command. One that does not obey is found out by what it does not say.
+    fn send(&self, pipe: i64, command: &str) {
+        let agent = Arc::clone(&self.agent);
+        let line = format!("{command}\n");
         tokio::spawn(async move {
-            let called = agent.write(CALLS_AT, line.as_bytes(), AGENT_LIMIT).await;
+            let called = agent.send(pipe, line.as_bytes(), AGENT_LIMIT).await;
             if let Err(error) = called {
                 tracing::debug!("{error}");
             }

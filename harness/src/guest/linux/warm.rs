@@ -8,11 +8,21 @@ use std::time::Duration;
 use misfire_device::port::Journal;
 use rustix::fs::{FlockOperation, flock};
 
-use super::{BOOT_LIMIT, CALLS_AT, COMMANDS, Image, Linux, LinuxError};
+use super::{BOOT_LIMIT, COMMANDS, COMMANDS_AT, HAND, Image, Linux, LinuxError, Pipes};
 use crate::machine::{MachineError, MachineSpec, Plugged, Qemu, argv};
 
+/// What the file beside a state ends with that has the agent's handles.
+const PIPES: &str = "pipes";
 /// How many states are kept; of a hundred megabytes each.
 const MOST: usize = 12;
+
+/// A guest's state that is kept.
+pub(super) struct State {
+    /// The file.
+    pub path: PathBuf,
+    /// The handles that its agent has.
+    pub pipes: Pipes,
+}
 
 /// The state of the guest in `folder`, made if it is not there. One at a time makes it, and whoever wants
 /// the same one waits.
@@ -21,14 +31,14 @@ pub(super) async fn state(
     image: &Image,
     spec: &MachineSpec,
     folder: &Path,
-) -> Result<PathBuf, LinuxError> {
+) -> Result<State, LinuxError> {
     let path = folder.join(format!(
         "{}-{:016x}.state",
         image.name,
         key(qemu, image, spec)
     ));
-    if path.is_file() {
-        return Ok(path);
+    if let Some(state) = open(&path) {
+        return Ok(state);
     }
     let doing = format!("keeping a guest's state in {}", folder.display());
     fs::create_dir_all(folder).map_err(MachineError::os(&doing))?;
@@ -42,21 +52,39 @@ pub(super) async fn state(
         .await
         .unwrap_or_else(|gone| Err(std::io::Error::other(gone)));
     let _lock = locked.map_err(MachineError::os(&doing))?;
-    if !path.is_file() {
-        make(image, spec, &path, &doing).await?;
-        forget(folder);
+    if let Some(state) = open(&path) {
+        return Ok(state);
     }
-    Ok(path)
+    let pipes = make(image, spec, &path, &doing).await?;
+    forget(folder);
+    Ok(State { path, pipes })
+}
+
+/// The state in this file, if there is one.
+fn open(path: &Path) -> Option<State> {
+    let pipes = fs::read(path.with_extension(PIPES)).ok()?;
+    path.is_file().then_some(State {
+        path: path.to_owned(),
+        pipes: serde_json::from_slice(&pipes).ok()?,
+    })
 }
 
 /// Everything that a state depends on.
 fn key(qemu: &Qemu, image: &Image, spec: &MachineSpec) -> u64 {
     let mut hasher = DefaultHasher::new();
     qemu.key().hash(&mut hasher);
-    argv(spec).hash(&mut hasher);
+    argv(&booted(spec)).hash(&mut hasher);
     image.digest.hash(&mut hasher);
-    COMMANDS.hash(&mut hasher);
+    (COMMANDS, HAND).hash(&mut hasher);
     hasher.finish()
+}
+
+/// The machine whose state is kept: one that boots.
+fn booted(spec: &MachineSpec) -> MachineSpec {
+    MachineSpec {
+        plugged: Plugged::Later,
+        ..spec.clone()
+    }
 }
 
 /// Boots the guest without devices, waits until it is idle, and keeps its state.
@@ -65,16 +93,15 @@ async fn make(
     spec: &MachineSpec,
     path: &Path,
     doing: &str,
-) -> Result<(), LinuxError> {
-    let spec = MachineSpec {
-        plugged: Plugged::Later,
-        ..spec.clone()
-    };
+) -> Result<Pipes, LinuxError> {
+    let spec = booted(spec);
     let limit = BOOT_LIMIT + BOOT_LIMIT;
     let mut linux = Linux::launch(image, &spec, Vec::new(), Journal::unread(), limit)?;
     linux.booted().await?;
     // The agent has answered before, so that it owes nothing to whoever restores it.
-    linux.agent.write(CALLS_AT, b"settle\n", BOOT_LIMIT).await?;
+    let pipes = linux.pipes;
+    let args = &[COMMANDS_AT, "settle"];
+    linux.agent.start("/bin/sh", args, BOOT_LIMIT).await?;
     linux.until("MISFIRE: done ok settle").await?;
     let partial = path.with_extension(format!("partial-{}", std::process::id()));
     let saved = linux
@@ -83,14 +110,17 @@ async fn make(
         .save(&partial, Duration::from_secs(30))
         .await;
     let ended = linux.end().await;
-    let kept = saved
-        .map_err(MachineError::from)
-        .and(ended)
-        .and_then(|()| fs::rename(&partial, path).map_err(MachineError::os(doing)));
+    let kept = saved.map_err(MachineError::from).and(ended).and_then(|()| {
+        let beside = serde_json::to_vec(&pipes).unwrap_or_default();
+        fs::write(path.with_extension(PIPES), beside)
+            .and_then(|()| fs::rename(&partial, path))
+            .map_err(MachineError::os(doing))
+    });
     if kept.is_err() {
         let _ = fs::remove_file(&partial);
     }
-    Ok(kept?)
+    kept?;
+    Ok(pipes)
 }
 
 /// Removes the oldest states, if there are too many. Who uses one of them has opened it.
@@ -109,5 +139,6 @@ fn forget(folder: &Path) {
         // What can't be removed stays, and is made again by nobody.
         let _ = fs::remove_file(path);
         let _ = fs::remove_file(path.with_extension("lock"));
+        let _ = fs::remove_file(path.with_extension(PIPES));
     }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-/// Bytes. A request that is to reach the device as it is, past the kernel's cache, is of whole pages: the
-/// buffers of busybox's `dd` are aligned for no less.
-const PAGE: u64 = 4096;
+use crate::guest::Slot;
 
-/// The script for a command such as `load read dev=0 blocks=16`; `None`: it means nothing there.
-///
-/// The functions are those of `commands.sh`. `queues` are the queues of each device.
-pub(super) fn script(command: &str, queues: &[u16]) -> Option<String> {
+/// Bytes of a request when nothing is said.
+const SIZE: u64 = 4096;
+/// A request that is to reach the device as it is, past the kernel's cache, is of whole sectors.
+const SECTOR: u64 = 512;
+
+/// What the program in the guest is told for a command such as `load read dev=0 blocks=16`; `None`: it means
+/// nothing there. `queues` are the queues of each device.
+pub(super) fn told(command: &str, queues: &[u16]) -> Option<String> {
     let mut words = command.split_ascii_whitespace();
     let verb = words.next()?;
     let rest: Vec<&str> = words.collect();
@@ -21,34 +23,57 @@ pub(super) fn script(command: &str, queues: &[u16]) -> Option<String> {
         |key: &str, default: u64| values.get(key).map_or(Some(default), |v| v.parse().ok());
     let dev = number("dev", 0)?;
     let of_dev = queues.get(usize::try_from(dev).ok()?).copied().unwrap_or(1);
+    // A processor has its queue.
+    let processor = || {
+        let queue = values.get("queues").filter(|queue| **queue != "all");
+        queue.map_or_else(String::new, |queue| format!(" {queue}"))
+    };
     Some(match (verb, rest.first().copied()) {
         ("load", Some(kind @ ("read" | "write" | "verify" | "flush" | "discard" | "mixed"))) => {
             let (blocks, first) = (number("blocks", 1)?, number("lba", 0)?);
-            let size = number("size", PAGE)?.next_multiple_of(PAGE);
-            format!("load_disk {kind} {dev} {blocks} {size} {first}")
+            let size = number("size", SIZE)?.next_multiple_of(SECTOR);
+            format!("disk {kind} {dev} {blocks} {size} {first}{}", processor())
         }
         ("load", Some("entropy")) => {
             let (bytes, size) = (number("bytes", 64)?, number("size", 64)?);
-            format!("load_entropy {dev} {bytes} {size}")
+            format!("entropy {dev} {bytes} {size}")
+        }
+        ("load", Some("frames")) => {
+            let (frames, size) = (number("frames", 1)?, number("size", 64)?);
+            format!("frames {dev} {frames} {size}{}", processor())
+        }
+        ("load", Some("control")) => format!("control {dev} {}", number("commands", 1)?),
+        ("load", Some("echo")) => {
+            let (lines, size) = (number("lines", 1)?, number("size", 32)?);
+            format!("echo {dev} {lines} {size}")
         }
         ("device", Some(what @ ("restart" | "stop" | "start"))) => {
             format!("device {what} {dev} {of_dev}")
         }
-        ("wait-config", _) => format!("wait_config {dev}"),
-        ("idle", Some(time)) => format!("usleep {}; say done ok idle", microseconds(time)?),
+        ("wait-config", _) => format!("wait-config {dev}"),
+        ("idle", Some(time)) => format!("idle {}", microseconds(time)?),
         ("state", _) => "say done ok state".to_owned(),
         ("exit", _) => format!("leave {}", queues.len()),
         _ => return None,
     })
 }
 
-/// The script that waits for every driver.
+/// What it is told to look into every slot.
 pub(super) fn starts(queues: &[u16]) -> String {
-    let mut script = "say guest linux 1; ".to_owned();
+    let mut lines = "say guest linux 1\n".to_owned();
     for (dev, queues) in queues.iter().enumerate() {
-        script += &format!("start {dev} {queues}; ");
+        lines += &format!("start {dev} {queues}\n");
     }
-    script + "say ready"
+    lines + "say ready"
+}
+
+/// What it is told of what happens to the slot of a device with so many queues.
+pub(super) fn slot(dev: u8, happens: Slot, queues: u16) -> String {
+    match happens {
+        Slot::LetGo { kept: true } => format!("let-go {dev} kept"),
+        Slot::LetGo { kept: false } => format!("let-go {dev} off"),
+        Slot::PutIn => format!("put-in {dev} {queues}"),
+    }
 }
 
 /// `20ms` or `2s` in microseconds.
@@ -65,20 +90,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_become_calls_of_the_functions_in_the_guest() {
-        for (command, call) in [
-            ("load read dev=0 blocks=16", "load_disk read 0 16 4096 0"),
+    fn commands_become_what_the_program_in_the_guest_understands() {
+        for (command, wanted) in [
+            ("load read dev=0 blocks=16", "disk read 0 16 4096 0"),
             (
-                "load write dev=1 blocks=2 size=4608 lba=8",
-                "load_disk write 1 2 8192 8",
+                "load write dev=1 blocks=2 size=4600 lba=8 queues=3",
+                "disk write 1 2 4608 8 3",
             ),
-            ("load entropy dev=0 bytes=256", "load_entropy 0 256 64"),
+            ("load entropy dev=0 bytes=256", "entropy 0 256 64"),
+            ("load frames dev=0 frames=8 size=200", "frames 0 8 200"),
+            ("load control dev=0 commands=6", "control 0 6"),
+            ("load echo dev=1 lines=2", "echo 1 2 32"),
             ("device restart dev=1", "device restart 1 4"),
-            ("wait-config dev=0", "wait_config 0"),
-            ("idle 20ms", "usleep 20000; say done ok idle"),
+            ("wait-config dev=0", "wait-config 0"),
+            ("idle 20ms", "idle 20000"),
             ("exit", "leave 2"),
         ] {
-            assert_eq!(script(command, &[1, 4]).as_deref(), Some(call), "{command}");
+            assert_eq!(told(command, &[1, 4]).as_deref(), Some(wanted), "{command}");
         }
         for command in [
             "load port events=1",
@@ -87,11 +115,13 @@ mod tests {
             "",
             "idle soon",
         ] {
-            assert_eq!(script(command, &[1]), None, "{command}");
+            assert_eq!(told(command, &[1]), None, "{command}");
         }
         assert_eq!(
             starts(&[1, 4]),
-            "say guest linux 1; start 0 1; start 1 4; say ready"
+            "say guest linux 1\nstart 0 1\nstart 1 4\nsay ready"
         );
+        assert_eq!(slot(1, Slot::LetGo { kept: true }, 4), "let-go 1 kept");
+        assert_eq!(slot(1, Slot::PutIn, 4), "put-in 1 4");
     }
 }

@@ -1,0 +1,77 @@
+//! Consoles.
+
+use super::sys::{self, File};
+use super::text;
+use super::text::Text;
+
+const LONGEST: usize = 256;
+const GET_ATTRIBUTES: usize = 0x5401;
+const SET_ATTRIBUTES: usize = 0x5402;
+const GET_SIZE: usize = 0x5413;
+/// How long a line may take to come back, in milliseconds.
+const LIMIT: usize = 3_000;
+
+/// The console that there is: of those that a driver had for a while others are left.
+fn open() -> Option<File> {
+    let how = sys::READ_WRITE | sys::NO_TTY | sys::NON_BLOCKING;
+    (0..8).find_map(|n| File::open(text!["/dev/hvc", n as u64].path(), how))
+}
+
+/// Its size as its driver shows it, when somebody uses it.
+pub fn size() -> Text {
+    let Some(console) = open() else {
+        return Text::new();
+    };
+    // What it is told when it is opened, it is told a moment later.
+    sys::sleep(1_000);
+    let mut size = [0; 8];
+    console.control(GET_SIZE, &mut size);
+    let number = |at: usize| u64::from(u16::from_le_bytes([size[at], size[at + 1]]));
+    text![number(2), "x", number(0)]
+}
+
+/// Sends lines; whether each came back as it was sent.
+pub fn echo(lines: u64, size: usize) -> bool {
+    go(lines, size.clamp(2, LONGEST)).is_some()
+}
+
+fn go(lines: u64, size: usize) -> Option<()> {
+    let console = open()?;
+    // struct termios: four words of flags, the discipline, and characters, of which the seventh is how many bytes a
+    // read waits for. None of the flags makes something else of what comes.
+    let mut attributes = [0; 36];
+    console.control(GET_ATTRIBUTES, &mut attributes);
+    let kept = attributes[8..12].try_into().unwrap_or([0; 4]);
+    attributes = [0; 36];
+    attributes[8..12].copy_from_slice(&kept);
+    attributes[17 + 6] = 1;
+    console.control(SET_ATTRIBUTES, &mut attributes);
+    let mut line = [b'\n'; LONGEST];
+    let mut back = [0; LONGEST];
+    for n in 0..lines {
+        for (at, byte) in line[..size - 1].iter_mut().enumerate() {
+            *byte = b'a' + ((at as u64 + n) % 26) as u8;
+        }
+        let mut sent = 0;
+        while sent < size {
+            match console.write(&line[sent..size]) {
+                Ok(length) => sent += length,
+                Err(_) => return None,
+            }
+        }
+        let mut read = 0;
+        while read < size {
+            if !console.ready(LIMIT) {
+                return None;
+            }
+            match console.read(&mut back[read..size]) {
+                Ok(length @ 1..) => read += length,
+                _ => return None,
+            }
+        }
+        if back[..size] != line[..size] {
+            return None;
+        }
+    }
+    Some(())
+}

@@ -1,0 +1,198 @@
+//! Requests to disks, past the kernel's cache, one at a time.
+
+use super::bus::first;
+use super::sys::{self, Errno, File};
+use super::text;
+use super::text::{Text, last_part, number};
+
+/// The largest request in bytes; a larger one is made smaller.
+const LARGEST: usize = 1 << 20;
+const SECTOR: u64 = 512;
+/// Discards the bytes from an offset on, so many of them.
+const BLKDISCARD: usize = 0x1277;
+
+/// A disk.
+pub struct Disk {
+    /// Where it can be opened.
+    pub path: Text,
+    /// Its size.
+    pub sectors: u64,
+}
+
+/// What is asked of a disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Blocks are read.
+    Read,
+    /// Blocks are written.
+    Write,
+    /// Blocks are written, then read and compared.
+    Verify,
+    /// What was written is made lasting.
+    Flush,
+    /// Blocks are given up.
+    Discard,
+    /// Writes and reads in turn.
+    Mixed,
+}
+
+impl Kind {
+    /// The kind of that name.
+    pub fn of(name: &[u8]) -> Self {
+        match name {
+            b"write" => Self::Write,
+            b"verify" => Self::Verify,
+            b"flush" => Self::Flush,
+            b"discard" => Self::Discard,
+            b"mixed" => Self::Mixed,
+            _ => Self::Read,
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Verify => "verify",
+            Self::Flush => "flush",
+            Self::Discard => "discard",
+            Self::Mixed => "mixed",
+        }
+    }
+}
+
+/// How much is asked.
+pub struct Load {
+    /// Requests.
+    pub blocks: u64,
+    /// Bytes of each.
+    pub size: usize,
+    /// The first sector. Behind the last one of the disk it goes on there.
+    pub first: u64,
+    /// The processor that asks, which chooses the queue.
+    pub processor: Option<u64>,
+}
+
+/// The first disk of a virtio device. A SCSI disk may still be on its way: it is looked for so many times.
+pub fn of(virtio: &Text, times: usize) -> Option<Disk> {
+    for time in 0..times {
+        if time > 0 {
+            sys::sleep(2_000);
+        }
+        let block = first(virtio, "block").and_then(|folder| first(&folder, "vd"));
+        let Some(block) = block.or_else(|| scsi(virtio)) else {
+            continue;
+        };
+        let path = text!["/dev/", last_part(block.bytes())];
+        if sys::exists(path.path()) {
+            let sectors = number(sys::line(text![block.bytes(), "/size"].path()).bytes());
+            return Some(Disk { path, sectors });
+        }
+    }
+    None
+}
+
+fn scsi(virtio: &Text) -> Option<Text> {
+    let target = first(&first(virtio, "host")?, "target")?;
+    // Such as 0:0:0:0.
+    let unit = sys::look(target.path(), |name| {
+        let is = name[0].is_ascii_digit();
+        is.then(|| text![target.bytes(), "/", name])
+    })?;
+    first(&text![unit.bytes(), "/block"], "sd")
+}
+
+/// Does what is asked; whether all of it was done, with the right data.
+pub fn load(virtio: &Text, kind: Kind, load: &Load) -> bool {
+    sys::use_processor(load.processor);
+    let done = of(virtio, 1_000).is_some_and(|disk| go(&disk, kind, load).is_ok());
+    sys::use_processor(None);
+    done
+}
+
+fn go(disk: &Disk, kind: Kind, load: &Load) -> Result<(), Errno> {
+    let failed = Errno(0);
+    let file = File::open(disk.path.path(), sys::READ_WRITE | sys::DIRECT).ok_or(failed)?;
+    let size = load.size.clamp(SECTOR as usize, LARGEST);
+    let fit = disk.sectors.saturating_sub(load.first) * SECTOR / size as u64;
+    if fit == 0 {
+        return Err(failed);
+    }
+    // It begins with a page.
+    let buffer = &mut sys::shared::<[u8; LARGEST]>()[..size];
+    let place = |n: u64| load.first * SECTOR + n % fit * size as u64;
+    for n in 0..load.blocks {
+        let at = place(n);
+        match kind {
+            Kind::Read => read(&file, buffer, at)?,
+            Kind::Mixed if n % 2 == 1 => read(&file, buffer, at)?,
+            Kind::Write | Kind::Verify | Kind::Mixed => {
+                fill(buffer, at);
+                let written = file.write_at(buffer, at)?;
+                if written != size {
+                    return Err(failed);
+                }
+            }
+            Kind::Flush if file.sync() => {}
+            Kind::Discard => {
+                let mut range = [0; 16];
+                range[..8].copy_from_slice(&at.to_le_bytes());
+                range[8..].copy_from_slice(&(size as u64).to_le_bytes());
+                if !file.control(BLKDISCARD, &mut range) {
+                    return Err(failed);
+                }
+            }
+            Kind::Flush => return Err(failed),
+        }
+    }
+    if kind == Kind::Verify {
+        for n in 0..load.blocks.min(fit) {
+            read(&file, buffer, place(n))?;
+            if !is_filled(buffer, place(n)) {
+                return Err(failed);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read(file: &File, buffer: &mut [u8], at: u64) -> Result<(), Errno> {
+    match file.read_at(buffer, at)? {
+        length if length == buffer.len() => Ok(()),
+        _ => Err(Errno(0)),
+    }
+}
+
+/// No two sectors are the same.
+fn word(at: u64) -> u64 {
+    (at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn fill(buffer: &mut [u8], at: u64) {
+    for (place, bytes) in (at..).step_by(8).zip(buffer.chunks_exact_mut(8)) {
+        bytes.copy_from_slice(&word(place).to_le_bytes());
+    }
+}
+
+fn is_filled(buffer: &[u8], at: u64) -> bool {
+    let mut each = (at..).step_by(8).zip(buffer.chunks_exact(8));
+    each.all(|(place, bytes)| bytes == word(place).to_le_bytes())
+}
+
+/// Reads so many bytes from the generator of random numbers.
+pub fn entropy(bytes: u64, size: usize) -> bool {
+    let Some(file) = File::open(b"/dev/hwrng\0", sys::READ) else {
+        return false;
+    };
+    let mut buffer = [0; 4096];
+    let mut left = bytes;
+    while left > 0 {
+        let now = size.clamp(1, buffer.len()).min(left as usize);
+        match file.read(&mut buffer[..now]) {
+            Ok(length @ 1..) => left -= length as u64,
+            _ => return false,
+        }
+    }
+    true
+}

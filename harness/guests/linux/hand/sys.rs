@@ -1,0 +1,311 @@
+//! System calls of Linux on x86-64.
+
+use core::arch::{asm, global_asm};
+
+use super::text::Text;
+
+// The stack is aligned as a call leaves it.
+global_asm!(
+    ".globl _start",
+    "_start:",
+    "xor ebp, ebp",
+    "and rsp, -16",
+    "call main",
+    "ud2"
+);
+
+/// Ways to open a file.
+pub const READ: usize = 0;
+/// To write.
+pub const WRITE: usize = 1;
+/// To read and write.
+pub const READ_WRITE: usize = 2;
+/// Past the kernel's cache.
+pub const DIRECT: usize = 0o40000;
+/// Without waiting.
+pub const NON_BLOCKING: usize = 0o4000;
+/// A terminal does not become ours.
+pub const NO_TTY: usize = 0o400;
+const DIRECTORY: usize = 0o200000;
+const CLOSE_ON_EXEC: usize = 0o2000000;
+
+mod number {
+    pub const READ: usize = 0;
+    pub const WRITE: usize = 1;
+    pub const OPEN: usize = 2;
+    pub const CLOSE: usize = 3;
+    pub const POLL: usize = 7;
+    pub const MMAP: usize = 9;
+    pub const IOCTL: usize = 16;
+    pub const PREAD: usize = 17;
+    pub const PWRITE: usize = 18;
+    pub const ACCESS: usize = 21;
+    pub const NANOSLEEP: usize = 35;
+    pub const SOCKET: usize = 41;
+    pub const BIND: usize = 49;
+    pub const FORK: usize = 57;
+    pub const FSYNC: usize = 74;
+    pub const READLINK: usize = 89;
+    pub const SCHED_SETAFFINITY: usize = 203;
+    pub const GETDENTS64: usize = 217;
+    pub const EXIT_GROUP: usize = 231;
+}
+
+/// An error's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(pub usize);
+
+fn call(number: usize, args: [usize; 6]) -> Result<usize, Errno> {
+    let result: isize;
+    // SAFETY: the callers below give addresses and lengths of memory that is theirs.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as isize => result,
+            in("rdi") args[0], in("rsi") args[1], in("rdx") args[2],
+            in("r10") args[3], in("r8") args[4], in("r9") args[5],
+            out("rcx") _, out("r11") _,
+        );
+    }
+    if (-4095..0).contains(&result) {
+        Err(Errno(result.unsigned_abs()))
+    } else {
+        Ok(result as usize)
+    }
+}
+
+fn call3(number: usize, a: usize, b: usize, c: usize) -> Result<usize, Errno> {
+    call(number, [a, b, c, 0, 0, 0])
+}
+
+/// An open file, closed when this is dropped.
+pub struct File(usize);
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = call3(number::CLOSE, self.0, 0, 0);
+    }
+}
+
+impl File {
+    /// Opens what lies at a path, which ends with a zero.
+    pub fn open(path: &[u8], how: usize) -> Option<Self> {
+        let opened = call3(number::OPEN, path.as_ptr() as usize, how | CLOSE_ON_EXEC, 0);
+        opened.ok().map(Self)
+    }
+
+    /// A socket.
+    pub fn socket(family: usize, kind: usize, protocol: usize) -> Option<Self> {
+        call3(number::SOCKET, family, kind, protocol).ok().map(Self)
+    }
+
+    /// Gives a socket its address.
+    pub fn bind(&self, address: &[u8]) -> bool {
+        call3(
+            number::BIND,
+            self.0,
+            address.as_ptr() as usize,
+            address.len(),
+        )
+        .is_ok()
+    }
+
+    /// Reads what there is.
+    pub fn read(&self, to: &mut [u8]) -> Result<usize, Errno> {
+        call3(number::READ, self.0, to.as_mut_ptr() as usize, to.len())
+    }
+
+    /// Writes.
+    pub fn write(&self, from: &[u8]) -> Result<usize, Errno> {
+        call3(number::WRITE, self.0, from.as_ptr() as usize, from.len())
+    }
+
+    /// Reads at an offset.
+    pub fn read_at(&self, to: &mut [u8], at: u64) -> Result<usize, Errno> {
+        let (start, length) = (to.as_mut_ptr() as usize, to.len());
+        call(number::PREAD, [self.0, start, length, at as usize, 0, 0])
+    }
+
+    /// Writes at an offset.
+    pub fn write_at(&self, from: &[u8], at: u64) -> Result<usize, Errno> {
+        let (start, length) = (from.as_ptr() as usize, from.len());
+        call(number::PWRITE, [self.0, start, length, at as usize, 0, 0])
+    }
+
+    /// Has what was written reach the disk.
+    pub fn sync(&self) -> bool {
+        call3(number::FSYNC, self.0, 0, 0).is_ok()
+    }
+
+    /// A request of the driver's own, about `what`.
+    pub fn control(&self, request: usize, what: &mut [u8]) -> bool {
+        call3(number::IOCTL, self.0, request, what.as_mut_ptr() as usize).is_ok()
+    }
+
+    /// Whether there is something to read within so many milliseconds.
+    pub fn ready(&self, limit: usize) -> bool {
+        // struct pollfd { int fd; short events, revents; }, POLLIN
+        let mut poll = [self.0 as u32, 1];
+        call3(number::POLL, poll.as_mut_ptr() as usize, 1, limit) == Ok(1) && poll[1] >> 16 & 1 != 0
+    }
+}
+
+/// Writes a short text to the file at a path, which ends with a zero.
+pub fn put(path: &[u8], text: &[u8]) -> bool {
+    File::open(path, WRITE).is_some_and(|file| file.write(text).is_ok())
+}
+
+/// The first line of the file at a path, which ends with a zero.
+pub fn line(path: &[u8]) -> Text {
+    let mut buffer = [0; 128];
+    let length = File::open(path, READ).and_then(|file| file.read(&mut buffer).ok());
+    let all = &buffer[..length.unwrap_or(0)];
+    let first = all.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    crate::text![first]
+}
+
+/// Where a link leads to.
+pub fn link(path: &[u8]) -> Text {
+    let mut to = [0u8; 128];
+    let length = call3(
+        number::READLINK,
+        path.as_ptr() as usize,
+        to.as_mut_ptr() as usize,
+        to.len(),
+    );
+    crate::text![&to[..length.unwrap_or(0)]]
+}
+
+/// Whether there is something at a path, which ends with a zero.
+pub fn exists(path: &[u8]) -> bool {
+    call3(number::ACCESS, path.as_ptr() as usize, 0, 0).is_ok()
+}
+
+/// Shows the names in the folder at a path until one is what is looked for.
+pub fn look<T>(path: &[u8], mut see: impl FnMut(&[u8]) -> Option<T>) -> Option<T> {
+    let folder = File::open(path, READ | DIRECTORY)?;
+    let mut buffer = [0; 2048];
+    loop {
+        let to = buffer.as_mut_ptr() as usize;
+        let length = call3(number::GETDENTS64, folder.0, to, buffer.len()).ok()?;
+        if length == 0 {
+            return None;
+        }
+        // struct linux_dirent64: the record's length is at 16, the name at 19.
+        let mut at = 0;
+        while at + 19 < length {
+            let record = usize::from(u16::from_le_bytes([buffer[at + 16], buffer[at + 17]]));
+            let name = buffer[at + 19..at + record].split(|byte| *byte == 0).next();
+            if let Some(found) = name.filter(|name| name[0] != b'.').and_then(&mut see) {
+                return Some(found);
+            }
+            at += record;
+        }
+    }
+}
+
+/// Sleeps for so many microseconds.
+pub fn sleep(microseconds: u64) {
+    let time = [microseconds / 1_000_000, microseconds % 1_000_000 * 1_000];
+    let _ = call3(number::NANOSLEEP, time.as_ptr() as usize, 0, 0);
+}
+
+/// Goes on with this processor alone; without one, with any.
+pub fn use_processor(processor: Option<u64>) {
+    let mask: u64 = processor.map_or(u64::MAX, |n| 1 << (n % 64));
+    let _ = call3(number::SCHED_SETAFFINITY, 0, 8, &raw const mask as usize);
+}
+
+/// Goes on twice; the new process is told 0.
+pub fn fork() -> usize {
+    call3(number::FORK, 0, 0, 0).unwrap_or(1)
+}
+
+/// Memory that stays the same memory in processes that are forked; all of it is zero.
+pub fn shared<T: Copy>() -> &'static mut T {
+    // PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS
+    let args = [0, size_of::<T>(), 3, 0x21, usize::MAX, 0];
+    let Ok(at) = call(number::MMAP, args) else {
+        exit(1)
+    };
+    // SAFETY: the kernel gave this memory to nobody else, and zero is a value of what it is used for.
+    unsafe { &mut *(at as *mut T) }
+}
+
+/// Ends the program.
+pub fn exit(status: usize) -> ! {
+    let _ = call3(number::EXIT_GROUP, status, 0, 0);
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+#[panic_handler]
+fn panicked(_: &core::panic::PanicInfo<'_>) -> ! {
+    put(
+        b"/dev/kmsg\0",
+        b"<6>MISFIRE: error the program in the guest gave up\n",
+    );
+    exit(101)
+}
+
+/// `core` names it in tables that nobody reads: a panic ends the program.
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() {}
+
+/// What the compiler takes for granted.
+mod memory {
+    use core::arch::asm;
+
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
+        // SAFETY: as the caller has it.
+        unsafe {
+            asm!("rep movsq", inout("rcx") length / 8 => _, inout("rdi") to => _, inout("rsi") from => _);
+            let done = length / 8 * 8;
+            asm!("rep movsb", inout("rcx") length - done => _,
+                inout("rdi") to.add(done) => _, inout("rsi") from.add(done) => _);
+        }
+        to
+    }
+
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, length: usize) -> *mut u8 {
+        if (to as usize).wrapping_sub(from as usize) >= length {
+            // SAFETY: as the caller has it, and nothing is read that was written.
+            return unsafe { memcpy(to, from, length) };
+        }
+        for at in (0..length).rev() {
+            // SAFETY: as the caller has it.
+            unsafe { to.add(at).write_volatile(from.add(at).read_volatile()) };
+        }
+        to
+    }
+
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memset(to: *mut u8, byte: i32, length: usize) -> *mut u8 {
+        // SAFETY: as the caller has it.
+        unsafe {
+            asm!("rep stosb", inout("rcx") length => _, inout("rdi") to => _, in("al") byte as u8);
+        }
+        to
+    }
+
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, length: usize) -> i32 {
+        for at in 0..length {
+            // SAFETY: as the caller has it.
+            let (a, b) = unsafe { (a.add(at).read_volatile(), b.add(at).read_volatile()) };
+            if a != b {
+                return i32::from(a) - i32::from(b);
+            }
+        }
+        0
+    }
+
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, length: usize) -> i32 {
+        // SAFETY: as the caller has it.
+        unsafe { memcmp(a, b, length) }
+    }
+}
