@@ -6,7 +6,7 @@ use std::sync::Arc;
 use misfire_device::shape::Kind;
 
 use crate::guest::file::What;
-use crate::guest::linux::{Image, Start};
+use crate::guest::linux::{Image, Linux, Start};
 use crate::guest::{FirmwareImage, GuestFile, NT, NtDriver, SEABIOS};
 use crate::machine::cache_folder;
 use crate::prepare::{PrepareError, Store};
@@ -271,16 +271,7 @@ fn linux_skips(scenario: &Scenario) -> Option<&'static str> {
     }
     scenario.steps.iter().find_map(|step| match &step.action {
         Action::Guest(command) => {
-            let known = [
-                "device restart",
-                "device stop",
-                "device start",
-                "wait-config",
-                "idle",
-                "state",
-            ];
-            let is_known = known.iter().any(|known| command.starts_with(known));
-            (!is_known).then_some("this command means nothing to a Linux guest")
+            (!Linux::knows(command)).then_some("this command means nothing to a Linux guest")
         }
         _ => None,
     })

@@ -209,6 +209,11 @@ impl Linux {
         &mut self.machine
     }
 
+    /// Whether a command means something to a Linux guest.
+    pub fn knows(command: &str) -> bool {
+        words::told(command, &[]).is_some()
+    }
+
     /// Gives the guest a command as the reference guest's console takes it. One that means nothing to it is
     /// answered as such.
     pub fn say(&self, command: &str) {

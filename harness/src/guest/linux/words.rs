@@ -28,7 +28,8 @@ pub(super) fn told(command: &str, queues: &[u16]) -> Option<String> {
         let queue = values.get("queues").filter(|queue| **queue != "all");
         queue.map_or_else(String::new, |queue| format!(" {queue}"))
     };
-    Some(match (verb, rest.first().copied()) {
+    let what = rest.iter().find(|word| !word.contains('='));
+    Some(match (verb, what.copied()) {
         ("load", Some(kind @ ("read" | "write" | "verify" | "flush" | "discard" | "mixed"))) => {
             let (blocks, first) = (number("blocks", 1)?, number("lba", 0)?);
             let size = number("size", SIZE)?.next_multiple_of(SECTOR);
@@ -51,7 +52,10 @@ pub(super) fn told(command: &str, queues: &[u16]) -> Option<String> {
             format!("device {what} {dev} {of_dev}")
         }
         ("wait-config", _) => format!("wait-config {dev}"),
-        ("idle", Some(time)) => format!("idle {}", microseconds(time)?),
+        ("idle", None) => {
+            let time = values.get("ms")?.parse::<u64>().ok()?;
+            format!("idle {}", time.checked_mul(1_000)?)
+        }
         ("state", _) => "say done ok state".to_owned(),
         ("exit", _) => format!("leave {}", queues.len()),
         _ => return None,
@@ -76,15 +80,6 @@ pub(super) fn slot(dev: u8, happens: Slot, queues: u16) -> String {
     }
 }
 
-/// `20ms` or `2s` in microseconds.
-fn microseconds(time: &str) -> Option<u64> {
-    let (digits, unit) = match time.strip_suffix("ms") {
-        Some(digits) => (digits, 1_000),
-        None => (time.strip_suffix('s')?, 1_000_000),
-    };
-    digits.parse::<u64>().ok()?.checked_mul(unit)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,19 +96,19 @@ mod tests {
             ("load frames dev=0 frames=8 size=200", "frames 0 8 200"),
             ("load control dev=0 commands=6", "control 0 6"),
             ("load echo dev=1 lines=2", "echo 1 2 32"),
-            ("device restart dev=1", "device restart 1 4"),
+            ("device dev=1 restart", "device restart 1 4"),
             ("wait-config dev=0", "wait-config 0"),
-            ("idle 20ms", "idle 20000"),
+            ("idle ms=20", "idle 20000"),
             ("exit", "leave 2"),
         ] {
             assert_eq!(told(command, &[1, 4]).as_deref(), Some(wanted), "{command}");
         }
         for command in [
             "load port events=1",
-            "device rebalance all",
-            "queue reset q=0",
+            "device dev=0 rebalance grant=all",
+            "queue dev=0 reset q=0",
             "",
-            "idle soon",
+            "idle ms=soon",
         ] {
             assert_eq!(told(command, &[1]), None, "{command}");
         }
