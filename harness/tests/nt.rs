@@ -76,6 +76,8 @@ const BREACHES: &[(&str, &str, &[&str])] = &[
         &["WIN-SPT-006"],
     ),
     ("long-stall", "vectors/per-queue", &["WIN-SPT-007"]),
+    ("touches-completed", "vectors/per-queue", &["WIN-SPT-008"]),
+    ("touches-removed", "hotplug/surprise", &["WIN-SPT-009"]),
 ];
 
 /// The beginning of the names of a mingw-w64's programs: what ci/setup has put under target, or beside the
@@ -240,10 +242,12 @@ fn a_miniports_mistake_breaks_the_rule_that_it_is_there_for_and_no_other() {
 fn the_correct_miniport_keeps_what_storport_asks_for() {
     let reports = run(
         "blk-release.sys",
-        &["vectors/per-queue", "reset/slow"],
+        &["vectors/per-queue", "reset/slow", "hotplug/surprise"],
         None,
     );
-    for id in ["001", "002", "003", "004", "005", "006", "007"] {
+    for id in [
+        "001", "002", "003", "004", "005", "006", "007", "008", "009",
+    ] {
         let id = format!("WIN-SPT-{id}");
         let mut rules = reports.iter().flat_map(|report| &report.rules);
         assert!(

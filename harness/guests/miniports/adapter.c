@@ -19,6 +19,8 @@ void complete(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, UCHAR status)
 {
 	srb->SrbStatus = status;
 	StorPortNotification(RequestComplete, adapter, srb);
+	if (MAKES(adapter, TOUCHES_COMPLETED) && adapter->live)
+		*(volatile ULONG *)&srb->DataTransferLength;
 	if (MAKES(adapter, COMPLETES_TWICE) && adapter->live)
 		StorPortNotification(RequestComplete, adapter, srb);
 }
@@ -452,6 +454,8 @@ static ULONG HwAdapterControl(PVOID extension, ULONG type, PVOID parameters)
 		return ScsiAdapterControlSuccess;
 	case ScsiAdapterSurpriseRemoval:
 		/* There is no device any more: nothing of it is touched. */
+		if (MAKES(adapter, TOUCHES_REMOVED))
+			device_status(adapter);
 		adapter->live = FALSE;
 		complete_all(adapter, SRB_STATUS_NO_DEVICE);
 		return ScsiAdapterControlSuccess;

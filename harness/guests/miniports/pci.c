@@ -48,6 +48,8 @@ BOOLEAN find_structures(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config
 		return FALSE;
 	if (!(space[PCI_STATUS] & 0x10))
 		return FALSE;
+	/* What was found before is of a device that was stopped since. */
+	adapter->common.base = adapter->notify.base = adapter->isr.base = adapter->config.base = NULL;
 	adapter->table_control = 0;
 	at = space[PCI_CAPABILITIES] & ~3u;
 	for (steps = 0; at >= 0x40 && at <= 240 && steps < 48; steps++, at = space[at + 1] & ~3u) {

@@ -92,6 +92,29 @@ pub const RULES: &[Rule] = &[
         watch: Watch::Each(|now, say| look(now, say, "stall")),
         ..Rule::BASE
     },
+    Rule {
+        id: "WIN-SPT-008",
+        level: Level::Vendor,
+        sentence: "A miniport does not touch an SRB, or its extension, after it has completed it.",
+        source: "storport/ StorPortNotification, RequestComplete: the port driver has the request from then on",
+        breaks: "a field of an SRB is read or written after RequestComplete",
+        proof: PROOF,
+        elsewhere: ELSEWHERE,
+        watch: Watch::Each(|now, say| look(now, say, "touch")),
+        ..Rule::BASE
+    },
+    Rule {
+        id: "WIN-SPT-009",
+        level: Level::Vendor,
+        sentence: "A miniport touches no register of a device once it was told that the device is gone.",
+        source: "storport/ SCSI_ADAPTER_CONTROL_TYPE, ScsiAdapterSurpriseRemoval",
+        breaks: "a register is read or written in or after the call with ScsiAdapterSurpriseRemoval",
+        proof: PROOF,
+        elsewhere: ELSEWHERE,
+        gone: true,
+        watch: Watch::Each(|now, say| look(now, say, "gone")),
+        ..Rule::BASE
+    },
 ];
 
 fn look(now: &Now<'_>, say: &mut Say<'_>, about: &str) {

@@ -76,4 +76,16 @@ pub const CASES: &[[Case; 4]] = &[
         "StorPortStallExecution is to wait for a millisecond or more",
         "irql"
     ),
+    about!(
+        "WIN-SPT-008",
+        "touch",
+        "a request, or its extension, is touched after it was completed, in HwStorStartIo at blk.sys+0x1234",
+        "gone"
+    ),
+    about!(
+        "WIN-SPT-009",
+        "gone",
+        "a register is touched of a device that is gone, in HwStorAdapterControl at blk.sys+0x1234",
+        "touch"
+    ),
 ];

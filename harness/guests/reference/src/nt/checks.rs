@@ -23,9 +23,15 @@ pub enum Check {
     Found,
     /// `StorPortStallExecution`.
     Stall,
+    /// Memory of requests that are completed.
+    Touch,
+    /// Registers of a device that is gone.
+    Gone,
 }
 
-const NAMES: [&str; 7] = ["irql", "lock", "srb", "address", "dpc", "found", "stall"];
+const NAMES: [&str; 9] = [
+    "irql", "lock", "srb", "address", "dpc", "found", "stall", "touch", "gone",
+];
 /// Most lines about one check.
 const MOST_LINES: u32 = 8;
 

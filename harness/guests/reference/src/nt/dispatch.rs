@@ -181,6 +181,9 @@ pub fn run_dpcs(device: usize, mut dpc: impl FnMut(usize)) {
 #[unsafe(no_mangle)]
 extern "C" fn on_interrupt(frame: &Frame) {
     if frame.vector < FIRST_INTERRUPT {
+        if is_trap(frame) {
+            return;
+        }
         exception(frame);
     }
     match frame.vector as u8 {
@@ -194,6 +197,12 @@ extern "C" fn on_interrupt(frame: &Frame) {
         vector => device_interrupt(vector),
     }
     apic::end_of_interrupt();
+}
+
+/// Whether something was touched that is watched.
+fn is_trap(frame: &Frame) -> bool {
+    const PAGE_FAULT: u64 = 14;
+    frame.vector == PAGE_FAULT && super::trap::touched(cpu::fault_address(), frame.rip)
 }
 
 fn device_interrupt(vector: u8) {

@@ -3,8 +3,8 @@
 //! `status`, `resources`, `vectors`, `policy` and `interrupt` are pure: PnP's arithmetic and the
 //! rules of interrupt objects, tested on the host. `bus`, `dispatch`, `pnp` and `bugcheck` join
 //! them to the machine. Where a driver is an image of Windows (`image`), `kernel` and `storport` are
-//! what it calls, `call` is how it is called, and `dpc` runs its deferred calls. A driver sees `pnp::Driver`, `pnp::WdfDevice` and `dispatch`, and nothing
-//! of what lies below.
+//! what it calls, `call` is how it is called, `dpc` runs its deferred calls, and `checks` and `trap` look at what it
+//! does. A driver sees `pnp::Driver`, `pnp::WdfDevice` and `dispatch`, and nothing of what lies below.
 
 pub mod bugcheck;
 pub mod bus;
@@ -23,6 +23,7 @@ pub mod status;
 pub mod storport;
 #[allow(dead_code)] // the list of images is the harness's
 pub mod surface;
+pub mod trap;
 pub mod vectors;
 
 /// `DbgPrint`: one line of the driver's log.

@@ -94,6 +94,11 @@ pub(super) fn current_device() -> usize {
     CURRENT.with(|current| current.0)
 }
 
+/// The name of the miniport's routine that runs.
+pub fn current_routine() -> &'static str {
+    CURRENT.with(|current| current.1).name()
+}
+
 /// `STOR_LOCK_HANDLE` as the port driver uses it: the kind, and what is not the miniport's.
 #[repr(C)]
 struct Handle {

@@ -83,5 +83,9 @@ pub(super) extern "win64" fn device_base(
         checks::broken(device, Check::Address, text);
         return 0;
     }
-    vm::map(start, length.into(), Rights::Registers).unwrap_or(0)
+    let address = vm::map(start, length.into(), Rights::Registers).unwrap_or(0);
+    if let Some(port) = of_extension(extension) {
+        port.registers(address, length);
+    }
+    address
 }

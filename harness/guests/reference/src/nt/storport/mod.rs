@@ -14,6 +14,7 @@ mod port;
 mod routines;
 mod srb;
 
+pub use locks::current_routine;
 pub use port::{Control, Port, driver_entry, port};
 pub use routines::routine;
 pub use srb::{EXECUTE, Ended, RESET_DEVICE, RESET_LOGICAL_UNIT, Request};

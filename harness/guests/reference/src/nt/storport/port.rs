@@ -15,10 +15,14 @@ use crate::nt::checks::{self, Check};
 use crate::nt::dispatch::{DISPATCH_LEVEL, MOST_DEVICES};
 use crate::nt::image;
 use crate::nt::status::NtStatus;
+use crate::nt::trap::{self, Reason};
 use alloc::string::String;
 
 /// Where the driver keeps its registry path, which is opaque to a miniport.
 const PATH: &str = "misfire\0";
+
+/// Most pieces of registers of an adapter that are known.
+const MOST_MAPPED: usize = 32;
 
 /// What the image has told of itself.
 static DRIVER: Local<Option<HwInitializationData>> = Local::new(None);
@@ -39,6 +43,8 @@ pub(super) struct State {
     pub timer: Option<(u64, u64)>,
     pub paused: bool,
     pub gone: bool,
+    /// What `StorPortGetDeviceBase` has mapped: where, and how many bytes.
+    mapped: [(u64, u32); MOST_MAPPED],
     supports: [bool; control::TYPES],
     argument: u64,
     ranges: u64,
@@ -91,6 +97,7 @@ macro_rules! ports {
                 timer: None,
                 paused: false,
                 gone: false,
+                mapped: [(0, 0); MOST_MAPPED],
                 supports: [false; control::TYPES],
                 argument: 0,
                 ranges: 0,
@@ -212,7 +219,8 @@ impl Port {
         result
     }
 
-    /// The bus has found the device: its registers are looked up.
+    /// The bus has found the device: its registers are looked up. What was there before had another
+    /// device extension.
     pub fn found(&self, function: Function) {
         let mut bars = [(0, 0); 6];
         for (bar, range) in bars.iter_mut().zip(function.ranges()) {
@@ -222,6 +230,9 @@ impl Port {
             state.function = Some(function);
             state.bars = bars;
             state.gone = false;
+            state.extension = 0;
+            state.uncached = (0, 0);
+            state.mapped = [(0, 0); MOST_MAPPED];
         });
     }
 
@@ -405,10 +416,34 @@ impl Port {
     /// The device was pulled out: the miniport is told if it can be, and whatever it still has is over.
     pub fn surprise_removal(&self) {
         self.with(|state| state.gone = true);
-        if self.control(Control::SurpriseRemoval).is_none() {
+        if self.supports(Control::SurpriseRemoval) {
+            self.forbid_registers();
+            self.control(Control::SurpriseRemoval);
+        } else {
+            // What it is asked for is no removal, and it may not know.
             self.control(Control::Stop);
+            self.forbid_registers();
         }
         self.quiet();
+    }
+
+    /// Registers of the device are at `address`.
+    pub(super) fn registers(&self, address: u64, length: u32) {
+        self.with(|state| {
+            if let Some(free) = state.mapped.iter_mut().find(|mapped| mapped.0 == 0) {
+                *free = (address, length);
+            }
+        });
+    }
+
+    /// From now on the miniport knows that they are not there.
+    fn forbid_registers(&self) {
+        for (address, length) in self.with(|state| state.mapped) {
+            if address != 0 {
+                trap::set(self.n, Reason::Gone, address, length.into());
+            }
+        }
+        checks::kept(self.n, Check::Gone);
     }
 
     /// Whether the device was pulled out.

@@ -8,6 +8,7 @@ use crate::hal::vm::{self, PAGE, Rights};
 use crate::hal::{cpu, mem};
 use crate::nt::checks::{self, Check};
 use crate::nt::dispatch::{self, DISPATCH_LEVEL};
+use crate::nt::trap::{self, Reason};
 
 /// Most requests of an adapter.
 pub const MOST: usize = 66;
@@ -275,6 +276,7 @@ impl Port {
                     status_of(srb) != PENDING,
                     format_args!("a request is completed with SRB_STATUS_PENDING"),
                 );
+                self.trap(srb);
                 dispatch::progress();
                 dispatch::request_round();
             }
@@ -301,7 +303,26 @@ impl Port {
                 *packet
             })
         })?;
+        self.release(&packet);
         Some(packet.ended())
+    }
+
+    /// The miniport has no business with a request that it has completed.
+    fn trap(&self, srb: u64) {
+        let packet = self.with(|state| state.packets.each.iter().find(|p| p.srb == srb).copied());
+        if let Some(packet) = packet {
+            for (address, length) in packet.own(self) {
+                trap::set(self.number(), Reason::Completed, address, length);
+            }
+        }
+    }
+
+    /// The request is its owner's again.
+    fn release(&self, packet: &Packet) {
+        for (address, length) in packet.own(self) {
+            trap::clear(address, length);
+        }
+        checks::kept(self.number(), Check::Touch);
     }
 
     /// A reset of the bus is over: the miniport has to have completed request `n`.
@@ -354,6 +375,13 @@ fn status_of(srb: u64) -> u8 {
 }
 
 impl Packet {
+    /// What is the miniport's as long as it has the request: where, and how many bytes.
+    fn own(&self, port: &Port) -> [(u64, u64); 2] {
+        let size = if is_long() { long::SIZE } else { short::SIZE };
+        let extension = u64::from(port.configuration().srb_extension_size);
+        [(self.srb, size), (self.extension, extension)]
+    }
+
     fn fill(&self, request: &Request, offset: u32) {
         let data = if request.bytes == 0 {
             0
