@@ -76,7 +76,7 @@ enum Command {
     /// Listens to a Windows kernel as its debugger: prints what drivers print, what is loaded, and
     /// crashes. Nobody has to sit there.
     Kd(kd::KdArgs),
-    /// Makes a guest that can be booted, and keeps it: a distribution's Linux.
+    /// Makes a guest that can be booted, and keeps it: a distribution's Linux, or a Windows.
     Prepare {
         #[command(subcommand)]
         guest: prepare::PrepareGuest,

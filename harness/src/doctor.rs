@@ -1,5 +1,7 @@
 //! What this machine can and can't do.
 
+mod windows;
+
 use std::time::Duration;
 
 use serde::Serialize;

@@ -1,4 +1,5 @@
-//! Every file that the Windows side would run, checked with what there is on Linux: the C header for drivers.
+//! Every file that the Windows side would run, checked with what there is on Linux: the C header for drivers, and
+//! PowerShell. Answer files and batch files are checked beside what writes them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -170,4 +171,68 @@ fn the_lines_of_the_header_for_people_are_whole_and_short() {
     }
     // A kernel takes 512 bytes at a time.
     assert!(printed.lines().all(|line| line.len() < 200));
+}
+
+/// Every PowerShell file that a Windows guest would run.
+fn powershell() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![here("guests/windows")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "ps1") {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// What the grammar of tree-sitter can't read in a script, by line.
+fn errors(text: &str) -> Vec<String> {
+    let mut parser = tree_sitter::Parser::new();
+    let language = tree_sitter_powershell::LANGUAGE;
+    parser.set_language(&language.into()).unwrap();
+    let tree = parser.parse(text, None).unwrap();
+    let mut errors = Vec::new();
+    let mut nodes = vec![tree.root_node()];
+    while let Some(node) = nodes.pop() {
+        if node.is_error() || node.is_missing() {
+            let line = node.start_position().row;
+            errors.push(format!(
+                "{}: {}",
+                line + 1,
+                text.lines().nth(line).unwrap_or_default()
+            ));
+        }
+        let mut cursor = node.walk();
+        nodes.extend(node.children(&mut cursor));
+    }
+    errors
+}
+
+#[test]
+fn every_powershell_file_is_one() {
+    let files = powershell();
+    assert!(!files.is_empty());
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(errors(&text), Vec::<String>::new(), "{}", file.display());
+        // Windows PowerShell reads a file without a mark in the system's own encoding.
+        assert!(text.is_ascii(), "{}", file.display());
+    }
+}
+
+#[test]
+fn the_parser_of_powershell_finds_what_is_wrong() {
+    assert!(errors("if ($a) { Write-Host 'x' }\n").is_empty());
+    for wrong in [
+        "if ($a) { Write-Host 'x'\n",
+        "$x = @{ a = 1 ]\n",
+        "foreach ($a on $b) { }\n",
+    ] {
+        assert!(!errors(wrong).is_empty(), "{wrong}");
+    }
 }

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use super::{AccelArg, Failure, complain, say};
-use crate::machine::{AccelChoice, Cache, MachineError, Qemu};
+use crate::machine::{Accel, AccelChoice, Cache, MachineError, Qemu};
 use crate::report::{Progress, Terminal};
 use crate::run::{Options, Runs, Snapshots, Subject, run_all};
 use crate::scenario::Scenario;
@@ -46,19 +46,25 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
         .map_err(Failure::Machine)
 }
 
-pub(super) async fn options(
-    args: &MachineArgs,
-    subject: Subject,
-    snapshots: Snapshots,
-) -> Result<Options, Failure> {
+/// The QEMU to use, and what executes its guests.
+pub(super) async fn machine_of(accel: AccelArg) -> Result<(Qemu, Accel), Failure> {
     let cache = Cache::of_user();
     let qemu = Qemu::find(&cache).await.map_err(machine)?;
-    let choice = match args.accel {
+    let choice = match accel {
         AccelArg::Auto => AccelChoice::Auto,
         AccelArg::Tcg => AccelChoice::Tcg,
         AccelArg::Kvm => AccelChoice::Kvm,
     };
     let accel = choice.decide(&qemu, &cache).await.map_err(machine)?;
+    Ok((qemu, accel))
+}
+
+pub(super) async fn options(
+    args: &MachineArgs,
+    subject: Subject,
+    snapshots: Snapshots,
+) -> Result<Options, Failure> {
+    let (qemu, accel) = machine_of(args.accel).await?;
     let jobs = args.jobs.map_or_else(
         || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get),
         std::num::NonZeroUsize::get,

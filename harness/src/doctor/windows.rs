@@ -1,0 +1,57 @@
+//! Whether a Windows image does what runs need of it.
+
+use super::{Doctor, Finding, State, good, not};
+use crate::machine::{Accel, AccelChoice, Cache, Qemu};
+use crate::prepare::{Checked, GuestOnDisk, Pace, WindowsError};
+
+const HELP: &str = "docs/windows.md says what each setting of an image is for; `misfire prepare windows --image` makes them.";
+
+impl Doctor {
+    /// Also boots a Windows image, to which nothing is written, and listens for its debugger and its agent.
+    pub async fn examine_image(&mut self, guest: &GuestOnDisk) {
+        if !self.can_run() {
+            return;
+        }
+        let cache = Cache::of_user();
+        let Ok(qemu) = Qemu::find(&cache).await else {
+            return;
+        };
+        let accel = AccelChoice::Auto.decide(&qemu, &cache).await;
+        let accel = accel.unwrap_or(Accel::Tcg);
+        let found = guest.check(&qemu, accel, Pace::of(accel)).await;
+        self.findings.extend(about_image(guest, found));
+    }
+}
+
+fn about_image(guest: &GuestOnDisk, found: Result<Checked, WindowsError>) -> Vec<Finding> {
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            let help = error.help().unwrap_or_else(|| HELP.to_owned());
+            return vec![not("image", State::Bad, error.to_string(), &help)];
+        }
+    };
+    let kernel = match found.build {
+        Some(build) => format!("the kernel, build {build}, speaks to a debugger on COM1"),
+        None => "the kernel speaks to a debugger on COM1".to_owned(),
+    };
+    let either = |about, is: bool, is_so: String, else_so: &str| match is {
+        true => good(about, is_so),
+        false => not(about, State::Bad, else_so.to_owned(), HELP),
+    };
+    vec![
+        good("image", guest.image().display().to_string()),
+        either(
+            "kernel debugger",
+            found.debugger,
+            kernel,
+            "the kernel does not speak to a debugger on COM1",
+        ),
+        either(
+            "agent",
+            found.agent,
+            "it answers on COM2".to_owned(),
+            "no agent answers on COM2",
+        ),
+    ]
+}

@@ -1,0 +1,212 @@
+//! A machine that is watched while a Windows installs itself: what comes from COM1, COM2, QEMU and the screen.
+
+use std::io;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use misfire_device::port::Journal;
+use misfire_device::trace::What;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::mpsc;
+use tokio::time::Instant as Moment;
+
+use super::argv::{Hardware, argv};
+use super::marker::Marker;
+use crate::log::LineSplitter;
+use crate::log::kd::{Bugcheck, Client, Event, OnBugcheck};
+use crate::machine::{Ended, Inherited, MachineError, Process, Qmp};
+
+/// Longer than any preparation: the end that comes whatever happens.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long QEMU may take to leave when it is asked to.
+const LEAVING: Duration = Duration::from_secs(10);
+
+/// What was heard of the guest.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// The guest says how far it is.
+    Marker(Marker),
+    /// Its agent answered.
+    Agent,
+    /// Its kernel speaks to a debugger; the build, where it said so.
+    Debugger(Option<u16>),
+    /// It crashed.
+    Crash(Box<Bugcheck>),
+    /// The machine starts anew.
+    Reset,
+    /// The machine is gone.
+    Left(Ended),
+    /// Nothing for this long.
+    Nothing,
+}
+
+/// A running machine.
+pub(super) struct Boot {
+    process: Process,
+    qmp: Qmp,
+    heard: mpsc::UnboundedReceiver<Heard>,
+    agent: OwnedWriteHalf,
+}
+
+impl Boot {
+    pub fn start(hardware: &Hardware) -> Result<Self, MachineError> {
+        let pair = || StdUnixStream::pair().map_err(MachineError::os("making a socket"));
+        let (kd, its_kd) = pair()?;
+        let (agent, its_agent) = pair()?;
+        let (qmp, its_qmp) = pair()?;
+        let fds = vec![
+            (its_kd.into(), Inherited::Console.fd()),
+            (its_agent.into(), Inherited::Agent.fd()),
+            (its_qmp.into(), Inherited::Qmp.fd()),
+        ];
+        let process = Process::start(&argv(hardware), fds, LONGEST)
+            .map_err(MachineError::os("starting QEMU"))?;
+        let (tell, heard) = mpsc::unbounded_channel();
+        let events = tell.clone();
+        let journal = Journal::new(Box::new(move |event| {
+            if let What::Qmp { event, .. } = &event.what
+                && event == "RESET"
+            {
+                // Nobody may listen any more.
+                let _ = events.send(Heard::Reset);
+            }
+        }));
+        let using = MachineError::os("using a socket");
+        let open = || -> io::Result<_> {
+            let qmp = Qmp::open(qmp, journal)?;
+            for stream in [&kd, &agent] {
+                stream.set_nonblocking(true)?;
+            }
+            let (reader, agent) = UnixStream::from_std(agent)?.into_split();
+            tokio::spawn(listen(reader, tell.clone()));
+            tokio::spawn(debug(UnixStream::from_std(kd)?, tell));
+            Ok((qmp, agent))
+        };
+        let (qmp, agent) = open().map_err(using)?;
+        Ok(Self {
+            process,
+            qmp,
+            heard,
+            agent,
+        })
+    }
+
+    /// What comes next, or nothing until `limit`. Nothing is lost when the future is dropped.
+    pub async fn next(&mut self, limit: Moment) -> Heard {
+        tokio::select! {
+            biased;
+            Some(heard) = self.heard.recv() => heard,
+            ended = self.process.wait() => Heard::Left(ended.unwrap_or(Ended::Exit(-1))),
+            () = tokio::time::sleep_until(limit) => Heard::Nothing,
+        }
+    }
+
+    /// What QEMU wrote to its standard error.
+    pub fn messages(&self) -> String {
+        self.process.messages()
+    }
+
+    /// Presses a key, which does nothing where nobody waits for one.
+    pub async fn press(&mut self, key: &str) {
+        let _ = self.qmp.monitor(format!("sendkey {key}")).await;
+    }
+
+    /// The screen as a picture at `path`; false: there is none.
+    pub async fn picture(&mut self, path: &Path) -> bool {
+        // The monitor has no other way to say a path with blanks.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let name = path
+            .display()
+            .to_string()
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"");
+        let partial = format!("{name}.partial");
+        let line = format!("screendump \"{partial}\" -f png");
+        let made = self
+            .qmp
+            .monitor(line)
+            .await
+            .is_ok_and(|said| said.trim().is_empty());
+        let mut from = path.as_os_str().to_owned();
+        from.push(".partial");
+        made && std::fs::rename(from, &path).is_ok()
+    }
+
+    /// Where a viewer finds the screen.
+    pub async fn viewer(&mut self) -> Option<String> {
+        let said = self.qmp.monitor("info vnc".into()).await.ok()?;
+        let server = said
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Server: "))?;
+        server.split_whitespace().next().map(str::to_owned)
+    }
+
+    /// Asks the agent for a sign of life.
+    pub async fn ping(&mut self) {
+        let _ = self
+            .agent
+            .write_all(b"{\"execute\":\"guest-ping\"}\n")
+            .await;
+    }
+
+    /// Ends the machine. QEMU writes first what it has not written of the disk.
+    pub async fn end(mut self) {
+        let left = async {
+            let _ = self.qmp.quit().await;
+            let _ = self.process.wait().await;
+        };
+        let _ = tokio::time::timeout(LEAVING, left).await;
+        let _ = self.process.end().await;
+    }
+}
+
+/// COM2: what the guest says of its installation, and the agent's answers. Everything else is nobody's.
+async fn listen(mut from: tokio::net::unix::OwnedReadHalf, tell: mpsc::UnboundedSender<Heard>) {
+    let mut lines = LineSplitter::new();
+    let mut buffer = vec![0; 4096];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        lines.push(&buffer[..length], |line| {
+            if let Some(marker) = Marker::of(&line) {
+                let _ = tell.send(Heard::Marker(marker));
+            } else if line.contains("\"return\"") {
+                let _ = tell.send(Heard::Agent);
+            }
+        });
+    }
+}
+
+/// COM1: a debugger that answers everything, so that the guest never waits for one.
+async fn debug(mut wire: UnixStream, tell: mpsc::UnboundedSender<Heard>) {
+    let mut client = Client::new(false, OnBugcheck::GoOn);
+    let start = Instant::now();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let wait = client
+            .deadline()
+            .map_or(LONGEST, |at| at.saturating_sub(start.elapsed()));
+        tokio::select! {
+            read = wire.read(&mut buffer) => match read {
+                Ok(length @ 1..) => client.receive(start.elapsed(), &buffer[..length]),
+                _ => return,
+            },
+            () = tokio::time::sleep(wait.max(Duration::from_millis(1))) => {}
+        }
+        client.tick(start.elapsed());
+        while let Some(event) = client.next_event() {
+            let heard = match event {
+                Event::Booted => Heard::Debugger(None),
+                Event::Kernel { build, .. } => Heard::Debugger(Some(build)),
+                Event::Bugcheck(bugcheck) => Heard::Crash(Box::new(bugcheck)),
+                _ => continue,
+            };
+            let _ = tell.send(heard);
+        }
+        let out = client.take_output();
+        if !out.is_empty() && wire.write_all(&out).await.is_err() {
+            return;
+        }
+    }
+}

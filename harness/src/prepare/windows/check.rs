@@ -1,0 +1,306 @@
+//! Whether a Windows image does what the tests need: its kernel speaks to a debugger on COM1, its agent answers
+//! on COM2. It is booted for that, and nothing is written to it.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::argv::{ENLIGHTENED, Hardware};
+use super::boot::{Boot, Heard};
+use super::course::{Pace, qemu_img};
+use super::record::Stage;
+use super::{WindowsError, request};
+use crate::machine::{Accel, Qemu};
+
+/// Time between two questions to the agent.
+const PING: Duration = Duration::from_secs(2);
+
+/// A Windows image, as its guest file has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestOnDisk {
+    image: PathBuf,
+    format: Option<String>,
+    firmware: Option<(PathBuf, PathBuf)>,
+    memory: u32,
+    processors: u8,
+    tpm: Option<PathBuf>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// The kernel spoke to a debugger.
+    pub debugger: bool,
+    /// The agent answered.
+    pub agent: bool,
+    /// The kernel's build, if it said so.
+    pub build: Option<u16>,
+    picture: Option<PathBuf>,
+}
+
+impl Checked {
+    /// Nothing, or what is wrong.
+    ///
+    /// # Errors
+    /// When something is.
+    pub fn result(&self) -> Result<(), WindowsError> {
+        let mut wrong = Vec::new();
+        if !self.debugger {
+            wrong.push("its kernel does not speak to a debugger on COM1");
+        }
+        if !self.agent {
+            wrong.push("no agent answers on COM2");
+        }
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        Err(WindowsError::Unfit {
+            wrong,
+            picture: self.picture.clone(),
+        })
+    }
+}
+
+/// What of a guest file is looked at here; the rest is for runs.
+#[derive(Deserialize)]
+struct Written {
+    kind: String,
+    windows: Option<Section>,
+}
+
+#[derive(Deserialize)]
+struct Section {
+    image: PathBuf,
+    format: Option<String>,
+    firmware: Option<FirmwareSection>,
+    memory: Option<u32>,
+    processors: Option<u8>,
+    tpm: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct FirmwareSection {
+    code: PathBuf,
+    variables: Option<PathBuf>,
+}
+
+impl GuestOnDisk {
+    pub(super) fn of_preparation(
+        image: &Path,
+        format: String,
+        firmware: Option<(PathBuf, PathBuf)>,
+        memory: u32,
+        processors: u8,
+        tpm: Option<PathBuf>,
+    ) -> Self {
+        Self {
+            image: image.to_owned(),
+            format: Some(format),
+            firmware,
+            memory,
+            processors,
+            tpm,
+        }
+    }
+
+    /// The image of a guest file, if it is one of a Windows; everything else is for others to read.
+    pub fn of_windows(path: &Path) -> Option<Result<Self, WindowsError>> {
+        let text = std::fs::read_to_string(path).ok()?;
+        let written: toml::Table = text.parse().ok()?;
+        (written.get("kind")?.as_str()? == "windows").then(|| Self::read(path))
+    }
+
+    /// Reads a guest file; what it names lies beside it.
+    ///
+    /// # Errors
+    /// When it can't be read, or is none of a Windows.
+    pub fn read(path: &Path) -> Result<Self, WindowsError> {
+        let text = std::fs::read_to_string(path).map_err(WindowsError::os("read", path))?;
+        let not = |why: String| WindowsError::Argument {
+            what: "--guest",
+            why: format!("{}: {why}", path.display()),
+        };
+        let written: Written = toml::from_str(&text).map_err(|error| not(error.to_string()))?;
+        if written.kind != "windows" {
+            return Err(not(format!(
+                "a guest of kind `{}` is no Windows",
+                written.kind
+            )));
+        }
+        let section = written
+            .windows
+            .ok_or_else(|| not("there is no section [windows]".into()))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let at = |path: PathBuf| folder.join(path);
+        let firmware = match section.firmware {
+            None => None,
+            Some(FirmwareSection {
+                code,
+                variables: Some(variables),
+            }) => Some((at(code), at(variables))),
+            Some(_) => return Err(not("the firmware has no `variables`".into())),
+        };
+        let guest = Self {
+            image: at(section.image),
+            format: section.format,
+            firmware,
+            memory: section.memory.unwrap_or(4096),
+            processors: section.processors.unwrap_or(2),
+            tpm: section.tpm.map(at),
+        };
+        let files = guest
+            .firmware
+            .iter()
+            .flat_map(|(code, variables)| [code, variables]);
+        for file in files.chain([&guest.image]) {
+            std::fs::File::open(file).map_err(WindowsError::os("read", file))?;
+        }
+        Ok(guest)
+    }
+
+    /// The image.
+    pub fn image(&self) -> &Path {
+        &self.image
+    }
+
+    /// The guest file, which lies beside the image.
+    pub(super) fn text(&self, release: Option<&str>, said: &[String]) -> String {
+        let name = self.image.file_stem().unwrap_or_default().to_string_lossy();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._+".contains(c);
+        let name: String = name
+            .chars()
+            .map(|c| if plain(c) { c } else { '-' })
+            .collect();
+        let name = match name.as_str() {
+            "" | "windows" => "my-windows",
+            name => name,
+        };
+        let quoted = |path: &Path| {
+            let beside = self.image.parent().unwrap_or(Path::new(""));
+            let path = path.strip_prefix(beside).unwrap_or(path);
+            toml::Value::String(path.display().to_string()).to_string()
+        };
+        let mut text = String::from("# Made by `misfire prepare windows`.\n");
+        for line in release.into_iter().chain(said.iter().map(String::as_str)) {
+            text += &format!("# {}\n", line.replace(['\n', '\r'], " "));
+        }
+        text += &format!("name = \"{name}\"\nkind = \"windows\"\n\n[windows]\n");
+        text += &format!("image      = {}\n", quoted(&self.image));
+        if let Some(format) = &self.format {
+            text += &format!("format     = \"{format}\"\n");
+        }
+        if let Some((code, variables)) = &self.firmware {
+            text += &format!(
+                "firmware   = {{ code = {}, variables = {} }}\n",
+                quoted(code),
+                quoted(variables)
+            );
+        }
+        if let Some(tpm) = &self.tpm {
+            text += &format!("tpm        = {}\n", quoted(tpm));
+        }
+        text += &format!(
+            "memory     = {}\nprocessors = {}\n",
+            self.memory, self.processors
+        );
+        let flags: Vec<String> = ENLIGHTENED
+            .iter()
+            .map(|flag| format!("\"{flag}\""))
+            .collect();
+        text += &format!("cpu        = [{}]\n", flags.join(", "));
+        text
+    }
+
+    /// Boots it and listens, for as long as the stage may take.
+    ///
+    /// # Errors
+    /// When the machine can't be started. What the image lacks is in the answer.
+    pub async fn check(
+        &self,
+        qemu: &Qemu,
+        accel: Accel,
+        pace: Pace,
+    ) -> Result<Checked, WindowsError> {
+        let qemu_img = request::qemu_img(&qemu.program)?;
+        let format = match &self.format {
+            Some(format) => format.clone(),
+            None => format(&qemu_img, &self.image)?,
+        };
+        let mut boot = Boot::start(&Hardware {
+            qemu: qemu.program.clone(),
+            accel,
+            firmware: self.firmware.clone(),
+            disk: self.image.clone(),
+            format,
+            writes: false,
+            stick: None,
+            cds: Vec::new(),
+            tpm: self.tpm.clone(),
+            memory: self.memory,
+            processors: self.processors,
+            viewer: false,
+        })?;
+        let late = Instant::now() + pace.limit(Stage::Check);
+        let mut ping = Instant::now() + PING.min(pace.look);
+        let mut found = Checked::default();
+        while !(found.debugger && found.agent) {
+            match boot.next(ping.min(late)).await {
+                Heard::Debugger(build) => {
+                    found.debugger = true;
+                    found.build = build.or(found.build);
+                }
+                Heard::Agent => found.agent = true,
+                Heard::Crash(bugcheck) => {
+                    boot.end().await;
+                    return Err(WindowsError::Crash {
+                        stage: Stage::Check,
+                        bugcheck,
+                        picture: None,
+                    });
+                }
+                Heard::Left(ended) => {
+                    return Err(WindowsError::Left {
+                        stage: Stage::Check,
+                        ended,
+                        messages: boot.messages(),
+                    });
+                }
+                Heard::Marker(_) | Heard::Reset | Heard::Nothing => {}
+            }
+            let now = Instant::now();
+            if now >= late {
+                let mut name = self.image.as_os_str().to_owned();
+                name.push(".check.png");
+                let path = PathBuf::from(name);
+                found.picture = boot.picture(&path).await.then_some(path);
+                break;
+            }
+            if now >= ping {
+                boot.ping().await;
+                ping = now + PING.min(pace.look);
+            }
+        }
+        boot.end().await;
+        Ok(found)
+    }
+}
+
+/// The format of an image, as qemu-img sees it.
+///
+/// # Errors
+/// When it is none, or damaged.
+pub(super) fn format(program: &Path, image: &Path) -> Result<String, WindowsError> {
+    #[derive(Deserialize)]
+    struct Info {
+        format: String,
+    }
+    let mut command = Command::new(program);
+    command.args(["info", "--output=json", "-U"]).arg(image);
+    let text = qemu_img(command)?;
+    let info: Info = serde_json::from_str(&text)
+        .map_err(|error| WindowsError::QemuImg(format!("it said what is no JSON: {error}")))?;
+    Ok(info.format)
+}

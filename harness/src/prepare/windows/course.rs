@@ -1,0 +1,445 @@
+//! The course of a preparation: stage after stage, each noted beside the image when it begins.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use tokio::time::Instant;
+
+use super::argv::Hardware;
+use super::boot::{Boot, Heard};
+use super::check::{self, GuestOnDisk};
+use super::marker::Marker;
+use super::record::{Record, Stage};
+use super::request::{Plan, Source, WindowsRequest};
+use super::{WindowsError, stick};
+use crate::machine::{Accel, Ended, Qemu};
+
+/// How much time stages may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// A minute of a stage's limit.
+    pub minute: Duration,
+    /// Time between two looks at the screen.
+    pub look: Duration,
+    /// A stage that may take no longer than this.
+    pub most: Option<(Stage, Duration)>,
+}
+
+/// How many times longer software emulation takes than KVM.
+const SLOWER: u32 = 10;
+
+impl Pace {
+    /// What a machine takes that runs so.
+    pub fn of(accel: Accel) -> Self {
+        Self::times(match accel {
+            Accel::Kvm => 1,
+            Accel::Tcg => SLOWER,
+        })
+    }
+
+    /// `times` as long as a machine under KVM takes.
+    pub fn times(times: u32) -> Self {
+        Self {
+            minute: Duration::from_secs(60) * times.max(1),
+            look: Duration::from_secs(10),
+            most: None,
+        }
+    }
+
+    /// How long a stage may take.
+    pub(super) fn limit(self, stage: Stage) -> Duration {
+        let minutes = u32::try_from(stage.minutes()).unwrap_or(u32::MAX);
+        let limit = self.minute.saturating_mul(minutes);
+        match self.most {
+            Some((of, most)) if of == stage => limit.min(most),
+            _ => limit,
+        }
+    }
+}
+
+/// Looks at the screen between two reports.
+const LOOKS: u32 = 6;
+/// How long the medium may ask for a key, and the time between two of them.
+const KEYS: Duration = Duration::from_secs(40);
+const KEY: Duration = Duration::from_secs(1);
+
+/// Prepares a Windows guest, or goes on with a preparation. `tell` hears what is being done. Returns the guest
+/// file.
+///
+/// # Errors
+/// What is in the way. What was reached is noted beside the image, and the same request goes on from there.
+pub async fn windows(
+    request: &WindowsRequest,
+    qemu: &Qemu,
+    accel: Accel,
+    pace: Pace,
+    tell: impl Fn(&str) + Sync,
+) -> Result<PathBuf, WindowsError> {
+    let plan = request.plan(qemu)?;
+    let files = Files::of(&request.out);
+    let _alone = alone(&files.lock)?;
+    let record = match Record::of(&request.out)? {
+        Some(record) if record.request != plan.words => {
+            return Err(WindowsError::Other {
+                out: request.out.clone(),
+                before: record.request,
+            });
+        }
+        Some(record) if record.stage == Stage::Done && files.guest.is_file() => {
+            tell(&format!("{} is ready already", request.out.display()));
+            return Ok(files.guest);
+        }
+        Some(mut record) => {
+            record.stage = record.stage.again();
+            tell(&format!("going on where {}", record.stage.doing()));
+            record
+        }
+        None if request.source != Source::Image && request.out.exists() => {
+            return Err(WindowsError::Exists(request.out.clone()));
+        }
+        None => Record::new(plan.words.clone(), Stage::Media),
+    };
+    tell(&plan.words);
+    let mut course = Course {
+        request,
+        plan: &plan,
+        files: &files,
+        qemu,
+        accel,
+        pace,
+        tell: &tell,
+        record,
+    };
+    course.go().await?;
+    for path in [&files.stick, &files.screen] {
+        // What is left over is in nobody's way.
+        let _ = fs::remove_file(path);
+    }
+    Ok(files.guest)
+}
+
+/// What lies beside the image.
+struct Files {
+    stick: PathBuf,
+    variables: PathBuf,
+    screen: PathBuf,
+    guest: PathBuf,
+    lock: PathBuf,
+}
+
+impl Files {
+    fn of(out: &Path) -> Self {
+        let beside = |end: &str| {
+            let mut name = out.as_os_str().to_owned();
+            name.push(end);
+            PathBuf::from(name)
+        };
+        Self {
+            stick: beside(".answers.img"),
+            variables: beside(".vars.fd"),
+            screen: beside(".screen.png"),
+            guest: out.with_extension("toml"),
+            lock: beside(".lock"),
+        }
+    }
+}
+
+/// Nobody else prepares the same image as long as this is held.
+fn alone(path: &Path) -> Result<File, WindowsError> {
+    let cannot = || WindowsError::os("written", path);
+    let lock = File::create(path).map_err(cannot())?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(lock),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(WindowsError::Busy(path.with_extension(""))),
+        Err(error) => Err(cannot()(error.into())),
+    }
+}
+
+struct Course<'a> {
+    request: &'a WindowsRequest,
+    plan: &'a Plan,
+    files: &'a Files,
+    qemu: &'a Qemu,
+    accel: Accel,
+    pace: Pace,
+    tell: &'a (dyn Fn(&str) + Sync),
+    record: Record,
+}
+
+impl Course<'_> {
+    async fn go(&mut self) -> Result<(), WindowsError> {
+        loop {
+            match self.record.stage {
+                Stage::Media => {
+                    self.media()?;
+                    let next = match self.plan.install {
+                        Some(_) => Stage::Setup,
+                        None => Stage::Settings,
+                    };
+                    self.reach(next)?;
+                }
+                Stage::Check => {
+                    self.check().await?;
+                    self.reach(Stage::Done)?;
+                }
+                Stage::Done => return Ok(()),
+                _ => self.watch().await?,
+            }
+        }
+    }
+
+    fn reach(&mut self, stage: Stage) -> Result<(), WindowsError> {
+        self.record.stage = stage;
+        self.record.keep(&self.request.out)?;
+        (self.tell)(stage.doing());
+        Ok(())
+    }
+
+    /// The disk, the firmware's variables, and the medium with the answers.
+    fn media(&mut self) -> Result<(), WindowsError> {
+        let out = &self.request.out;
+        if self.plan.install.is_some() {
+            self.request.room()?;
+            // What a Setup that did not come to its end has left.
+            let _ = fs::remove_file(out);
+            let mut create = Command::new(&self.plan.qemu_img);
+            create.args(["create", "-q", "-f", "qcow2"]).arg(out);
+            create.arg(self.request.size.to_string());
+            qemu_img(create)?;
+        }
+        if let Some((_, variables)) = &self.plan.firmware
+            && (self.plan.install.is_some() || !self.files.variables.exists())
+        {
+            fs::copy(variables, &self.files.variables)
+                .map_err(WindowsError::os("written", &self.files.variables))?;
+        }
+        let answer = self
+            .plan
+            .install
+            .as_ref()
+            .map(|install| install.answer.as_str());
+        stick::make(&self.files.stick, answer, &self.request.certificates)
+    }
+
+    fn hardware(&self) -> Result<Hardware, WindowsError> {
+        let mut cds = Vec::new();
+        if let Source::Iso { iso, .. } = &self.request.source {
+            cds.push(iso.clone());
+        }
+        cds.extend(self.request.virtio_win.clone());
+        let format = check::format(&self.plan.qemu_img, &self.request.out)?;
+        Ok(Hardware {
+            qemu: self.qemu.program.clone(),
+            accel: self.accel,
+            firmware: self
+                .plan
+                .firmware
+                .as_ref()
+                .map(|(code, _)| (code.clone(), self.files.variables.clone())),
+            disk: self.request.out.clone(),
+            format,
+            writes: true,
+            stick: Some(self.files.stick.clone()),
+            cds,
+            tpm: self.request.tpm.clone(),
+            memory: self.plan.memory,
+            processors: self.request.processors,
+            viewer: self.request.viewer,
+        })
+    }
+
+    /// Boots the machine and watches it until it shuts down in good order.
+    async fn watch(&mut self) -> Result<(), WindowsError> {
+        if !self.files.stick.exists() {
+            let answer = self
+                .plan
+                .install
+                .as_ref()
+                .map(|install| install.answer.as_str());
+            stick::make(&self.files.stick, answer, &self.request.certificates)?;
+        }
+        let mut boot = Boot::start(&self.hardware()?)?;
+        if self.request.viewer
+            && let Some(place) = boot.viewer().await
+        {
+            (self.tell)(&format!("a VNC viewer finds the screen at {place}"));
+        }
+        if self.plan.install.is_none() && self.record.stage == Stage::Settings {
+            (self.tell)(
+                "log on in the guest and run `misfire\\apply.cmd` of the medium MISFIRE as an administrator",
+            );
+        }
+        let result = self.listen(&mut boot).await;
+        boot.end().await;
+        result
+    }
+
+    async fn listen(&mut self, boot: &mut Boot) -> Result<(), WindowsError> {
+        let begin = Instant::now();
+        let mut key =
+            (self.record.stage == Stage::Setup && self.plan.firmware.is_some()).then_some(begin);
+        let mut look = begin + self.pace.look;
+        let mut looks = 0;
+        let mut late = begin + self.limit();
+        loop {
+            let until = key.into_iter().chain([look, late]).min().unwrap_or(late);
+            let before = self.record.stage;
+            match boot.next(until).await {
+                Heard::Marker(marker) => self.hear(marker, boot).await?,
+                Heard::Reset if matches!(before, Stage::Setup | Stage::Copy) => {
+                    key = None;
+                    self.reach(Stage::Specialize)?;
+                }
+                Heard::Reset | Heard::Agent => {}
+                Heard::Debugger(Some(build)) => self.note(format!("kernel build {build}"))?,
+                Heard::Debugger(None) => self.note("the kernel speaks to a debugger".into())?,
+                Heard::Crash(bugcheck) => {
+                    let picture = self.picture(boot).await;
+                    return Err(WindowsError::Crash {
+                        stage: before,
+                        bugcheck,
+                        picture,
+                    });
+                }
+                Heard::Left(Ended::Exit(0)) if before == Stage::Shutdown => {
+                    return self.reach(Stage::Check);
+                }
+                Heard::Left(ended) => {
+                    return Err(WindowsError::Left {
+                        stage: before,
+                        ended,
+                        messages: boot.messages(),
+                    });
+                }
+                Heard::Nothing => {}
+            }
+            let now = Instant::now();
+            if self.record.stage != before {
+                late = now + self.limit();
+            } else if now >= late {
+                let picture = self.picture(boot).await;
+                return Err(WindowsError::Late {
+                    stage: before,
+                    minutes: (self.limit().as_secs_f64() / 60.0).ceil() as u64,
+                    picture,
+                });
+            }
+            if let Some(at) = key
+                && now >= at
+            {
+                // "Press any key to boot from CD or DVD".
+                boot.press("ret").await;
+                key = (now + KEY < begin + KEYS).then_some(now + KEY);
+            }
+            if now >= look {
+                look = now + self.pace.look;
+                looks += 1;
+                let shown = boot.picture(&self.files.screen).await;
+                if shown && looks % LOOKS == 1 {
+                    (self.tell)(&format!(
+                        "{}; its screen is in {}",
+                        self.record.stage.doing(),
+                        self.files.screen.display()
+                    ));
+                }
+            }
+        }
+    }
+
+    fn limit(&self) -> Duration {
+        self.pace.limit(self.record.stage)
+    }
+
+    async fn hear(&mut self, marker: Marker, boot: &mut Boot) -> Result<(), WindowsError> {
+        let stage = match marker {
+            Marker::Setup => Stage::Copy,
+            Marker::Specialize => Stage::Logon,
+            Marker::Logon => Stage::Settings,
+            Marker::Done { agent } => {
+                self.note(format!("agent {agent}"))?;
+                Stage::Shutdown
+            }
+            Marker::Step { name, status } => {
+                if status != 0 {
+                    self.note(format!("setting {name} failed with {status}"))?;
+                }
+                return Ok(());
+            }
+            Marker::Version(version) => return self.note(version),
+            Marker::Failed { what } => {
+                self.note(format!("failed: {what}"))?;
+                let picture = self.picture(boot).await;
+                return Err(WindowsError::Guest { what, picture });
+            }
+        };
+        if stage > self.record.stage {
+            self.reach(stage)?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, line: String) -> Result<(), WindowsError> {
+        if self.record.said.last() != Some(&line) {
+            (self.tell)(&line);
+            self.record.note(line);
+        }
+        self.record.keep(&self.request.out)
+    }
+
+    /// The screen, kept under the stage's name.
+    async fn picture(&self, boot: &mut Boot) -> Option<PathBuf> {
+        let mut name = self.request.out.as_os_str().to_owned();
+        name.push(format!(".{}.png", self.record.stage.name()));
+        let path = PathBuf::from(name);
+        boot.picture(&path).await.then_some(path)
+    }
+
+    /// The guest file is written first: the check reads it as everybody will.
+    async fn check(&mut self) -> Result<(), WindowsError> {
+        let guest = GuestOnDisk::of_preparation(
+            &self.request.out,
+            check::format(&self.plan.qemu_img, &self.request.out)?,
+            self.plan
+                .firmware
+                .as_ref()
+                .map(|(code, _)| (code.clone(), self.files.variables.clone())),
+            self.plan.memory,
+            self.request.processors,
+            self.request.tpm.clone(),
+        );
+        let release = self.plan.install.as_ref().map(|install| {
+            format!(
+                "{}, {}, build {}",
+                install.release, install.image.name, install.image.build
+            )
+        });
+        let text = guest.text(release.as_deref(), &self.record.said);
+        fs::write(&self.files.guest, text)
+            .map_err(WindowsError::os("written", &self.files.guest))?;
+        let checked = guest.check(self.qemu, self.accel, self.pace).await?;
+        if let Some(build) = checked.build {
+            self.note(format!("kernel build {build}"))?;
+        }
+        checked.result()
+    }
+}
+
+/// Runs qemu-img, and says what it said when it fails.
+pub(super) fn qemu_img(mut command: Command) -> Result<String, WindowsError> {
+    let output = command
+        .env("LC_ALL", "C")
+        .stdin(std::process::Stdio::null())
+        .output()
+        .map_err(|error| WindowsError::QemuImg(error.to_string()))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(WindowsError::QemuImg(match said.trim() {
+        "" => output.status.to_string(),
+        said => said.lines().collect::<Vec<_>>().join(" | "),
+    }))
+}

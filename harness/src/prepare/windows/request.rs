@@ -1,0 +1,260 @@
+//! What is asked for, and whether it can be done: nothing is written before that is known.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::answer::Answers;
+use super::iso::Iso;
+use super::{Image, Release, WindowsError};
+use crate::machine::Qemu;
+
+/// How a machine starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// SeaBIOS, which QEMU brings along.
+    Bios,
+    /// OVMF, without Secure Boot: test-signing and debugging are refused with it.
+    Uefi,
+}
+
+/// What the guest is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// It is installed.
+    Iso {
+        /// The medium.
+        iso: PathBuf,
+        /// The edition: a name, an id or a number.
+        edition: Option<String>,
+        /// The product key.
+        key: Option<String>,
+    },
+    /// It is there: [`WindowsRequest::out`] is an image that somebody installed.
+    Image,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct WindowsRequest {
+    /// What it is made of.
+    pub source: Source,
+    /// The image.
+    pub out: PathBuf,
+    /// The ISO with virtio-win's tools: QEMU's guest agent is installed from it.
+    pub virtio_win: Option<PathBuf>,
+    /// Certificates that the guest is to trust.
+    pub certificates: Vec<PathBuf>,
+    /// How the machine starts; default: by the release.
+    pub firmware: Option<Firmware>,
+    /// The files of the UEFI firmware: code and variables; default: where distributions have them.
+    pub ovmf: Option<(PathBuf, PathBuf)>,
+    /// The socket of a swtpm that runs.
+    pub tpm: Option<PathBuf>,
+    /// Memory in MiB; default: by the release.
+    pub memory: Option<u32>,
+    /// Processors.
+    pub processors: u8,
+    /// Size of a new disk, bytes.
+    pub size: u64,
+    /// Whether a viewer can look at the screen.
+    pub viewer: bool,
+}
+
+/// What is written at most during an installation, bytes.
+const WRITTEN: u64 = 20 << 30;
+/// Where distributions have a UEFI firmware, and what its files are called.
+const FOLDERS: &[&str] = &[
+    "/usr/share/OVMF",
+    "/usr/share/edk2/x64",
+    "/usr/share/edk2/ovmf",
+    "/usr/share/qemu",
+];
+const FILES: &[(&str, &str)] = &[
+    ("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"),
+    ("OVMF_CODE.4m.fd", "OVMF_VARS.4m.fd"),
+    ("OVMF_CODE.fd", "OVMF_VARS.fd"),
+    ("edk2-x86_64-code.fd", "edk2-i386-vars.fd"),
+];
+
+/// A request that was found good.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// What is installed; none for an image that is there.
+    pub install: Option<Install>,
+    /// Code and variables as they come.
+    pub firmware: Option<(PathBuf, PathBuf)>,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// qemu-img.
+    pub qemu_img: PathBuf,
+    /// The request in words, as its record has it.
+    pub words: String,
+}
+
+/// What is installed.
+#[derive(Clone, Debug)]
+pub(super) struct Install {
+    pub release: Release,
+    pub image: Image,
+    /// The answer file.
+    pub answer: String,
+}
+
+impl WindowsRequest {
+    /// Looks at everything that the request names.
+    pub(super) fn plan(&self, qemu: &Qemu) -> Result<Plan, WindowsError> {
+        let qemu_img = qemu_img(&qemu.program)?;
+        for path in self.virtio_win.iter().chain(&self.certificates) {
+            fs::File::open(path).map_err(WindowsError::os("read", path))?;
+        }
+        if !(1..=64).contains(&self.processors) {
+            return Err(WindowsError::Argument {
+                what: "--processors",
+                why: format!("{} is not from 1 to 64", self.processors),
+            });
+        }
+        let found = match &self.source {
+            Source::Iso { iso, edition, key } => {
+                if let Some(key) = key.as_deref().filter(|key| !is_key(key)) {
+                    return Err(WindowsError::Argument {
+                        what: "--key",
+                        why: format!("`{key}` is not five groups of five letters and digits"),
+                    });
+                }
+                let medium = Iso::read(iso)?;
+                let image = medium.image(edition.as_deref())?.clone();
+                Some((Release::of(&image)?, image, key.as_deref()))
+            }
+            Source::Image => {
+                fs::OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open(&self.out)
+                    .map_err(WindowsError::os("written", &self.out))?;
+                None
+            }
+        };
+        let by_release = found.as_ref().map(|(release, ..)| release.firmware());
+        let kind = self.firmware.or(by_release).unwrap_or(Firmware::Bios);
+        let firmware = match (kind, &self.ovmf) {
+            (Firmware::Bios, None) => None,
+            (Firmware::Bios, Some(_)) => {
+                return Err(WindowsError::Argument {
+                    what: "--ovmf",
+                    why: "it is for `--firmware uefi`".into(),
+                });
+            }
+            (Firmware::Uefi, Some((code, variables))) => {
+                for path in [code, variables] {
+                    fs::File::open(path).map_err(WindowsError::os("read", path))?;
+                }
+                Some((code.clone(), variables.clone()))
+            }
+            (Firmware::Uefi, None) => Some(ovmf(&qemu.program)?),
+        };
+        let memory = self.memory.unwrap_or_else(|| {
+            let release = found.as_ref().map(|(release, ..)| *release);
+            release.unwrap_or(Release::Eleven).memory()
+        });
+        if !(512..=1 << 20).contains(&memory) {
+            return Err(WindowsError::Argument {
+                what: "--memory",
+                why: format!("{memory} MiB is not from 512 to {}", 1 << 20),
+            });
+        }
+        let mut words = match &found {
+            Some((release, image, _)) => format!("{release}, {} ({})", image.name, image.index),
+            None => "settings for an image".to_owned(),
+        };
+        words += if kind == Firmware::Uefi {
+            ", UEFI"
+        } else {
+            ", BIOS"
+        };
+        let install = found.map(|(release, image, key)| Install {
+            answer: Answers {
+                image: &image,
+                release,
+                firmware: kind,
+                tpm: self.tpm.is_some(),
+                key,
+            }
+            .text(),
+            release,
+            image,
+        });
+        Ok(Plan {
+            install,
+            firmware,
+            memory,
+            qemu_img,
+            words,
+        })
+    }
+
+    /// The folder of the image, if there is room in it.
+    pub(super) fn room(&self) -> Result<PathBuf, WindowsError> {
+        let folder = match self.out.parent() {
+            Some(folder) if folder != Path::new("") => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let stat = rustix::fs::statvfs(&folder)
+            .map_err(|error| WindowsError::os("written", &folder)(error.into()))?;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        enough(folder, free, self.size)
+    }
+}
+
+/// The folder, if a disk of `size` has room in what is `free`, both in bytes.
+pub(super) fn enough(folder: PathBuf, free: u64, size: u64) -> Result<PathBuf, WindowsError> {
+    let needed = size.min(WRITTEN);
+    if free < needed {
+        return Err(WindowsError::Space {
+            folder,
+            free,
+            needed,
+        });
+    }
+    Ok(folder)
+}
+
+fn is_key(key: &str) -> bool {
+    let groups: Vec<&str> = key.split('-').collect();
+    let plain = |group: &&str| group.len() == 5 && group.chars().all(|c| c.is_ascii_alphanumeric());
+    groups.len() == 5 && groups.iter().all(plain)
+}
+
+/// qemu-img: beside QEMU, else in PATH.
+pub(super) fn qemu_img(qemu: &Path) -> Result<PathBuf, WindowsError> {
+    let beside = qemu.with_file_name("qemu-img");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let others = std::env::split_paths(&path).map(|folder| folder.join("qemu-img"));
+    [beside]
+        .into_iter()
+        .chain(others)
+        .find(|program| program.is_file())
+        .ok_or_else(|| WindowsError::NoQemuImg(qemu.to_owned()))
+}
+
+fn ovmf(qemu: &Path) -> Result<(PathBuf, PathBuf), WindowsError> {
+    let own = qemu.parent().map(|folder| folder.join("share/qemu"));
+    let folders: Vec<PathBuf> = own
+        .into_iter()
+        .chain(FOLDERS.iter().map(PathBuf::from))
+        .collect();
+    let both = |folder: &PathBuf| {
+        FILES
+            .iter()
+            .map(|(code, variables)| (folder.join(code), folder.join(variables)))
+            .find(|(code, variables)| code.is_file() && variables.is_file())
+    };
+    folders
+        .iter()
+        .find_map(both)
+        .ok_or_else(|| WindowsError::NoFirmware {
+            looked: folders
+                .iter()
+                .map(|folder| folder.join(FILES[0].0).display().to_string())
+                .collect(),
+        })
+}

@@ -1,0 +1,51 @@
+/* What the stand-in for an installation medium starts: it says that Setup runs, writes disk.S to the disk and
+ * starts the machine anew. STOP is the stage in which it stops for ever. */
+#ifndef STOP
+#define STOP 0
+#endif
+	.code16
+	.globl _start
+_start:
+	xor %ax, %ax
+	mov %ax, %ds
+	mov %ax, %es
+	mov %ax, %ss
+	mov $0x7c00, %sp
+	cld
+#if STOP == 1
+	jmp stop
+#endif
+	mov $winpe, %si
+	mov $0x2f8, %dx
+1:	lodsb
+	test %al, %al
+	jz 2f
+	out %al, %dx
+	jmp 1b
+2:
+#if STOP == 2
+	jmp stop
+#endif
+#ifdef LEAVES
+	mov $0x604, %dx
+	mov $0x2000, %ax
+	out %ax, %dx
+#endif
+	mov $0x0301, %ax
+	mov $disk, %bx
+	mov $1, %cx
+	mov $0x0080, %dx
+	int $0x13
+	mov $0xcf9, %dx
+	mov $6, %al
+	out %al, %dx
+stop:
+	hlt
+	jmp stop
+
+winpe:
+	.asciz "MISFIRE-PREPARE winpe\r\n"
+	.org 512
+disk:
+	.incbin "disk.bin"
+	.org 2048

@@ -1,0 +1,108 @@
+/* What the stand-in for Windows has on its disk: one sector. At its first start it says what the settings of
+ * harness/guests/windows/setup would say, and shuts down; later it speaks to a debugger on COM1 as a Windows kernel
+ * does first, and answers each line on COM2 as an agent does. STOP is the stage in which it stops for ever. */
+#ifndef STOP
+#define STOP 0
+#endif
+	.code16
+	.globl _start
+_start:
+	xor %ax, %ax
+	mov %ax, %ds
+	mov %ax, %es
+	mov %ax, %ss
+	mov $0x7c00, %sp
+	cld
+	cmpb $0, starts
+	jne later
+	incb starts
+	/* The sector, with its count, back to the disk. */
+	mov $0x0301, %ax
+	mov $_start, %bx
+	mov $1, %cx
+	mov $0x0080, %dx
+	int $0x13
+#if STOP == 3
+	jmp stop
+#endif
+	mov $specialize, %si
+	call com2
+#if STOP == 4
+	jmp stop
+#endif
+	mov $logon, %si
+	call com2
+#if STOP == 5
+	jmp stop
+#endif
+#ifdef FAILS
+	mov $failed, %si
+	call com2
+	jmp stop
+#endif
+	mov $done, %si
+	call com2
+#if STOP == 6
+	jmp stop
+#endif
+	mov $0x604, %dx
+	mov $0x2000, %ax
+	out %ax, %dx
+stop:
+	hlt
+	jmp stop
+
+later:
+#ifndef NO_DEBUGGER
+	mov $frame, %si
+	mov $frame_end - frame, %cx
+	mov $0x3f8, %dx
+1:	lodsb
+	out %al, %dx
+	loop 1b
+#endif
+ask:
+	mov $0x2fd, %dx
+	in %dx, %al
+	test $1, %al
+	jz ask
+	mov $0x2f8, %dx
+	in %dx, %al
+#ifndef NO_AGENT
+	cmp $10, %al
+	jne ask
+	mov $answer, %si
+	call com2
+#endif
+	jmp ask
+
+com2:
+	mov $0x2f8, %dx
+1:	lodsb
+	test %al, %al
+	jz 2f
+	out %al, %dx
+	jmp 1b
+2:	ret
+
+specialize:
+	.asciz "MISFIRE-PREPARE specialize\r\n"
+logon:
+	.asciz "MISFIRE-PREPARE logon\r\n"
+failed:
+	.asciz "MISFIRE-PREPARE step debug 5\r\nMISFIRE-PREPARE failed debug 5\r\n"
+done:
+	.asciz "MISFIRE-PREPARE step debug 0\r\nMISFIRE-PREPARE version 10.0.1\r\nMISFIRE-PREPARE done agent=own\r\n"
+answer:
+	.asciz "{\"return\": {}}\r\n"
+frame:
+	/* A print of "hello\n", the first packet of a boot. */
+	.byte 0x30, 0x30, 0x30, 0x30, 3, 0, 22, 0, 0x00, 0x08, 0x80, 0x80, 0x8c, 0x02, 0, 0
+	.byte 0x30, 0x32, 0, 0, 6, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0
+	.ascii "hello\n"
+	.byte 0xaa
+frame_end:
+starts:
+	.byte 0
+	.org 510
+	.byte 0x55, 0xaa
