@@ -125,6 +125,14 @@ impl Case<'_> {
             (Verdict::Error, errors)
         } else if let Some(known) = known {
             let mut predicted = self.against(known);
+            // A driver that is predicted not to work is waited for in vain.
+            if known
+                .outcome
+                .is_some_and(|outcome| outcome >= Outcome::Refused)
+            {
+                let in_vain: Vec<String> = self.timeouts().collect();
+                predicted.retain(|reason| !in_vain.contains(reason));
+            }
             match (predicted.is_empty(), reasons.is_empty()) {
                 (true, _) if other.is_empty() => (Verdict::Xfail, reasons),
                 (true, _) => (Verdict::Fail, other),
@@ -212,9 +220,13 @@ impl Case<'_> {
                 .map_or("none".into(), |code| format!("{code:#X}"));
             wrong.push(format!("bugcheck: expected {expected:#X}, found {found}"));
         }
-        for step in &seen.timeouts {
-            wrong.push(format!("step `{step}` ran out of time"));
-        }
+        wrong.extend(self.timeouts());
+    }
+
+    /// The steps that ran out of time, as reasons.
+    fn timeouts(&self) -> impl Iterator<Item = String> {
+        let timeouts = self.observed.timeouts.iter();
+        timeouts.map(|step| format!("step `{step}` ran out of time"))
     }
 
     fn rules(&self, expect: &Expect, wrong: &mut Vec<String>) {

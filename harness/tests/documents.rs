@@ -80,3 +80,92 @@ fn the_examples_of_guest_files_are_guests() {
         .collect();
     assert_eq!(names, ["mine", "bios"]);
 }
+
+/// The predictions of docs/windows.md: number, driver, scenario, and what comes out of it there.
+fn predictions() -> Vec<[String; 4]> {
+    let text = include_str!("../../docs/windows.md");
+    let is_row = |line: &&str| {
+        let number = line.strip_prefix("| P");
+        number.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let rows = text.lines().filter(is_row);
+    rows.map(|row| {
+        let cells: Vec<String> = row
+            .split('|')
+            .map(|cell| cell.replace('`', "").trim().to_owned())
+            .collect();
+        [1, 2, 4, 5].map(|n| cells[n].clone())
+    })
+    .collect()
+}
+
+/// How what is predicted of a driver differs from what a correct one does.
+fn deviation(scenario: &Scenario, driver: &str) -> Option<String> {
+    let (base, known) = (&scenario.expect.base, scenario.expect.known(driver)?);
+    let mut words = Vec::new();
+    words.extend(
+        known
+            .outcome
+            .filter(|_| known.outcome != base.outcome)
+            .map(|o| o.to_string()),
+    );
+    if known.interrupts != base.interrupts {
+        words.push(format!(
+            "interrupts {}",
+            misfire::verdict::joined(&known.interrupts)
+        ));
+    }
+    words.extend(
+        known
+            .io
+            .filter(|_| known.io != base.io)
+            .map(|io| format!("io {io}")),
+    );
+    for (what, rules) in [("breaks", &known.broken), ("noted", &known.warn)] {
+        if !rules.is_empty() {
+            words.push(format!("{what} {}", rules.join(", ")));
+        }
+    }
+    Some(words.join("; "))
+}
+
+#[test]
+fn every_prediction_for_virtio_win_stands_in_the_scenario_that_the_document_names() {
+    const REVISION: &str = "fbcc19d7";
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let library =
+        misfire::scenario::Library::open(Some(&root), &[], &misfire::cli::vocabulary()).unwrap();
+    let predictions = predictions();
+    let mut numbers: Vec<usize> = predictions
+        .iter()
+        .map(|row| row[0][1..].parse().unwrap())
+        .collect();
+    assert!(numbers.is_sorted());
+    numbers.dedup();
+    assert_eq!(numbers, (1..=22).collect::<Vec<_>>());
+    let mut named = std::collections::BTreeSet::new();
+    for [number, driver, scenario, comes_out] in &predictions {
+        if scenario == "–" {
+            assert!(!comes_out.is_empty(), "{number} has no reason");
+            continue;
+        }
+        let found = library.scenarios.iter().find(|s| s.name == *scenario);
+        let found = found.unwrap_or_else(|| panic!("{number}: there is no scenario {scenario}"));
+        let predicted = deviation(found, &format!("{driver}@{REVISION}"));
+        assert_eq!(
+            predicted.as_deref(),
+            Some(comes_out.as_str()),
+            "{number}, {driver}, {scenario}"
+        );
+        named.insert((driver.clone(), scenario.clone()));
+    }
+    for scenario in &library.scenarios {
+        for known in &scenario.expect.known {
+            let Some((driver, REVISION)) = known.driver.split_once('@') else {
+                continue;
+            };
+            let here = (driver.to_owned(), scenario.name.clone());
+            assert!(named.contains(&here), "{here:?} is not in the table");
+        }
+    }
+}

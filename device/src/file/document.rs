@@ -161,6 +161,17 @@ impl<'i> Document<'i> {
         Ok(merged)
     }
 
+    /// The document without what stands under `key` of the table `table`.
+    #[must_use]
+    pub fn without(&self, table: &str, key: &str) -> Self {
+        let mut left = self.clone();
+        let inner = left.table.get_mut().get_mut(table).map(Spanned::get_mut);
+        if let Some(DeValue::Table(inner)) = inner {
+            inner.remove(key);
+        }
+        left
+    }
+
     /// Whether something is written at `path`.
     pub fn has(&self, path: &[At<'_>]) -> bool {
         self.walk(path).1

@@ -95,7 +95,7 @@ words! {
 pub(super) const GUESTS: &[&str] = &["reference", "nt", "linux", "firmware", "windows"];
 
 /// Those of them whose drivers are not the reference driver.
-const OTHERS: &[&str] = &["nt", "linux"];
+const OTHERS: &[&str] = &["nt", "linux", "windows"];
 
 /// What must come out, for one guest.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -211,7 +211,7 @@ impl Checker<'_> {
                 );
             }
             let guest = driver.split('@').next().unwrap_or_default();
-            let base = guests.get(guest).unwrap_or(&base).clone();
+            let base = guests.get(guest).unwrap_or(&others).clone();
             let expect = self.nested(&path, over, devices, &base);
             known.push(Known {
                 driver: driver.clone(),

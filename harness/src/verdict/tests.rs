@@ -447,6 +447,35 @@ fn a_predicted_deviation_is_xfail_and_its_absence_xpass() {
 }
 
 #[test]
+fn what_a_driver_that_is_predicted_to_refuse_is_waited_for_in_vain_is_predicted_too() {
+    let failed = "MISFIRE: dev 0 failed status=0x80000011 STATUS_DEVICE_BUSY problem=10";
+    let events = events(vec![log(failed), mark("timeout", "wait live")]);
+    let observed = observe(&events, 1);
+    for (outcome, verdict) in [
+        (Outcome::Refused, Verdict::Xfail),
+        (Outcome::Started, Verdict::Fail),
+    ] {
+        let expect = Expectations {
+            base: Expect::default(),
+            guests: BTreeMap::new(),
+            known: vec![Known {
+                driver: "viostor@fbcc19d7".into(),
+                expect: Expect {
+                    outcome: Some(outcome),
+                    ..Expect::default()
+                },
+            }],
+        };
+        let decision = Case {
+            driver: Some("viostor@fbcc19d7"),
+            ..case(&expect, &events, &observed, &[])
+        }
+        .decide();
+        assert_eq!(decision.verdict, verdict, "{:?}", decision.reasons);
+    }
+}
+
+#[test]
 fn a_transcript_that_differs_is_a_failure_and_a_missing_one_a_note() {
     let events = events(vec![log(STARTED)]);
     let observed = observe(&events, 1);
