@@ -320,6 +320,21 @@ fn what_is_no_driver_is_refused_with_its_name_and_nothing_is_started() {
 }
 
 #[test]
+fn what_the_kernel_exports_answers_as_it_should() {
+    let image = miniports().join("routines.sys").display().to_string();
+    let (status, said) = misfire(&["vectors/shared", "--driver", &image]);
+    assert_eq!(status, Some(1), "{said}");
+    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nt/command/vectors/shared/guest.log");
+    let log = std::fs::read_to_string(log).unwrap();
+    let lines: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("ROUTINE:"))
+        .collect();
+    assert_eq!(lines.len(), 10, "{log}");
+    assert!(lines.iter().all(|line| line.ends_with(" answers")), "{log}");
+}
+
+#[test]
 fn an_import_that_the_model_lacks_is_named_before_the_start_or_when_it_is_called() {
     let image = miniports().join("missing.sys").display().to_string();
     let arguments = ["vectors/per-queue", "--driver", &image];

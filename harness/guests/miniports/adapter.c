@@ -146,9 +146,12 @@ static BOOLEAN HwStartIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
 		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
 		StorPortNotification(ReleaseSpinLock, adapter, &lock);
 	}
-	queue = &adapter->queue[kind_first + adapter->turn++ % (adapter->queues - kind_first)];
-	if (!submit(adapter, queue, srb, request->pieces, request->count))
+	queue = kind_queue(adapter, srb);
+	if (!submit(adapter, queue, srb, request->pieces, request->count)) {
+		/* Nothing else is to come before there is room. */
+		StorPortBusy(adapter, 1);
 		complete(adapter, srb, SRB_STATUS_BUSY);
+	}
 	return TRUE;
 }
 
@@ -417,6 +420,7 @@ static BOOLEAN HwInitialize(PVOID extension)
 	adapter->shared = adapter->messages < adapter->queues + 1u;
 	if (!go_live(adapter))
 		return FALSE;
+	kind_tune(adapter);
 	if (!adapter->ready)
 		StorPortNotification(EnablePassiveInitialization, adapter, HwPassiveInitialize, &enabled);
 	return adapter->ready || enabled;

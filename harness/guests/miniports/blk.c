@@ -287,6 +287,17 @@ BOOLEAN kind_find(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config, ULON
 	return TRUE;
 }
 
+QUEUE *kind_queue(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
+{
+	(void)srb;
+	return &adapter->queue[adapter->turn++ % adapter->queues];
+}
+
+void kind_tune(ADAPTER *adapter)
+{
+	(void)adapter;
+}
+
 BOOLEAN kind_reset(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 {
 	(void)adapter;

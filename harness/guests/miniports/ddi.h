@@ -325,7 +325,34 @@ typedef struct {
 /* What StorPortExtendedFunction does: one source, 13 by a second. */
 #define ExtFunctionAllocatePool 0
 #define ExtFunctionFreePool 1
+#define ExtFunctionAcquireMSISpinLock 11
+#define ExtFunctionReleaseMSISpinLock 12
 #define ExtFunctionGetMessageInterruptInformation 13
+#define ExtFunctionInitializePerformanceOptimizations 14
+#define ExtFunctionGetStartIoPerformanceParameters 15
+#define ExtFunctionQueryPerformanceCounter 47
+
+/* "PERF_CONFIGURATION_DATA"; the flags' numbers: one source */
+typedef struct {
+	ULONG Version;
+	ULONG Size;
+	ULONG Flags;
+	ULONG ConcurrentChannels;
+	ULONG FirstRedirectionMessageNumber, LastRedirectionMessageNumber;
+	ULONG DeviceNode;
+	ULONG Reserved;
+	PVOID MessageTargets;
+} PERF_CONFIGURATION_DATA;
+#define STOR_PERF_DPC_REDIRECTION 1
+#define STOR_PERF_INTERRUPT_MESSAGE_RANGES 4
+
+/* "STARTIO_PERFORMANCE_PARAMETERS" */
+typedef struct {
+	ULONG Version;
+	ULONG Size;
+	ULONG MessageNumber;
+	ULONG ChannelNumber;
+} STARTIO_PERFORMANCE_PARAMETERS;
 
 /* "HW_ADAPTER_CONTROL" and "SCSI_ADAPTER_CONTROL_TYPE" */
 #define ScsiQuerySupportedControlTypes 0
@@ -353,6 +380,12 @@ IMPORT void StorPortStallExecution(ULONG microseconds);
 IMPORT BOOLEAN StorPortSetDeviceQueueDepth(PVOID extension, UCHAR path, UCHAR target, UCHAR lun, ULONG depth);
 IMPORT BOOLEAN StorPortPause(PVOID extension, ULONG seconds);
 IMPORT BOOLEAN StorPortResume(PVOID extension);
+IMPORT BOOLEAN StorPortBusy(PVOID extension, ULONG requests);
+typedef BOOLEAN STOR_SYNCHRONIZED_ACCESS(PVOID extension, PVOID context);
+IMPORT BOOLEAN StorPortSynchronizeAccess(PVOID extension, STOR_SYNCHRONIZED_ACCESS *routine, PVOID context);
+IMPORT UCHAR *StorPortAllocateRegistryBuffer(PVOID extension, ULONG *length);
+IMPORT void StorPortFreeRegistryBuffer(PVOID extension, UCHAR *buffer);
+IMPORT BOOLEAN StorPortRegistryRead(PVOID extension, UCHAR *name, ULONG global, ULONG type, UCHAR *buffer, ULONG *length);
 #ifndef INLINE_REGISTERS
 IMPORT UCHAR StorPortReadRegisterUchar(PVOID extension, UCHAR *at);
 IMPORT USHORT StorPortReadRegisterUshort(PVOID extension, USHORT *at);

@@ -66,11 +66,20 @@ const ULONG kind_memory = EVENTS * sizeof(EVENT);
 
 BOOLEAN kind_find(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config, ULONG *queues)
 {
+	static UCHAR name[] = "PhysicalBreaks";
+	ULONG length = sizeof(ULONG), breaks = MOST_BREAKS;
+	UCHAR *value = StorPortAllocateRegistryBuffer(adapter, &length);
 	ULONG most = MOST_BREAKS * 4096, segments, sectors, targets, units;
 
 	if (adapter->config.base == NULL || adapter->config.length < CONFIG_MAX_LUN + 4) {
 		DbgPrint("virtio: the device has no configuration\n");
 		return FALSE;
+	}
+	if (value != NULL) {
+		/* REG_DWORD */
+		if (StorPortRegistryRead(adapter, name, FALSE, 4, value, &length) && *(ULONG *)value < breaks && *(ULONG *)value)
+			breaks = *(ULONG *)value;
+		StorPortFreeRegistryBuffer(adapter, value);
 	}
 	*queues = read32(adapter, &adapter->config, CONFIG_NUM_QUEUES);
 	segments = read32(adapter, &adapter->config, CONFIG_SEG_MAX);
@@ -80,7 +89,7 @@ BOOLEAN kind_find(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config, ULON
 	if (sectors != 0 && sectors < most / SECTOR)
 		most = sectors * SECTOR;
 	config->MaximumTransferLength = most;
-	config->NumberOfPhysicalBreaks = segments > 1 && segments <= MOST_BREAKS ? segments - 1 : MOST_BREAKS;
+	config->NumberOfPhysicalBreaks = segments > 1 && segments <= breaks ? segments - 1 : breaks;
 	config->MaximumNumberOfTargets = targets < 127 ? (UCHAR)(targets + 1) : 128;
 	config->MaximumNumberOfLogicalUnits = units < 254 ? (UCHAR)(units + 1) : 255;
 	return TRUE;
@@ -130,6 +139,45 @@ BOOLEAN kind_build(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 	return TRUE;
 }
 
+/* The message that the port driver names is that of the queue. */
+QUEUE *kind_queue(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
+{
+	STARTIO_PERFORMANCE_PARAMETERS parameters = { 1, sizeof parameters, 0, 0 };
+
+	if (adapter->redirects
+		&& StorPortExtendedFunction(ExtFunctionGetStartIoPerformanceParameters, adapter, srb, &parameters) == 0
+		&& parameters.MessageNumber > kind_first && parameters.MessageNumber <= adapter->queues)
+		return &adapter->queue[parameters.MessageNumber - 1];
+	return &adapter->queue[kind_first + adapter->turn++ % (adapter->queues - kind_first)];
+}
+
+void kind_tune(ADAPTER *adapter)
+{
+	PERF_CONFIGURATION_DATA data = { .Version = 3, .Size = sizeof data };
+	const ULONG wanted = STOR_PERF_DPC_REDIRECTION | STOR_PERF_INTERRUPT_MESSAGE_RANGES;
+
+	adapter->redirects = FALSE;
+	if (adapter->shared || !adapter->messages)
+		return;
+	if (StorPortExtendedFunction(ExtFunctionInitializePerformanceOptimizations, adapter, TRUE, &data) != 0
+		|| (data.Flags & wanted) != wanted)
+		return;
+	data.Flags = wanted;
+	data.FirstRedirectionMessageNumber = kind_first + 1;
+	data.LastRedirectionMessageNumber = adapter->queues;
+	adapter->redirects =
+		StorPortExtendedFunction(ExtFunctionInitializePerformanceOptimizations, adapter, FALSE, &data) == 0;
+}
+
+static BOOLEAN submit_reset(PVOID extension, PVOID context)
+{
+	ADAPTER *adapter = extension;
+	STORAGE_REQUEST_BLOCK *srb = context;
+	REQUEST *request = srb->MiniportContext;
+
+	return submit(adapter, &adapter->queue[CONTROL_QUEUE], srb, request->pieces, request->count);
+}
+
 BOOLEAN kind_reset(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 {
 	REQUEST *request = srb->MiniportContext;
@@ -142,7 +190,7 @@ BOOLEAN kind_reset(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 	request->tail[0] = 0xff;
 	add_piece(adapter, request, task, sizeof *task, FALSE);
 	add_piece(adapter, request, request->tail, 1, TRUE);
-	return submit(adapter, &adapter->queue[CONTROL_QUEUE], srb, request->pieces, request->count);
+	return StorPortSynchronizeAccess(adapter, submit_reset, srb);
 }
 
 static UCHAR status_of(UCHAR response)

@@ -86,6 +86,7 @@ typedef struct ADAPTER {
 	BOOLEAN ready;       /* the passive part of the start is done: DPCs may be used */
 	BOOLEAN live;
 	BOOLEAN early;       /* an interrupt came before `ready` */
+	BOOLEAN redirects;   /* the port driver says on which message a request is to complete */
 	ULONGLONG offered, features, wanted;
 	USHORT queues;       /* in use, of `all_queues` */
 	USHORT all_queues;
@@ -125,6 +126,10 @@ BOOLEAN kind_find(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config, ULON
 /* FALSE: the request is completed already. */
 BOOLEAN kind_build(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb);
 /* Has the device reset a unit, or all; FALSE: it can't be asked for that. */
+/* Which queue a request goes to. */
+QUEUE *kind_queue(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb);
+/* At the end of HwInitialize, with the number of messages known. */
+void kind_tune(ADAPTER *adapter);
 BOOLEAN kind_reset(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb);
 void kind_finish(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb);
 /* The queues are ready: the device gets the buffers that it has all the time. */

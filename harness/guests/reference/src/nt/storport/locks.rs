@@ -3,7 +3,7 @@
 //!
 //! Source: the two tables of `StorPortAcquireSpinLock`.
 
-use super::abi::lock;
+use super::abi::{lock, stor_status as status};
 use super::port::{Port, of_extension};
 use crate::hal::{Local, cpu};
 use crate::nt::checks::{self, Check};
@@ -49,6 +49,7 @@ pub(super) enum Callback {
     Timer,
     ResetBus,
     AdapterControl,
+    Synchronized,
 }
 
 impl Callback {
@@ -66,6 +67,7 @@ impl Callback {
             Self::Timer => "HwStorTimer",
             Self::ResetBus => "HwStorResetBus",
             Self::AdapterControl => "HwStorAdapterControl",
+            Self::Synchronized => "the synchronized routine",
         }
     }
 
@@ -75,9 +77,12 @@ impl Callback {
             Self::BuildIo | Self::Dpc | Self::AdapterControl => true,
             Self::StartIo => kind != lock::START_IO,
             Self::Timer | Self::ResetBus => kind == lock::INTERRUPT,
-            Self::None | Self::FindAdapter | Self::Initialize | Self::Passive | Self::Interrupt => {
-                false
-            }
+            Self::Synchronized
+            | Self::None
+            | Self::FindAdapter
+            | Self::Initialize
+            | Self::Passive
+            | Self::Interrupt => false,
         }
     }
 }
@@ -175,6 +180,45 @@ pub(super) fn release(extension: u64, handle: u64) {
     handle.held = 0;
     set(port, handle.kind, false);
     cpu::set_priority(handle.irql as u8);
+}
+
+/// `StorPortAcquireMSISpinLock(extension, message, old IRQL)`: the lock of one message, which its interrupt
+/// routine runs under. Messages do not interrupt each other here, so there is one for all.
+pub(super) fn acquire_message(extension: u64, message: u32, old: u64) -> u32 {
+    let Some(port) = of_extension(extension) else {
+        return status::INVALID_PARAMETER;
+    };
+    let (granted, level) = port.with(|state| (state.granted, state.levels.0));
+    if message >= granted || old == 0 {
+        return status::INVALID_PARAMETER;
+    }
+    let before = cpu::priority();
+    let text = format_args!("a message's lock is taken at IRQL {before}, and {level} is the most");
+    checks::check(port.number(), Check::Irql, before <= level, text);
+    let is_free = !held(port, lock::INTERRUPT);
+    let text = format_args!("a message's lock is taken, which is held already");
+    checks::check(port.number(), Check::Lock, is_free, text);
+    cpu::set_priority(level.max(before));
+    set(port, lock::INTERRUPT, true);
+    // SAFETY: the miniport's pointer to a ULONG, which it vouches for.
+    unsafe { (old as *mut u32).write_unaligned(before.into()) };
+    status::SUCCESS
+}
+
+/// `StorPortReleaseMSISpinLock(extension, message, old IRQL)`.
+pub(super) fn release_message(extension: u64, message: u32, old: u8) -> u32 {
+    let Some(port) = of_extension(extension) else {
+        return status::INVALID_PARAMETER;
+    };
+    if message >= port.with(|state| state.granted) {
+        return status::INVALID_PARAMETER;
+    }
+    let is_held = held(port, lock::INTERRUPT);
+    let text = format_args!("a message's lock is released that is not held");
+    checks::check(port.number(), Check::Lock, is_held, text);
+    set(port, lock::INTERRUPT, false);
+    cpu::set_priority(old);
+    status::SUCCESS
 }
 
 fn held(port: &Port, kind: u32) -> bool {

@@ -62,6 +62,10 @@ pub(super) extern "win64" fn uncached_extension(
     memory
 }
 
+/// `StorPortFreeDeviceBase`, `StorPortFreeRegistryBuffer`: what is given back stays away, so that whoever
+/// still uses it finds what it left.
+pub(super) extern "win64" fn free(_extension: u64, _address: u64) {}
+
 /// `StorPortGetDeviceBase`: registers, which have to be the device's. A port is its own address.
 pub(super) extern "win64" fn device_base(
     extension: u64,

@@ -42,6 +42,11 @@ pub(super) struct State {
     pub changed: bool,
     pub timer: Option<(u64, u64)>,
     pub paused: bool,
+    /// Requests that have to be completed before another is started.
+    pub busy: u32,
+    /// Messages that completions are to come on: the first and the last.
+    pub channels: Option<(u32, u32)>,
+    pub turn: u32,
     pub gone: bool,
     /// What `StorPortGetDeviceBase` has mapped: where, and how many bytes.
     mapped: [(u64, u32); MOST_MAPPED],
@@ -96,6 +101,9 @@ macro_rules! ports {
                 changed: false,
                 timer: None,
                 paused: false,
+                busy: 0,
+                channels: None,
+                turn: 0,
                 gone: false,
                 mapped: [(0, 0); MOST_MAPPED],
                 supports: [false; control::TYPES],
@@ -232,6 +240,9 @@ impl Port {
             state.gone = false;
             state.extension = 0;
             state.uncached = (0, 0);
+            state.channels = None;
+            state.busy = 0;
+            state.paused = false;
             state.mapped = [(0, 0); MOST_MAPPED];
         });
     }
@@ -541,6 +552,24 @@ impl Port {
         claimed as u8 != 0
     }
 
+    /// A routine of the miniport's under its interrupt lock. What it returns.
+    pub(super) fn synchronized(&self, routine: u64, context: u64) -> u8 {
+        let (extension, level, held) = self.with(|state| {
+            let held = core::mem::replace(&mut state.locks.interrupt, true);
+            (state.extension, state.levels.0, held)
+        });
+        let text = format_args!("StorPortSynchronizeAccess with the interrupt lock held");
+        checks::check(self.n, Check::Lock, !held, text);
+        let result = self.call_at(
+            level,
+            Callback::Synchronized,
+            routine,
+            &[extension, context],
+        );
+        self.with(|state| state.locks.interrupt = held);
+        result as u8
+    }
+
     /// Calls the miniport's timer routine when it is due. When that is, in microseconds since boot.
     pub fn run_timer(&self, now: u64) -> u64 {
         let (due, extension) = self.with(|state| {
@@ -561,7 +590,7 @@ impl Port {
 
     /// Whether the miniport wants nothing to be started.
     pub fn is_paused(&self) -> bool {
-        self.with(|state| state.paused)
+        self.with(|state| state.paused || state.busy > 0)
     }
 
     /// Whether the miniport has said that something about its units has changed, since this was asked.

@@ -1,13 +1,13 @@
 //! What `storport.sys` exports.
 
 use super::abi::{HwInitializationData, OLD_INITIALIZATION_SIZE};
-use super::port::{of_extension, registered};
+use super::port::{Port, of_extension, registered};
 use super::{extended, locks, memory, notify};
 use crate::dbg_print;
-use crate::hal::time;
+use crate::hal::{cpu, time, vm};
 use crate::nt::checks::{self, Check};
 use crate::nt::dispatch;
-use crate::nt::kernel::{Routine, complete, find};
+use crate::nt::kernel::{self, Routine, complete, find};
 use crate::nt::status::NtStatus;
 use crate::nt::surface;
 
@@ -16,9 +16,20 @@ const MILLISECOND: u32 = 1000;
 
 static ROUTINES: &[Routine] = &[
     Routine::new(
+        "StorPortAllocateRegistryBuffer",
+        registry_buffer as *const (),
+    ),
+    Routine::new("StorPortBusy", busy as *const ()),
+    Routine::new("StorPortCompleteRequest", complete_all as *const ()),
+    Routine::new("StorPortDebugPrint", debug_print as *const ()),
+    Routine::new("StorPortDeviceBusy", device_busy as *const ()),
+    Routine::new("StorPortDeviceReady", device_ready as *const ()),
+    Routine::new(
         "StorPortExtendedFunction",
         extended::extended_function as *const (),
     ),
+    Routine::new("StorPortFreeDeviceBase", memory::free as *const ()),
+    Routine::new("StorPortFreeRegistryBuffer", memory::free as *const ()),
     Routine::new("StorPortGetBusData", bus_data as *const ()),
     Routine::new("StorPortGetDeviceBase", memory::device_base as *const ()),
     Routine::new(
@@ -34,19 +45,34 @@ static ROUTINES: &[Routine] = &[
         memory::uncached_extension as *const (),
     ),
     Routine::new("StorPortInitialize", initialize as *const ()),
+    Routine::new("StorPortLogError", log_error as *const ()),
+    Routine::new("StorPortMoveMemory", move_memory as *const ()),
     Routine::new("StorPortNotification", notify::notification as *const ()),
     Routine::new("StorPortPause", pause as *const ()),
+    Routine::new("StorPortPauseDevice", pause_device as *const ()),
+    Routine::new("StorPortReadPortUchar", read_port8 as *const ()),
+    Routine::new("StorPortReadPortUlong", read_port32 as *const ()),
+    Routine::new("StorPortReadPortUshort", read_port16 as *const ()),
     Routine::new("StorPortReadRegisterUchar", read::<u8> as *const ()),
     Routine::new("StorPortReadRegisterUlong", read::<u32> as *const ()),
+    Routine::new("StorPortReadRegisterUlong64", read::<u64> as *const ()),
     Routine::new("StorPortReadRegisterUshort", read::<u16> as *const ()),
+    Routine::new("StorPortReady", resume as *const ()),
+    Routine::new("StorPortRegistryRead", registry_read as *const ()),
     Routine::new("StorPortResume", resume as *const ()),
+    Routine::new("StorPortResumeDevice", device_ready as *const ()),
     Routine::new(
         "StorPortSetDeviceQueueDepth",
         set_device_queue_depth as *const (),
     ),
     Routine::new("StorPortStallExecution", stall_execution as *const ()),
+    Routine::new("StorPortSynchronizeAccess", synchronize as *const ()),
+    Routine::new("StorPortWritePortUchar", write_port8 as *const ()),
+    Routine::new("StorPortWritePortUlong", write_port32 as *const ()),
+    Routine::new("StorPortWritePortUshort", write_port16 as *const ()),
     Routine::new("StorPortWriteRegisterUchar", write::<u8> as *const ()),
     Routine::new("StorPortWriteRegisterUlong", write::<u32> as *const ()),
+    Routine::new("StorPortWriteRegisterUlong64", write::<u64> as *const ()),
     Routine::new("StorPortWriteRegisterUshort", write::<u16> as *const ()),
 ];
 
@@ -129,6 +155,95 @@ extern "win64" fn scatter_gather_list(extension: u64, srb: u64) -> u64 {
     of_extension(extension).map_or(0, |port| port.list_of(srb))
 }
 
+/// `StorPortAllocateRegistryBuffer`: a buffer of the length that is asked for.
+extern "win64" fn registry_buffer(_extension: u64, length: u64) -> u64 {
+    const LARGEST: u32 = 64 << 10;
+    // SAFETY: the miniport's pointer, which it vouches for.
+    let length = unsafe { (length as *const u32).read_unaligned() };
+    let memory = (length <= LARGEST).then(|| vm::allocate(length.into()));
+    memory.flatten().unwrap_or(0)
+}
+
+/// `StorPortRegistryRead`: the registry has nothing of the driver's but `DriverParameter`, which comes
+/// another way.
+extern "win64" fn registry_read() -> u8 {
+    0
+}
+
+/// `StorPortBusy`: nothing is started until so many requests are completed.
+extern "win64" fn busy(extension: u64, requests: u32) -> u8 {
+    with_port(extension, |port| port.with(|state| state.busy = requests))
+}
+
+/// `StorPortDeviceBusy`: there is one unit.
+extern "win64" fn device_busy(
+    extension: u64,
+    _path: u8,
+    _target: u8,
+    _lun: u8,
+    requests: u32,
+) -> u8 {
+    busy(extension, requests)
+}
+
+/// `StorPortDeviceReady`, `StorPortResumeDevice`.
+extern "win64" fn device_ready(extension: u64, _path: u8, _target: u8, _lun: u8) -> u8 {
+    resume(extension)
+}
+
+/// `StorPortPauseDevice`.
+extern "win64" fn pause_device(
+    extension: u64,
+    _path: u8,
+    _target: u8,
+    _lun: u8,
+    _seconds: u32,
+) -> u8 {
+    pause(extension, 0)
+}
+
+/// `StorPortCompleteRequest`: all that the miniport has, with this status.
+extern "win64" fn complete_all(extension: u64, _path: u8, _target: u8, _lun: u8, status: u8) {
+    with_port(extension, |port| port.complete_all(status));
+}
+
+/// `StorPortDebugPrint(level, format, …)`.
+extern "win64" fn debug_print(_level: u32, format: u64, a: u64, b: u64, c: u64, d: u64) {
+    kernel::print(format, &[a, b, c, d]);
+}
+
+/// `StorPortLogError`: an entry of the event log.
+extern "win64" fn log_error(
+    _extension: u64,
+    _srb: u64,
+    _path: u8,
+    _target: u8,
+    _lun: u8,
+    code: u32,
+    id: u32,
+) {
+    dbg_print!("NT: the miniport logs error {code:#x}, {id:#x}");
+}
+
+/// `StorPortMoveMemory`.
+extern "win64" fn move_memory(to: u64, from: u64, length: u32) {
+    kernel::memory::move_memory(to, from, length.into());
+}
+
+/// `StorPortSynchronizeAccess`: the routine is called under the interrupt lock.
+extern "win64" fn synchronize(extension: u64, routine: u64, context: u64) -> u8 {
+    let port = of_extension(extension);
+    port.map_or(0, |port| port.synchronized(routine, context))
+}
+
+fn with_port(extension: u64, act: impl FnOnce(&'static Port)) -> u8 {
+    let port = of_extension(extension);
+    port.map_or(0, |port| {
+        act(port);
+        1
+    })
+}
+
 /// `StorPortPause`: nothing is started until `StorPortResume`.
 extern "win64" fn pause(extension: u64, _seconds: u32) -> u8 {
     pause_or_go_on(extension, true)
@@ -142,7 +257,10 @@ extern "win64" fn resume(extension: u64) -> u8 {
 fn pause_or_go_on(extension: u64, paused: bool) -> u8 {
     let port = of_extension(extension);
     port.map_or(0, |port| {
-        port.with(|state| state.paused = paused);
+        port.with(|state| {
+            state.paused = paused;
+            state.busy = 0;
+        });
         dispatch::request_round();
         1
     })
@@ -176,6 +294,30 @@ extern "win64" fn stall_execution(microseconds: u32) {
 extern "win64" fn read<T: Copy>(_extension: u64, register: u64) -> T {
     // SAFETY: an address that `StorPortGetDeviceBase` gave; else it is a page fault, as it should be.
     unsafe { (register as *const T).read_volatile() }
+}
+
+extern "win64" fn read_port8(_extension: u64, port: u64) -> u8 {
+    cpu::in8(port as u16)
+}
+
+extern "win64" fn read_port16(_extension: u64, port: u64) -> u16 {
+    cpu::in16(port as u16)
+}
+
+extern "win64" fn read_port32(_extension: u64, port: u64) -> u32 {
+    cpu::in32(port as u16)
+}
+
+extern "win64" fn write_port8(_extension: u64, port: u64, value: u8) {
+    cpu::out8(port as u16, value);
+}
+
+extern "win64" fn write_port16(_extension: u64, port: u64, value: u16) {
+    cpu::out16(port as u16, value);
+}
+
+extern "win64" fn write_port32(_extension: u64, port: u64, value: u32) {
+    cpu::out32(port as u16, value);
 }
 
 /// `StorPortWriteRegisterUchar` and the others.

@@ -277,6 +277,12 @@ impl Port {
                     format_args!("a request is completed with SRB_STATUS_PENDING"),
                 );
                 self.trap(srb);
+                self.with(|state| {
+                    let out = state.packets.each.iter();
+                    let out = out.filter(|packet| packet.state == State::Started).count();
+                    // Who has nothing can't be waited for.
+                    state.busy = state.busy.saturating_sub(1).min(out as u32);
+                });
                 dispatch::progress();
                 dispatch::request_round();
             }
@@ -290,6 +296,17 @@ impl Port {
                 Check::Srb,
                 format_args!("something is completed that is no request"),
             ),
+        }
+    }
+
+    /// `StorPortCompleteRequest`: completes all that the miniport has.
+    pub(super) fn complete_all(&self, status: u8) {
+        for n in 0..MOST {
+            let packet = self.with(|state| state.packets.each[n]);
+            if packet.state == State::Started {
+                put(packet.srb + long::STATUS, status);
+                self.completed(packet.srb);
+            }
         }
     }
 
