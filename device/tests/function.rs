@@ -210,7 +210,7 @@ impl Drop for Machine {
         // A closed connection ends the server's wait.
         let _ = self.client.shutdown();
         if let Some(served) = self.served.take() {
-            served.shutdown();
+            served.shutdown().unwrap();
         }
     }
 }
@@ -263,6 +263,27 @@ fn memory_that_goes_while_queues_run_is_followed() {
     machine.client.dma_map(0, 0, MEMORY_BYTES, fd).unwrap();
     assert!(machine.bring_up([DESC, DRIVER, DEVICE]).is_live());
     machine.read_a_sector();
+}
+
+#[test]
+fn a_map_that_changes_in_pieces_leaves_a_running_device_as_it_is() {
+    const PAGE: u64 = 0x1000;
+    let mut machine = Machine::new();
+    assert!(machine.bring_up([DESC, DRIVER, DEVICE]).is_live());
+    machine.read_a_sector();
+    let from = machine.seen.lock().unwrap().len();
+    machine.client.dma_unmap(0, MEMORY_BYTES).unwrap();
+    let fd = machine.memory.as_raw_fd();
+    machine.client.dma_map(0, 0, PAGE, fd).unwrap();
+    machine.notify();
+    machine
+        .client
+        .dma_map(PAGE, PAGE, MEMORY_BYTES - PAGE, fd)
+        .unwrap();
+    machine.offer(2);
+    machine.notify();
+    machine.await_used(from);
+    assert!(machine.status().is_live());
 }
 
 impl Machine {
@@ -537,5 +558,5 @@ fn a_message_that_lies_about_its_length_ends_its_connection_only() {
     );
     assert_ne!(answer[8] & 0x20, 0, "an error");
     drop(greedy);
-    served.shutdown();
+    served.shutdown().unwrap();
 }

@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and what it comes to.
 
+mod diff;
 mod facts;
 mod inf;
 mod kd;
@@ -39,6 +40,9 @@ enum Command {
     Run(RunArgs),
     /// Runs scenarios with correct and mistaken drivers, and says which rules and faults they prove.
     Proof(ProofArgs),
+    /// Runs one scenario twice, on two attachments or two guests, and shows where the runs part. Exit status 1:
+    /// they do.
+    Diff(diff::DiffArgs),
     /// Lists scenarios. Nothing is started.
     List(Selection),
     /// Reads scenarios and says what is wrong with them. Nothing is started.
@@ -291,6 +295,7 @@ impl Command {
         match self {
             Self::Run(args) => run::run(&args)?,
             Self::Proof(args) => proof::proof(&args)?,
+            Self::Diff(args) => diff::diff(&args)?,
             Self::Prepare { guest } => prepare::prepare(guest)?,
             Self::Doctor { guest } => run::doctor(guest.as_deref())?,
             Self::List(selection) => facts::list(&selection.open()?),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use misfire_device::port::{Attachment, ServeError, Served, serve};
+use misfire_device::port::{Attachment, Died, ServeError, Served, serve};
 use misfire_device::shape::{Attach, Shape};
 use misfire_device::trace::Event;
 use serde_json::json;
@@ -213,6 +213,12 @@ enum Trouble {
     },
     #[error("the disk that the firmware boots from can't be made")]
     BootDisk(#[source] std::io::Error),
+    #[error("device {dev} can't be judged")]
+    Died {
+        dev: usize,
+        #[source]
+        source: Died,
+    },
     #[error("no folder for sockets can be made")]
     RunDir(#[source] std::io::Error),
     #[error("the guest can't do what it is told: {0}")]
@@ -275,15 +281,18 @@ async fn drive(scenario: &Scenario, options: &Options, recorder: &Recorder) -> R
     let mut session = Session::new(scenario, spec, guest, &served, recorder);
     let gone_through = session.go().await;
     let ended = session.end().await;
-    for device in served {
-        device.shutdown();
+    let mut died = Ok(());
+    for (dev, device) in served.into_iter().enumerate() {
+        let ended = device.shutdown();
+        died = died.and(ended.map_err(|source| Trouble::Died { dev, source }));
     }
     let full = if recorder.is_full() {
         Err(Trouble::Full)
     } else {
         Ok(())
     };
-    full.and(gone_through).and(ended)
+    // What else went wrong may have gone wrong because of it.
+    died.and(full).and(gone_through).and(ended)
 }
 
 /// What QEMU is to be told.
@@ -381,7 +390,7 @@ fn conclude(
             Ok(comparison) => {
                 let mut decided = decide(Some(&comparison));
                 // What --bless would not accept is not offered either.
-                let acceptable = row.is_none() && decide(None).verdict == Verdict::Pass;
+                let acceptable = row.is_none() && is_as_known(decide(None).verdict);
                 if let Err(error) = snapshot::offer(&path, &text, &comparison, acceptable) {
                     let path = snapshot::pending(&path);
                     let note = format!("{} can't be written: {error}", path.display());
@@ -392,7 +401,7 @@ fn conclude(
             Err(error) => failed("read", error),
         },
         Snapshots::Bless => match decide(None) {
-            mut passed if passed.verdict == Verdict::Pass => {
+            mut passed if is_as_known(passed.verdict) => {
                 let written = match &row {
                     Some((cell, row)) => snapshot::row::bless(&path, cell, row),
                     None => snapshot::bless(&path, &text),
@@ -431,6 +440,11 @@ fn conclude(
     }
 }
 
+/// Whether a transcript may become a snapshot: nothing in it is news.
+fn is_as_known(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Pass | Verdict::Xfail)
+}
+
 /// A cell of a matrix has a line in a table, everything else a file of its own.
 fn compare(
     path: &Path,
@@ -458,6 +472,7 @@ fn decision(
         expect: &scenario.expect,
         guest: subject.kind(),
         driver: driver.as_deref(),
+        known: &subject.known(),
         faults: &faults,
         events,
         observed,

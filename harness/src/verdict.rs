@@ -2,6 +2,7 @@
 
 mod observe;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use misfire_device::trace::{Event, What};
@@ -13,6 +14,9 @@ use crate::scenario::{Expect, Expectations, Interrupts, Io, Outcome};
 use crate::snapshot::Comparison;
 
 pub use observe::{Observed, observe, phase};
+
+/// The kind of guest that is a firmware.
+const FIRMWARE: &str = "firmware";
 
 /// What came of a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -61,6 +65,8 @@ pub struct Case<'a> {
     pub guest: &'a str,
     /// The driver and its revision, `name@revision`, if it is known.
     pub driver: Option<&'a str>,
+    /// Rules that the driver is known to break wherever it can, and why.
+    pub known: &'a BTreeMap<String, String>,
     /// The faults that the scenario arms: device, id and name.
     pub faults: &'a [(u8, String, String)],
     /// The trace.
@@ -110,7 +116,20 @@ impl Case<'_> {
                 ));
             }
         }
-        let base = self.expect.of(self.guest);
+        if self.guest == FIRMWARE && !errors.is_empty() {
+            // What it does not do is no mistake of the scenario.
+            return Decision {
+                verdict: Verdict::Skip,
+                reasons: errors,
+                notes: Vec::new(),
+            };
+        }
+        let own;
+        let mut base = self.expect.of(self.guest);
+        if self.guest == FIRMWARE {
+            own = self.of_firmware();
+            base = &own;
+        }
         let mut reasons = self.against(base);
         let mut other = Vec::new();
         if let Some(Comparison::Different(diff)) = self.snapshot {
@@ -146,7 +165,12 @@ impl Case<'_> {
                 }
             }
         } else if reasons.is_empty() && other.is_empty() {
-            (Verdict::Pass, reasons)
+            let known = self.known_breaches(base);
+            if known.is_empty() {
+                (Verdict::Pass, reasons)
+            } else {
+                (Verdict::Xfail, known)
+            }
         } else {
             reasons.extend(other);
             (Verdict::Fail, reasons)
@@ -156,6 +180,37 @@ impl Case<'_> {
             reasons,
             notes: self.notes(base),
         }
+    }
+
+    /// What is expected of a firmware, unless the scenario says it of one. It polls, and has no use for most of
+    /// what a system's driver does: that it gets further than expected is as good, and what is expected to
+    /// break need not.
+    fn of_firmware(&self) -> Expect {
+        let mut own = self.expect.of(FIRMWARE).clone();
+        let (base, seen) = (&self.expect.base, self.observed);
+        let is_bad = |outcome| matches!(outcome, Outcome::Wedged | Outcome::Crashed);
+        if own.interrupts == base.interrupts {
+            own.interrupts.clear();
+        }
+        if own.outcome == base.outcome && !seen.outcome.is_none_or(is_bad) {
+            own.outcome = None;
+        }
+        if own.io == base.io && own.io != Some(Io::Complete) && seen.io != Some(Io::Failed) {
+            own.io = None;
+        }
+        if own.broken == base.broken {
+            let breaks = |id: &String| self.judgements.iter().any(|j| j.id == id && j.fails());
+            own.broken.retain(breaks);
+        }
+        own
+    }
+
+    /// Breaches of rules that this driver is known to break, each with the reason.
+    fn known_breaches(&self, expect: &Expect) -> Vec<String> {
+        let each = self.judgements.iter().filter(|j| j.fails());
+        each.filter(|j| !expect.broken.iter().any(|id| id == j.id))
+            .filter_map(|j| Some(format!("{}; known: {}", breach(j), self.known.get(j.id)?)))
+            .collect()
     }
 
     /// Everything that is not as `expect` has it.
@@ -230,7 +285,10 @@ impl Case<'_> {
     }
 
     fn rules(&self, expect: &Expect, wrong: &mut Vec<String>) {
-        let unnamed = |j: &&Judgement| j.fails() && !expect.broken.iter().any(|id| id == j.id);
+        let unnamed = |j: &&Judgement| {
+            let is_known = self.known.contains_key(j.id);
+            j.fails() && !is_known && !expect.broken.iter().any(|id| id == j.id)
+        };
         wrong.extend(self.judgements.iter().filter(unnamed).map(breach));
         let broken = |j: &Judgement| j.outcome == rules::Outcome::Broken;
         let held = |j: &Judgement| j.outcome == rules::Outcome::Held;

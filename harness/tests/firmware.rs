@@ -82,3 +82,49 @@ async fn what_a_firmware_can_not_do_is_skipped_with_a_reason() {
         assert_eq!(report.reasons, [reason]);
     }
 }
+
+#[test]
+fn two_guests_are_compared_side_by_side() {
+    use assert_cmd::cargo::CommandCargoExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let text = "title = \"t\"\n[device]\nkind = \"block\"\n[[step]]\nload = \"read\"\nblocks = 2\n";
+    std::fs::write(dir.path().join("x.toml"), text).unwrap();
+    let diff = |args: &[&str]| {
+        let mut command = std::process::Command::cargo_bin("misfire").unwrap();
+        command.current_dir(dir.path()).env("COLUMNS", "101");
+        command
+            .args(["diff", "./x.toml", "--accel", "tcg"])
+            .args(args);
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            text(&output.stdout),
+            text(&output.stderr),
+            output.status.code(),
+        )
+    };
+    let (out, err, status) = diff(&["--guest", "reference,seabios"]);
+    assert_eq!(status, Some(1), "{out}{err}");
+    let begin: Vec<&str> = out.lines().take(3).collect();
+    assert_eq!(
+        begin,
+        [
+            "reference                                           seabios",
+            "started  msix                                     | degraded  polled",
+            "VIO-INIT-002: held                                | VIO-INIT-002: noted",
+        ]
+    );
+    assert!(out.contains("| VIO-RST-001: broken"), "{out}");
+
+    let (out, err, status) = diff(&["--attach", "vfio-user,vhost-user"]);
+    assert_eq!(status, Some(1), "{out}{err}");
+    assert!(out.starts_with("reference, vfio-user"), "{out}");
+    assert!(
+        out.contains("rules are put to the test on one side only"),
+        "{out}"
+    );
+
+    let (_, err, status) = diff(&["--attach", "vfio-user"]);
+    assert_eq!(status, Some(2));
+    assert!(err.contains("two sides are compared"), "{err}");
+}

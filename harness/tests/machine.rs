@@ -214,7 +214,7 @@ async fn the_msix_table_is_read_from_outside_as_the_driver_wrote_it() {
     }
     assert_eq!(guest.exit(LIMIT).await.unwrap(), Heard::Answer(1));
     guest.end().await.unwrap();
-    served.shutdown();
+    served.shutdown().unwrap();
     let events = events.lock().unwrap();
     assert!(events.iter().any(
         |event| matches!(&event.what, What::MsixTable { dev: 0, entries } if *entries == table)

@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::died::Died;
 use super::journal::Journal;
 use super::vhost_user::{Backend, BackendError, Handle};
 use crate::backend::{Configuration, Ledger, Observer, Signaller};
@@ -106,15 +107,34 @@ impl Conducted {
     }
 }
 
-impl Drop for Conducted {
-    fn drop(&mut self) {
+impl Conducted {
+    /// Ends the serving.
+    ///
+    /// # Errors
+    /// What died meanwhile.
+    pub fn shutdown(mut self) -> Result<(), Died> {
+        let backend = self.backend.as_ref().and_then(Backend::died);
+        let ended = self.end();
+        backend.map_or(ended, Err)
+    }
+
+    fn end(&mut self) -> Result<(), Died> {
         drop(self.backend.take());
         if let Some(stage) = self.conductor.stage.get() {
             stage.lock().ended = true;
         }
         self.conductor.changed.notify_all();
-        if self.timer.take().is_some_and(|timer| timer.join().is_err()) {
-            log::error!("the thread that waits for deadlines panicked");
+        match self.timer.take().map(JoinHandle::join) {
+            Some(Err(panic)) => Err(Died::thread("deadlines", &*panic)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Conducted {
+    fn drop(&mut self) {
+        if let Err(died) = self.end() {
+            log::error!("{died}");
         }
     }
 }

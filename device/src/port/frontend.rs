@@ -1,6 +1,9 @@
 //! Fronting a vhost-user backend: ours, or somebody else's.
 
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use vhost::vhost_user::message::{
     VhostUserConfigFlags, VhostUserHeaderFlag, VhostUserProtocolFeatures,
@@ -9,6 +12,7 @@ use vhost::vhost_user::{Frontend, VhostUserFrontend};
 use vhost::{VhostBackend, VringConfigData};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use super::died::Died;
 use super::memory::Memory;
 use crate::backend::RingFeatures;
 use crate::trace::{QueueSetup, Start};
@@ -55,6 +59,8 @@ pub struct Fronted {
     /// The rings that run are packed.
     packed: bool,
     memory_sent: Option<u64>,
+    /// How it was noticed that the other end is gone.
+    lost: Option<String>,
 }
 
 /// A ring that stands still, and where it goes on.
@@ -117,6 +123,7 @@ impl Fronted {
                 parked: Vec::new(),
                 packed: false,
                 memory_sent: None,
+                lost: None,
             },
             offer,
         ))
@@ -150,7 +157,11 @@ impl Fronted {
             Some(frontend) => frontend,
             None => {
                 self.memory_sent = None;
-                greet(&self.socket, self.rings.len() as u16, self.config_bytes)?.0
+                let greeted = greet(&self.socket, self.rings.len() as u16, self.config_bytes);
+                if let Err(error) = &greeted {
+                    self.lost = Some(format!("{error}: {}", error.source));
+                }
+                greeted?.0
             }
         };
         for ring in &self.rings {
@@ -173,7 +184,10 @@ impl Fronted {
 
     /// A connection in which a message was refused is of no use: the backend may have ended it.
     fn keep_or_hang_up<T>(&mut self, result: Result<T, FrontendError>) -> Result<T, FrontendError> {
-        if result.is_err() {
+        if let Err(error) = &result {
+            if self.frontend.as_ref().is_some_and(has_hung_up) {
+                self.lost = Some(format!("{error}: {}", error.source));
+            }
             self.frontend = None;
             self.running.clear();
             self.parked.clear();
@@ -181,11 +195,16 @@ impl Fronted {
         result
     }
 
-    /// Sends the memory table if it has changed since it was last sent.
+    /// Sends the memory table if it has changed since it was last sent. A VMM that changes its map does so in
+    /// several messages: as long as a ring that runs is not in memory, the backend keeps what it has.
     ///
     /// # Errors
     /// When the backend refuses it.
     pub fn send_memory(&mut self, memory: &Memory) -> Result<(), FrontendError> {
+        let mut rings = self.running.iter();
+        if rings.any(|queue| check(queue, self.packed, memory).is_err()) {
+            return Ok(());
+        }
         let sent = match &self.frontend {
             Some(frontend) => send_memory(frontend, &mut self.memory_sent, memory),
             None => Ok(()),
@@ -206,6 +225,17 @@ impl Fronted {
             _ => Ok(()),
         };
         self.keep_or_hang_up(written)
+    }
+
+    /// Whether the other end is gone, and how that was noticed.
+    pub fn died(&self) -> Option<Died> {
+        let has_left = self.frontend.as_ref().is_some_and(has_hung_up);
+        let how = self.lost.clone();
+        let how = how.or_else(|| has_left.then(|| "it closed its connection".to_owned()))?;
+        Some(Died::Backend {
+            socket: self.socket.clone(),
+            how,
+        })
     }
 
     /// Whether queues run.
@@ -339,6 +369,16 @@ impl Fronted {
             let _ = ring.kick.write(1);
         }
     }
+}
+
+/// Whether the other end of a connection is closed.
+fn has_hung_up(frontend: &Frontend) -> bool {
+    // SAFETY: the descriptor is the connection's, which is open as long as `frontend` is borrowed.
+    let socket = unsafe { BorrowedFd::borrow_raw(frontend.as_raw_fd()) };
+    let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::RDHUP)];
+    let now = Timespec::default();
+    let gone = PollFlags::HUP | PollFlags::RDHUP | PollFlags::ERR;
+    poll(&mut polled, Some(&now)).is_ok_and(|_| polled[0].revents().intersects(gone))
 }
 
 /// What was asked for before a reset is void after it.

@@ -3,6 +3,7 @@
 
 mod conductor;
 mod core;
+mod died;
 mod disk;
 mod frontend;
 mod irqs;
@@ -18,6 +19,7 @@ mod vring;
 mod wire;
 
 pub use conductor::Conducted;
+pub use died::Died;
 pub use disk::DiskError;
 pub use frontend::FrontendError;
 pub use journal::Journal;

@@ -9,6 +9,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::conductor::Conducted;
 use super::core::{Command, Configure, Core, WriteUsed};
+use super::died::Died;
 use super::frontend::{Fronted, FrontendError};
 use super::irqs::Irqs;
 use super::journal::Journal;
@@ -68,6 +69,8 @@ pub struct Served {
     shape: Shape,
     attachment: Attachment,
     port: Attached,
+    /// The backend behind our function, if it is ours.
+    own: Option<Arc<Backend>>,
 }
 
 /// What stands at the device's socket.
@@ -120,11 +123,21 @@ impl Served {
     }
 
     /// Ends the serving; QEMU must be gone before.
-    pub fn shutdown(self) {
-        match self.port {
-            Attached::VfioUser(mut port) => port.shutdown(),
-            Attached::VhostUser(backend) => drop(backend),
-        }
+    ///
+    /// # Errors
+    /// What died while the device was served: a thread of ours, or a backend that is not.
+    pub fn shutdown(self) -> Result<(), Died> {
+        let is_own = self.shape.backend.is_none();
+        let (ended, own) = match self.port {
+            // A backend of our own goes before the function's connection to it is closed.
+            Attached::VfioUser(mut port) => match port.shutdown() {
+                Err(Died::Backend { .. }) if is_own => (Ok(()), self.own),
+                ended => (ended, self.own),
+            },
+            Attached::VhostUser(conducted) => (conducted.shutdown(), None),
+        };
+        let panicked = own.as_ref().and_then(|own| own.died());
+        ended.and(panicked.map_or(Ok(()), Err))
     }
 }
 
@@ -165,6 +178,7 @@ pub fn serve_on(
             shape: shape.clone(),
             attachment: vhost_user_attachment(dev, shape, socket),
             port: Attached::VhostUser(Conducted::start(dev, shape, faults, seed, socket, journal)?),
+            own: None,
         });
     }
     let wake = EventFd::new(EFD_NONBLOCK).map_err(ServeError::Os)?;
@@ -218,6 +232,7 @@ pub fn serve_on(
     };
     journal.record(What::Hello(Box::new(hello.clone())));
     let injector = Injector::new(function, hello, faults, seed);
+    let kept = own.clone();
     let irqs = Irqs::new(shape.table_size(), shape.msi);
     let mut core = Core::new(dev, journal, injector, irqs, backend, observed, wake);
     core.command = own
@@ -244,6 +259,7 @@ pub fn serve_on(
             siblings: Attachment::siblings_of(shape),
         },
         port: Attached::VfioUser(port),
+        own: kept,
     })
 }
 

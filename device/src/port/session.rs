@@ -5,6 +5,7 @@ mod work;
 use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -19,6 +20,7 @@ use vmm_sys_util::event::{
 };
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use super::died::Died;
 use super::memory::sample_ring;
 use super::vring::{SharedMemory, Vring};
 use crate::backend::{Chain, Device, Observer, RingFeatures};
@@ -28,11 +30,17 @@ use crate::trace::Input;
 /// One worker of `vhost-user-backend` can't tell more queues apart.
 const _: () = assert!(MAX_OWN_QUEUES as u32 <= u64::BITS);
 
+/// Elements of the largest queue that a frontend of any kind may choose: none is told what ours has. A
+/// function tells its driver.
+const SIZE_OF_OTHERS: usize = 1024;
+
 /// What outlives a connection.
 pub struct Lasting {
     pub shape: Shape,
     pub device: Mutex<Box<dyn Device>>,
     pub observer: Option<Arc<dyn Observer>>,
+    /// The first panic of a worker.
+    pub died: OnceLock<Died>,
 }
 
 impl Lasting {
@@ -167,7 +175,8 @@ impl VhostUserBackend for Session {
     }
 
     fn max_queue_size(&self) -> usize {
-        usize::from(self.lasting.shape.queue_size.largest())
+        let own = usize::from(self.lasting.shape.queue_size.largest());
+        own.max(SIZE_OF_OTHERS)
     }
 
     fn features(&self) -> u64 {
@@ -261,6 +270,20 @@ impl VhostUserBackend for Session {
         vrings: &[Vring],
         _thread: usize,
     ) -> io::Result<()> {
+        let handled = catch_unwind(AssertUnwindSafe(|| self.handle(event, vrings)));
+        handled.map_err(|panic| {
+            let died = Died::thread("of the backend's queues", &*panic);
+            let text = died.to_string();
+            // Only the first is told.
+            let _ = self.lasting.died.set(died);
+            io::Error::other(text)
+        })
+    }
+}
+
+impl Session {
+    /// Does what an event of the worker asks for.
+    fn handle(&self, event: u16, vrings: &[Vring]) {
         if u64::from(event) == self.seat_event() {
             if self.rings.set(vrings.into()).is_ok() {
                 // Whoever waits for it may have given up.
@@ -273,6 +296,5 @@ impl VhostUserBackend for Session {
         } else if let Some(ring) = vrings.get(usize::from(event)) {
             self.work(event, ring);
         }
-        Ok(())
     }
 }

@@ -22,6 +22,8 @@ use vmm_sys_util::timerfd::TimerFd;
 
 use super::ServeError;
 use super::core::Core;
+use super::died::Died;
+use super::frontend::Fronted;
 use crate::function::Layout;
 use crate::shape::Shape;
 use crate::spec::CONFIG_BYTES;
@@ -118,21 +120,29 @@ impl Port {
     }
 
     /// Ends the threads. A VMM that is still connected must be gone before.
-    pub fn shutdown(&mut self) {
+    ///
+    /// # Errors
+    /// What died meanwhile.
+    pub fn shutdown(&mut self) -> Result<(), Died> {
+        let backend = lock(&self.core).backend.as_ref().and_then(Fronted::died);
+        let mut died = backend.map_or(Ok(()), Err);
         // The counter can't be full: it is written once.
         let _ = self.stop.write(1);
         // A server that waits for a VMM gets one that says nothing.
         drop(std::os::unix::net::UnixStream::connect(&self.socket));
         for thread in self.threads.drain(..) {
-            // Its panic was printed where it happened.
-            let _ = thread.join();
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            let ended = thread.join();
+            died = died.and(ended.map_err(|panic| Died::thread(&name, &*panic)));
         }
+        died
     }
 }
 
 impl Drop for Port {
     fn drop(&mut self) {
-        self.shutdown();
+        // Whoever wants to know has ended it before.
+        let _ = self.shutdown();
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use vhost_user_backend::VhostUserDaemon;
 use vmm_sys_util::epoll::EventSet;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use super::died::Died;
 use super::disk::{self, DiskError};
 use super::session::{Lasting, Session};
 use super::wire::{carry_messages, carry_replies, tell_config_change};
@@ -184,6 +185,7 @@ impl Backend {
                 shape: shape.clone(),
                 device: Mutex::new(device),
                 observer,
+                died: OnceLock::new(),
             }),
             now: Mutex::default(),
         });
@@ -242,6 +244,11 @@ impl Backend {
     /// What an observer acts on.
     pub fn handle(&self) -> Handle {
         Handle(Arc::downgrade(&self.shared))
+    }
+
+    /// What of it panicked, if something did.
+    pub fn died(&self) -> Option<Died> {
+        self.shared.lasting.died.get().cloned()
     }
 
     /// Ends the connection and the serving, and removes the socket.

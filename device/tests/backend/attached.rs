@@ -141,7 +141,7 @@ fn serving_ends_with_the_socket_gone() {
     let mut attached = attached(&shape(1));
     attached.driver.start(u64::MAX);
     write_and_read_back(&mut attached.driver.queue(0), 0);
-    attached.served.shutdown();
+    attached.served.shutdown().unwrap();
     assert_eq!(std::fs::read_dir(attached._dir.path()).unwrap().count(), 0);
 }
 

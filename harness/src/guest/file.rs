@@ -3,6 +3,7 @@
 //! What the file says of a kind of guest is a [`Section`], which lies beside that kind; this file knows
 //! their list and nothing more.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use misfire_device::file::{At, Document, Problem, Problems, problem::one_of};
@@ -29,6 +30,9 @@ macro_rules! kinds {
             name: String,
             /// The revision of its driver, as `expect.known."name@revision"` has it.
             revision: Option<String>,
+            /// Rules that its driver is known to break, and why.
+            #[serde(default)]
+            known: BTreeMap<String, String>,
             /// What it is.
             kind: Kind,
             $($(#[$doc])* $key: Option<$section>,)+
@@ -94,6 +98,8 @@ pub struct GuestFile {
     pub name: String,
     /// The revision of its driver, if the file says one.
     pub revision: Option<String>,
+    /// Rules that its driver is known to break, and why.
+    pub known: BTreeMap<String, String>,
     /// What it is.
     pub what: What,
 }
@@ -131,6 +137,7 @@ impl GuestFile {
             problems: Vec::new(),
         };
         let (name, revision) = (written.name.clone(), written.revision.clone());
+        let known = written.known.clone();
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._+".contains(c);
         for (key, word) in [("name", Some(&name)), ("revision", revision.as_ref())] {
             if word
@@ -142,6 +149,15 @@ impl GuestFile {
                     .problems
                     .push(document.problem(&[key.into()], message));
             }
+        }
+        for rule in known
+            .keys()
+            .filter(|id| crate::rules::rules().all(|rule| rule.id != id.as_str()))
+        {
+            let message = format!("there is no rule {rule}");
+            place
+                .problems
+                .push(document.problem(&["known".into(), rule.as_str().into()], message));
         }
         if BUILT_IN.contains(&name.as_str()) {
             let message = format!(
@@ -157,6 +173,7 @@ impl GuestFile {
             Ok(Self {
                 name,
                 revision,
+                known,
                 what,
             })
         } else {

@@ -7,12 +7,14 @@
 mod document;
 mod html;
 mod junit;
+mod sides;
 mod terminal;
 
 pub use document::{Document, FaultReport, ScenarioReport, Summary};
 pub(crate) use document::{millis, told};
 pub use html::html;
 pub use junit::junit;
+pub use sides::{OtherRule, Row, Sides};
 pub use terminal::{Terminal, one_scenario};
 
 /// What the runner tells while it runs.

@@ -1,8 +1,10 @@
 //! What is under test: the guest that `--guest` names.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use misfire_device::fault::Fault;
 use misfire_device::shape::Kind;
 
 use crate::guest::file::What;
@@ -89,6 +91,16 @@ impl Subject {
 
     /// The guest that a file describes.
     fn own(file: GuestFile, cold: bool) -> Result<Self, NoGuest> {
+        let mut subject = Self::of_file(&file, cold)?;
+        match &mut subject {
+            Self::Reference | Self::Nt(_) => {}
+            Self::Linux(image) => image.known = file.known,
+            Self::Firmware(image) => image.known = file.known,
+        }
+        Ok(subject)
+    }
+
+    fn of_file(file: &GuestFile, cold: bool) -> Result<Self, NoGuest> {
         let name = &file.name;
         let driver = match &file.revision {
             Some(revision) => format!("{name}@{revision}"),
@@ -148,6 +160,15 @@ impl Subject {
         }
     }
 
+    /// Rules that its driver is known to break wherever it can, and why.
+    pub fn known(&self) -> BTreeMap<String, String> {
+        match self {
+            Self::Reference | Self::Nt(_) => BTreeMap::new(),
+            Self::Linux(image) => image.known.clone(),
+            Self::Firmware(image) => image.known.clone(),
+        }
+    }
+
     /// Why a scenario is not meant for this guest, if it isn't.
     pub fn skips(&self, scenario: &Scenario) -> Option<String> {
         match self {
@@ -201,11 +222,19 @@ fn firmware_skips(scenario: &Scenario) -> Option<&'static str> {
     if scenario.guest != GuestParameters::default() {
         return Some("its guest parameters are the reference guest's own");
     }
+    if !scenario.slots().is_empty() {
+        return Some("a firmware knows no devices that come and go");
+    }
     let [device] = scenario.devices.as_slice() else {
         return Some("a firmware boots from one disk");
     };
     if device.shape.kind != Kind::Block {
         return Some("a firmware boots from a block device");
+    }
+    let interrupts = ["irq.delay", "irq.drop", "irq.dup", "vector.", "msix."];
+    let is_about = |fault: &Fault| interrupts.iter().any(|verb| fault.name().starts_with(verb));
+    if device.faults.iter().any(is_about) {
+        return Some("it is about interrupts, and a firmware polls");
     }
     if device.shape.file.is_some() || device.shape.backend.is_some() {
         return Some("the boot sector would have to be written to a disk that is not ours");
@@ -227,7 +256,7 @@ fn firmware_skips(scenario: &Scenario) -> Option<&'static str> {
         }
         Action::Load(Load::Block { .. }, _) => {
             let text = step.command().unwrap_or_default();
-            let is_known = ["load read", "load write", "load mixed"]
+            let is_known = ["load read", "load write", "load mixed", "load verify"]
                 .iter()
                 .any(|known| text.starts_with(known));
             (!is_known).then_some("a firmware's disk service reads and writes, and no more")

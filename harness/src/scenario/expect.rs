@@ -95,7 +95,7 @@ words! {
 pub(super) const GUESTS: &[&str] = &["reference", "nt", "linux", "firmware", "windows"];
 
 /// Those of them whose drivers are not the reference driver.
-const OTHERS: &[&str] = &["nt", "linux", "windows"];
+const OTHERS: &[&str] = &["nt", "linux", "firmware", "windows"];
 
 /// What must come out, for one guest.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -191,6 +191,7 @@ fn case<'a>(
         expect,
         guest: "reference",
         driver: None,
+        known: const { &BTreeMap::new() },
         faults: &[],
         events,
         observed,
@@ -472,6 +473,78 @@ fn what_a_driver_that_is_predicted_to_refuse_is_waited_for_in_vain_is_predicted_
         }
         .decide();
         assert_eq!(decision.verdict, verdict, "{:?}", decision.reasons);
+    }
+}
+
+#[test]
+fn a_rule_that_a_driver_is_known_to_break_is_no_failure_and_every_other_is() {
+    let broken = [judgement(
+        "VIO-RST-001",
+        Ruling::Broken,
+        Some(Severity::Fail),
+    )];
+    let other = [judgement(
+        "VIO-MSIX-001",
+        Ruling::Broken,
+        Some(Severity::Fail),
+    )];
+    let known = BTreeMap::from([("VIO-RST-001".to_owned(), "it never reads".to_owned())]);
+    let events = events(vec![log(STARTED)]);
+    let observed = observe(&events, 1);
+    let expect = Expectations::default();
+    for (judgements, verdict) in [
+        (&broken[..], Verdict::Xfail),
+        (&[], Verdict::Pass),
+        (&other, Verdict::Fail),
+    ] {
+        let decision = Case {
+            known: &known,
+            ..case(&expect, &events, &observed, judgements)
+        }
+        .decide();
+        assert_eq!(decision.verdict, verdict, "{judgements:?}");
+        let told = decision
+            .reasons
+            .iter()
+            .any(|why| why.ends_with("known: it never reads"));
+        assert_eq!(told, verdict == Verdict::Xfail);
+    }
+}
+
+#[test]
+fn a_firmware_may_get_further_than_expected_but_not_less_far() {
+    let polled = "MISFIRE: dev 0 started mode=polled granted=0 used=0 queues=1";
+    let refused = "MISFIRE: dev 0 failed status=0x0 nothing-to-boot";
+    for (line, outcome, io, verdict) in [
+        (polled, Outcome::Started, None, Verdict::Pass),
+        (polled, Outcome::Refused, Some(Io::Failed), Verdict::Pass),
+        (polled, Outcome::Wedged, None, Verdict::Pass),
+        (refused, Outcome::Started, None, Verdict::Pass),
+        (refused, Outcome::Started, Some(Io::Complete), Verdict::Fail),
+        ("nothing", Outcome::Started, None, Verdict::Fail),
+        ("nothing", Outcome::Wedged, None, Verdict::Pass),
+    ] {
+        let expect = Expectations {
+            base: Expect {
+                outcome: Some(outcome),
+                interrupts: vec![Interrupts::Msix],
+                io,
+                ..Expect::default()
+            },
+            ..Expectations::default()
+        };
+        let events = events(vec![log(line)]);
+        let observed = observe(&events, 1);
+        let decision = Case {
+            guest: "firmware",
+            ..case(&expect, &events, &observed, &[])
+        }
+        .decide();
+        assert_eq!(
+            decision.verdict, verdict,
+            "{line} {outcome} {io:?}: {:?}",
+            decision.reasons
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::sector::{MOST_BYTES, SECTOR, Service, disk, leave, tell};
+use super::sector::{MOST_BYTES, SECTOR, Service, compare, disk, leave, pattern, tell};
 
 /// The bytes for a command such as `load read dev=0 blocks=16`. `sectors` is the size of the disk.
 pub(super) fn bytes(command: &str, sectors: u64) -> Vec<u8> {
@@ -21,12 +21,7 @@ fn known(command: &str, sectors: u64) -> Option<Vec<u8>> {
     let number =
         |key: &str, default: u64| values.get(key).map_or(Some(default), |v| v.parse().ok());
     match (verb, kind) {
-        ("load", "read" | "write" | "mixed") => {
-            let services: &[Service] = match kind {
-                "read" => &[Service::Read],
-                "write" => &[Service::Write],
-                _ => &[Service::Write, Service::Read],
-            };
+        ("load", "read" | "write" | "mixed" | "verify") => {
             let (count, first) = (number("blocks", 1)?, number("lba", 0)?);
             let size = number("size", 4096)?.clamp(SECTOR as u64, MOST_BYTES);
             let load = Load {
@@ -34,10 +29,13 @@ fn known(command: &str, sectors: u64) -> Option<Vec<u8>> {
                 first,
                 each: size / SECTOR as u64,
             };
-            let mut bytes = Vec::new();
-            for service in services {
-                bytes.extend(load.requests(*service, sectors)?);
-            }
+            let of = |service| load.requests(service, sectors);
+            let mut bytes = match kind {
+                "read" => of(Service::Read)?,
+                "write" => of(Service::Write)?,
+                "mixed" => [of(Service::Write)?, of(Service::Read)?].concat(),
+                _ => load.verified(sectors)?,
+            };
             let (well, bad) = (
                 format!("done ok load op={kind} dev=0 blocks={count}"),
                 format!("done failed load reason=io op={kind} dev=0 blocks={count}"),
@@ -87,6 +85,25 @@ impl Load {
         }
         Some(bytes)
     }
+
+    /// Each request is written with a pattern of its own, read, and compared. `None`: too many.
+    fn verified(&self, sectors: u64) -> Option<Vec<u8>> {
+        const MOST_REQUESTS: u64 = 1 << 16;
+        let fit = sectors.saturating_sub(self.first) / self.each;
+        if self.count > MOST_REQUESTS {
+            return None;
+        }
+        let count = if fit == 0 { 0 } else { self.count };
+        let mut bytes = Vec::new();
+        for n in 0..count {
+            let (at, each) = (self.first + n % fit * self.each, self.each as u16);
+            bytes.extend(pattern(n as u16));
+            bytes.extend(disk(Service::Write, 1, each, at));
+            bytes.extend(disk(Service::Read, 1, each, at));
+            bytes.extend(compare(each));
+        }
+        Some(bytes)
+    }
 }
 
 #[cfg(test)]
@@ -114,6 +131,19 @@ mod tests {
         let mixed = bytes("load mixed dev=0 blocks=2", 2048);
         let requests = [disk(Service::Write, 2, 8, 0), disk(Service::Read, 2, 8, 0)].concat();
         assert!(mixed.starts_with(&requests));
+    }
+
+    #[test]
+    fn a_load_that_verifies_compares_each_request_with_a_pattern_of_its_own() {
+        let verify = bytes("load verify dev=0 blocks=3 size=1024 lba=2", 6);
+        let one = |n: u16, at| {
+            let (write, read) = (
+                disk(Service::Write, 1, 2, at),
+                disk(Service::Read, 1, 2, at),
+            );
+            [pattern(n), write, read, compare(2)].concat()
+        };
+        assert!(verify.starts_with(&[one(0, 2), one(1, 4), one(2, 2)].concat()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What of Linux is booted, and how.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -35,6 +36,8 @@ pub struct Image {
     pub name: String,
     /// Its driver, as `expect.known` has it.
     pub driver: String,
+    /// Rules that its driver is known to break, and why.
+    pub known: BTreeMap<String, String>,
     /// What it is made of, in words.
     pub made_of: Vec<String>,
     /// What does not fit together, in words; it may work all the same.
@@ -78,6 +81,7 @@ impl Image {
         Self {
             name: guest.series(),
             driver: guest.series().replacen('-', "@", 1),
+            known: BTreeMap::new(),
             made_of: guest.made_of.clone(),
             doubts: Vec::new(),
             digest: guest.digest,
@@ -111,6 +115,7 @@ impl Image {
         Ok(Self {
             name: name.to_owned(),
             driver: driver.to_owned(),
+            known: BTreeMap::new(),
             digest: own.digest(),
             made_of: own.made_of,
             doubts: own.doubts,
