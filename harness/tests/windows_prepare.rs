@@ -19,6 +19,9 @@ const SHORT: Duration = Duration::from_secs(3);
 /// The same of one that is to be heard of before.
 const LONGER: Duration = Duration::from_secs(20);
 
+/// What nothing here takes.
+const ENDLESS: Duration = Duration::from_secs(150);
+
 /// Assembles one file of the stand-in.
 fn assemble(folder: &Path, source: &str, defines: &[&str]) -> Vec<u8> {
     let out = folder.join(source).with_extension("bin");
@@ -140,8 +143,10 @@ impl Case {
             ..Pace::times(1)
         };
         let qemu = Qemu::find(&Cache::of_user()).await.unwrap();
-        let made = windows(&self.request, &qemu, Accel::Tcg, pace, tell).await;
+        let preparing = windows(&self.request, &qemu, Accel::Tcg, pace, tell);
+        let made = tokio::time::timeout(ENDLESS, preparing).await;
         let told = told.lock().unwrap().clone();
+        let made = made.unwrap_or_else(|_| panic!("it does not end: {told:#?}"));
         (made, told)
     }
 
@@ -221,6 +226,7 @@ async fn an_installation_goes_from_the_medium_to_a_guest_file_that_is_checked() 
     assert!(begin.elapsed() < Duration::from_secs(5));
     let mut doctor = Misfire::cargo_bin("misfire").unwrap();
     let output = doctor
+        .timeout(ENDLESS)
         .args(["doctor", "--guest"])
         .arg(&guest)
         .output()
