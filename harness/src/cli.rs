@@ -9,6 +9,7 @@ mod nt;
 mod prepare;
 mod proof;
 mod replay;
+mod report;
 mod run;
 mod running;
 
@@ -75,6 +76,8 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Pretty)]
         format: Format,
     },
+    /// Prints a page in Markdown: which rules drivers held, broke and never met in runs that were kept.
+    Report(report::ReportArgs),
     /// Reads a driver's INF: would it take the device, and with how many messages? Nothing is started.
     Inf(inf::InfArgs),
     /// Listens to a Windows kernel as its debugger: prints what drivers print, what is loaded, and
@@ -306,6 +309,7 @@ impl Command {
             Self::Catalogue { format, root } => facts::catalogue(format, root)?,
             Self::Explain { id } => facts::explain(&id)?,
             Self::Replay { trace, format } => replay::replay(&trace, format)?,
+            Self::Report(args) => report::report(&args)?,
             Self::Inf(args) => inf::inf(&args)?,
             Self::Kd(args) => kd::kd(&args)?,
             Self::Schema { guest } => facts::schema(guest),

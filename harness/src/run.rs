@@ -1,6 +1,7 @@
 //! Running scenarios: the only place where scenario, device, machine and rules meet.
 
 mod keep;
+mod keeping;
 mod patience;
 mod recorder;
 mod session;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use misfire_device::port::{Attachment, Died, ServeError, Served, serve};
-use misfire_device::shape::{Attach, Shape};
+use misfire_device::shape::{Attach, Kind, Shape};
 use misfire_device::trace::Event;
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
@@ -24,9 +25,10 @@ use crate::report::{Document, FaultReport, Progress, ScenarioReport, millis};
 use crate::rules::{Context, FIRMWARE, GUEST, IDLE_FIRMWARE, Judgement, judge};
 use crate::scenario::Scenario;
 use crate::snapshot::{self, Comparison};
-use crate::transcript::{row, transcript};
+use crate::transcript::transcript;
 use crate::verdict::{Case, Decision, Observed, Verdict, joined, observe};
 use keep::Kept;
+use keeping::Keeping;
 use patience::Patience;
 use recorder::{MAX_EVENTS, Recorder};
 use session::Session;
@@ -305,9 +307,29 @@ fn spec(scenario: &Scenario, options: &Options, devices: Vec<Attachment>) -> Mac
             spec.image = options.subject.image();
             spec
         }
-        Subject::Linux(image) => Linux::spec(&options.qemu, options.accel, image, devices),
+        Subject::Linux(image) => MachineSpec {
+            processors: processors(scenario),
+            ..Linux::spec(&options.qemu, options.accel, image, devices)
+        },
         Subject::Firmware(image) => Firmware::spec(&options.qemu, options.accel, image, devices),
     }
+}
+
+/// The most processors of a guest whose drivers have a queue for each.
+const MOST_PROCESSORS: u16 = 4;
+
+/// As many processors as a device has queues to choose from.
+fn processors(scenario: &Scenario) -> u16 {
+    let queues = scenario.devices.iter().map(|device| {
+        let shape = &device.shape;
+        match shape.kind {
+            Kind::Block => shape.queues,
+            Kind::Scsi => shape.queues.saturating_sub(2),
+            Kind::Net => shape.pairs(),
+            _ => 1,
+        }
+    });
+    queues.max().unwrap_or(1).clamp(1, MOST_PROCESSORS)
 }
 
 /// The guest's command line.
@@ -360,7 +382,7 @@ fn conclude(
     let judgements = judge(events, &Context::default());
     let observed = observe(events, scenario.devices.len());
     let text = transcript(events);
-    let row = scenario.cell().map(|cell| (cell, row(events, &observed)));
+    let keeping = Keeping::of(scenario, &options.subject, events, &observed, &judgements);
     let trouble = trouble.map(|t| t.in_full());
     let decide = |comparison: Option<&Comparison>| {
         decision(
@@ -373,7 +395,7 @@ fn conclude(
             comparison,
         )
     };
-    let path = scenario.snapshot_of(&options.subject.name());
+    let path = keeping.path();
     let failed = |doing: &str, error: std::io::Error| {
         let mut decided = decide(None);
         decided.verdict = Verdict::Error;
@@ -386,13 +408,13 @@ fn conclude(
     let decided = match options.snapshots {
         Snapshots::Leave => decide(None),
         _ if !options.subject.has_snapshots() => decide(None),
-        Snapshots::Compare => match compare(&path, &text, row.as_ref()) {
+        Snapshots::Compare => match keeping.compare(&text) {
             Ok(comparison) => {
                 let mut decided = decide(Some(&comparison));
                 // What --bless would not accept is not offered either.
-                let acceptable = row.is_none() && is_as_known(decide(None).verdict);
-                if let Err(error) = snapshot::offer(&path, &text, &comparison, acceptable) {
-                    let path = snapshot::pending(&path);
+                let acceptable = is_as_known(decide(None).verdict);
+                if let Err(error) = keeping.offer(&text, &comparison, acceptable) {
+                    let path = snapshot::pending(path);
                     let note = format!("{} can't be written: {error}", path.display());
                     decided.notes.push(note);
                 }
@@ -402,11 +424,7 @@ fn conclude(
         },
         Snapshots::Bless => match decide(None) {
             mut passed if is_as_known(passed.verdict) => {
-                let written = match &row {
-                    Some((cell, row)) => snapshot::row::bless(&path, cell, row),
-                    None => snapshot::bless(&path, &text),
-                };
-                match written {
+                match keeping.bless(&text) {
                     Ok(true) => passed.notes.push(format!("wrote {}", path.display())),
                     Ok(false) => {}
                     Err(error) => passed = failed("written", error),
@@ -436,25 +454,13 @@ fn conclude(
     Run {
         report,
         transcript: text,
-        row: row.map(|(_, row)| row),
+        row: keeping.into_row(),
     }
 }
 
 /// Whether a transcript may become a snapshot: nothing in it is news.
 fn is_as_known(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Pass | Verdict::Xfail)
-}
-
-/// A cell of a matrix has a line in a table, everything else a file of its own.
-fn compare(
-    path: &Path,
-    transcript: &str,
-    row: Option<&(&str, String)>,
-) -> std::io::Result<Comparison> {
-    match row {
-        Some((cell, row)) => snapshot::row::compare(path, cell, row),
-        None => snapshot::compare(path, transcript),
-    }
 }
 
 fn decision(

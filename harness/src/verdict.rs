@@ -153,6 +153,8 @@ impl Case<'_> {
                 predicted.retain(|reason| !in_vain.contains(reason));
             }
             match (predicted.is_empty(), reasons.is_empty()) {
+                // What is predicted is what is expected too.
+                (true, true) if other.is_empty() => (Verdict::Pass, reasons),
                 (true, _) if other.is_empty() => (Verdict::Xfail, reasons),
                 (true, _) => (Verdict::Fail, other),
                 (false, true) => (
@@ -275,7 +277,18 @@ impl Case<'_> {
                 .map_or("none".into(), |code| format!("{code:#X}"));
             wrong.push(format!("bugcheck: expected {expected:#X}, found {found}"));
         }
-        wrong.extend(self.timeouts());
+        // Whoever is wedged does not get through the steps.
+        let wedged = expect.outcome == Some(Outcome::Wedged) && outcome == Outcome::Wedged;
+        for step in seen.timeouts.iter().filter(|_| !wedged) {
+            if !expect.timeouts.contains(step) {
+                wrong.push(format!("step `{step}` ran out of time"));
+            }
+        }
+        for step in &expect.timeouts {
+            if !seen.timeouts.contains(step) {
+                wrong.push(format!("step `{step}` was to run out of time"));
+            }
+        }
     }
 
     /// The steps that ran out of time, as reasons.

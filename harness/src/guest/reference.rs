@@ -47,6 +47,7 @@ impl Reference {
             accel,
             boot: qemu.boot(),
             memory_mib: MEMORY_MIB,
+            processors: 1,
             append: parameters.to_owned(),
             devices,
             image: None,

@@ -34,6 +34,9 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
     args.option("-machine", format!("q35,memory-backend=ram{spared}"));
     let mib = spec.memory_mib;
     args.option("-m", format!("{mib}M"));
+    if spec.processors > 1 {
+        args.option("-smp", spec.processors.to_string());
+    }
     args.option(
         "-object",
         format!("memory-backend-memfd,id=ram,size={mib}M,share=on"),
@@ -205,6 +208,7 @@ mod tests {
             accel: Accel::Tcg,
             boot: Boot::Direct,
             memory_mib: 64,
+            processors: 1,
             append: "os=win7 mistake=no-read-back".into(),
             image: None,
             slots: BTreeSet::new(),

@@ -29,6 +29,8 @@ pub struct MachineSpec {
     pub boot: Boot,
     /// Guest memory in MiB.
     pub memory_mib: u32,
+    /// Its processors.
+    pub processors: u16,
     /// The kernel's command line. A direct boot has it in [`Inherited::Start`].
     pub append: String,
     /// The devices, 0 first.

@@ -57,6 +57,13 @@ impl Prepared {
     }
 }
 
+impl Prepared {
+    /// Whether it is a distribution's kernel as it is, without parts or a suffix of the user's.
+    pub fn is_series(&self) -> bool {
+        self.name.ends_with("-amd64")
+    }
+}
+
 impl Store {
     /// The user's: `misfire/guests` in `XDG_CACHE_HOME` or `~/.cache`.
     ///

@@ -5,6 +5,7 @@
 //! documents are written from what was collected.
 
 mod document;
+mod drivers;
 mod html;
 mod junit;
 mod sides;
@@ -12,6 +13,7 @@ mod terminal;
 
 pub use document::{Document, FaultReport, ScenarioReport, Summary};
 pub(crate) use document::{millis, told};
+pub use drivers::{Findings, KeptRun, drivers_page};
 pub use html::html;
 pub use junit::junit;
 pub use sides::{OtherRule, Row, Sides};

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use misfire_device::trace::{DirtyPart, Input};
+use misfire_device::spec::NO_VECTOR;
+use misfire_device::trace::{DirtyPart, Input, Mode};
 
 use super::chains::{EVENT_IDX, lets_go};
 use super::machine::{At, Machine, Now, Object, Say};
@@ -109,6 +110,12 @@ impl Machine for Clean {
     }
 }
 
+/// Whether nobody waits to be told of a queue: it has no message.
+fn polls(now: &Now<'_>, queue: u16) -> bool {
+    let queue = now.s.dev.queues.get(usize::from(queue));
+    now.s.dev.mode() == Mode::Msix && queue.is_some_and(|queue| queue.vector == NO_VECTOR)
+}
+
 /// Buffers that were used and not told of, by queue: when the last was used.
 #[derive(Default)]
 pub struct Unasked {
@@ -131,7 +138,7 @@ impl Machine for Unasked {
         match now.step().map(|s| &s.input) {
             // What a fault changed about it may be that it is not written at all.
             Some(Input::Complete { queue, .. })
-                if now.step().is_some_and(|s| s.meant.is_none()) =>
+                if now.step().is_some_and(|s| s.meant.is_none()) && !polls(now, *queue) =>
             {
                 self.silent.insert(*queue, now.seq);
             }

@@ -141,6 +141,10 @@ impl<const TRIAL: usize> Machine for Survives<TRIAL> {
             say.broken(Object::Device, &[since, now.seq], text);
         } else if gets_on(now) {
             say.held(Object::Device);
+            // Who waits for a driver that has declined waits in vain.
+            if now.said().is_some_and(Said::is_start_failure) {
+                self.since = None;
+            }
         }
     }
 }

@@ -9,6 +9,8 @@ const MOST: Duration = Duration::from_millis(15);
 /// How many times the limit may pass as long as something happens, and how much more than the limit.
 const TIMES: u32 = 4;
 const LONGEST_MORE: Duration = Duration::from_secs(2);
+/// How much may be recorded meanwhile: a guest that goes round and round gets no further with more of it.
+const MOST_RECORDED: usize = 10_000;
 
 /// Waits for as long as something happens, and for the limit when nothing does; not without an end.
 ///
@@ -22,7 +24,9 @@ pub(super) struct Patience {
     waited: Duration,
     /// Where the record of what happens ended at the last look.
     seen: usize,
-    /// When that was.
+    /// Where it ended at the first look.
+    first: Option<usize>,
+    /// When the last look was.
     since: Instant,
 }
 
@@ -34,6 +38,7 @@ impl Patience {
             quiet: Duration::ZERO,
             waited: Duration::ZERO,
             seen: 0,
+            first: None,
             since: Instant::now(),
         }
     }
@@ -52,6 +57,10 @@ impl Patience {
 
     /// Whether it is over, with so many things recorded by now.
     pub(super) fn is_over(&mut self, recorded: usize) -> bool {
+        let first = *self.first.get_or_insert(recorded);
+        if recorded.saturating_sub(first) > MOST_RECORDED {
+            return true;
+        }
         let now = Instant::now();
         let passed = now.saturating_duration_since(self.since).min(MOST);
         if passed < SLICE {
@@ -94,6 +103,12 @@ mod tests {
         assert!((24..=30).contains(&once), "{once}");
         let always = looks(&mut Patience::new(limit), |look| look);
         assert!((54..=80).contains(&always), "{always}");
+    }
+
+    #[test]
+    fn a_guest_that_goes_round_and_round_is_not_waited_for() {
+        let mut patience = Patience::new(SLICE * 1000);
+        assert_eq!(looks(&mut patience, |look| look * 1000), 12);
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::machine::{
 use crate::scenario::{Action, Plug, Scenario, Step, Wait};
 use crate::verdict::phase;
 
+/// How long a step may be quiet on Linux at the most.
+const LINUX_LIMIT: Duration = Duration::from_secs(4);
 /// How long the guest may take to leave.
 const EXIT_LIMIT: Duration = Duration::from_secs(3);
 /// The same for one that did not answer its last command in time.
@@ -146,9 +148,17 @@ impl<'a> Session<'a> {
         Ok(self.guest.end().await?)
     }
 
+    /// How long a step may be quiet. What a system does that is not ours is never quiet for long.
+    fn limit(&self, step: &Step) -> Duration {
+        match self.guest {
+            Guest::Linux(_) => step.timeout.min(LINUX_LIMIT),
+            Guest::Reference(_) | Guest::Firmware(_) => step.timeout,
+        }
+    }
+
     /// The phase that the step ends with.
     async fn step(&mut self, step: &Step) -> Result<&'static str, Trouble> {
-        let patience = &mut Patience::new(step.timeout);
+        let patience = &mut Patience::new(self.limit(step));
         let waited = match &step.action {
             Action::Wait(wait, device) => self.wait(wait, *device, &step.text, patience).await?,
             Action::Host(host, device) => {
@@ -174,7 +184,8 @@ impl<'a> Session<'a> {
     async fn start(&mut self, index: usize, step: &Step) -> Result<(), Trouble> {
         self.loading = Some((index, step.text.clone()));
         match (
-            self.until_ready(&mut Patience::new(step.timeout)).await?,
+            self.until_ready(&mut Patience::new(self.limit(step)))
+                .await?,
             step.command(),
         ) {
             (Waited::Met(()), Some(command)) => self.say(&command).await,

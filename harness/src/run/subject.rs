@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use misfire_device::fault::Fault;
-use misfire_device::shape::Kind;
+use misfire_device::file::DeviceUnderTest;
+use misfire_device::shape::{Interface, Kind};
 
 use crate::guest::file::What;
 use crate::guest::linux::{Image, Linux, Start};
@@ -171,11 +172,23 @@ impl Subject {
 
     /// Why a scenario is not meant for this guest, if it isn't.
     pub fn skips(&self, scenario: &Scenario) -> Option<String> {
+        if let Some(reason) = &scenario.expect.of(self.kind()).skip {
+            return Some(reason.clone());
+        }
         match self {
             Self::Reference => None,
             Self::Nt(driver) => driver.unsuited(scenario),
             Self::Linux(_) => linux_skips(scenario).map(str::to_owned),
             Self::Firmware(_) => firmware_skips(scenario).map(str::to_owned),
+        }
+    }
+
+    /// The table that its snapshots are in together with those of other guests, if they are: a distribution's kernels
+    /// are there to be compared.
+    pub(super) fn shares_snapshots(&self) -> Option<&'static str> {
+        match self {
+            Self::Linux(image) if image.is_series => Some("linux.snap"),
+            _ => None,
         }
     }
 
@@ -287,6 +300,13 @@ fn linux_skips(scenario: &Scenario) -> Option<&'static str> {
                 || parameters.descriptors.is_some()
             {
                 return Some("its guest parameters are the reference driver's own");
+            }
+            let of_two = |d: &DeviceUnderTest| d.shape.virtio == Interface::Transitional;
+            if parameters.interface.is_some() && scenario.devices.iter().any(of_two) {
+                return Some("which of two interfaces it uses is a driver's own choice");
+            }
+            if parameters.depth.is_some_and(|depth| depth > 1) {
+                return Some("it needs several requests in flight, and there is one at a time");
             }
         }
     }

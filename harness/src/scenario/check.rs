@@ -105,7 +105,15 @@ const LISTS: &[&[&str]] = &[
     &["guest", "mistake"],
     &["guest", "device", "mistake"],
 ];
-const EXPECT_LISTS: &[&str] = &["interrupts", "broken", "warn", "held", "log", "says"];
+const EXPECT_LISTS: &[&str] = &[
+    "interrupts",
+    "broken",
+    "warn",
+    "held",
+    "log",
+    "says",
+    "timeouts",
+];
 
 /// Reads the scenarios of one file: the one it is, and one for each variant; or one for each cell of
 /// its matrix.

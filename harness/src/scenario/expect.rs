@@ -118,6 +118,10 @@ pub struct Expect {
     pub log: Vec<String>,
     /// Texts that the findings must contain.
     pub says: Vec<String>,
+    /// Steps that must run out of time, in words.
+    pub timeouts: Vec<String>,
+    /// Why the scenario is not for this guest.
+    pub skip: Option<String>,
 }
 
 /// A predicted deviation of a driver.
@@ -250,9 +254,11 @@ impl Checker<'_> {
             let all = expected
                 .get(n)
                 .or(expected.first().filter(|_| expected.len() == 1));
-            // Of pairs and of request queues a driver may leave some unused; it needs the first.
+            // Of pairs and of request queues a driver may leave some unused; it needs the first. What came of a
+            // command it may look for.
             let queues = match device.kind {
-                Kind::Net | Kind::Scsi => device.queues.min(3),
+                Kind::Net => device.queues.min(2),
+                Kind::Scsi => device.queues.min(3),
                 _ => device.queues,
             };
             let needed = queues.saturating_add(1);
@@ -352,6 +358,12 @@ impl Checker<'_> {
         }
         if let Some(texts) = &file.says {
             expect.says.clone_from(texts);
+        }
+        if let Some(steps) = &file.timeouts {
+            expect.timeouts.clone_from(steps);
+        }
+        if let Some(reason) = &file.skip {
+            expect.skip = Some(reason.clone());
         }
         expect
     }

@@ -165,6 +165,11 @@ pub struct ExpectFile {
     /// Words that the findings of the rules must contain.
     #[schemars(schema_with = "schema::optional_words")]
     pub says: Option<Vec<String>>,
+    /// Steps that must run out of time, in the words of reports.
+    #[schemars(schema_with = "schema::optional_words")]
+    pub timeouts: Option<Vec<String>>,
+    /// Why the scenario is not for this guest: it is skipped there.
+    pub skip: Option<String>,
     /// What differs on the reference guest.
     pub reference: Option<Box<ExpectFile>>,
     /// What differs on a real driver loaded by the reference guest.

@@ -9,6 +9,9 @@ use globset::GlobBuilder;
 use super::check::{Scenario, Vocabulary, read};
 use super::problem::{Problem, Problems, nearest};
 
+/// How the name of the table ends that distributions' kernels share.
+const SHARED: &str = "/linux";
+
 /// Scenarios by name, all of them valid.
 #[derive(Clone, Debug, Default)]
 pub struct Library {
@@ -162,7 +165,7 @@ impl Reader<'_> {
                 continue;
             }
             let name = name_of(&family.join(path.file_name().unwrap_or_default()));
-            if self.is_a_table(&path) {
+            if self.is_a_table(&path) || self.is_shared(&path, &name, &names) {
                 continue;
             }
             if !names.contains(&name) {
@@ -191,6 +194,21 @@ impl Reader<'_> {
         for cell in kept.iter().filter(|cell| !owners.contains(cell.as_str())) {
             let message = format!("a line without a scenario: the matrix has no cell `{cell}`");
             self.problems.push(Problem::of_file(path, message));
+        }
+        true
+    }
+
+    /// Whether a snapshot is the table that other guests share. Its lines must be scenarios of its family.
+    fn is_shared(&mut self, path: &Path, name: &str, names: &[String]) -> bool {
+        let Some(family) = name.strip_suffix(SHARED) else {
+            return false;
+        };
+        let shared = family.to_owned() + "/";
+        for line in crate::snapshot::guests::scenarios(path).unwrap_or_default() {
+            if !names.contains(&format!("{shared}{line}")) {
+                let message = format!("a line without a scenario: nothing is called `{line}`");
+                self.problems.push(Problem::of_file(path, message));
+            }
         }
         true
     }

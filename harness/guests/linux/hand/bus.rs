@@ -98,8 +98,12 @@ impl Slot {
         self.told(b"/sys/bus/pci/drivers/virtio-pci/unbind\0")
     }
 
-    /// Gives the function back to its driver.
+    /// Gives the function back to its driver. One that has been given back and was not started is given back anew.
     pub fn bind(self) -> bool {
+        let bound = |f: Text| sys::exists(text![f.bytes(), "/driver"].path());
+        if self.function().is_some_and(bound) && self.found(0).is_none() {
+            self.unbind();
+        }
         self.told(b"/sys/bus/pci/drivers/virtio-pci/bind\0")
     }
 
@@ -186,6 +190,26 @@ impl Slot {
         }
     }
 
+    /// How many interrupts have told of changes of the configuration, if they have a message of their own.
+    pub fn changes(self) -> u64 {
+        let (Some(function), Some(virtio)) = (self.function(), self.virtio()) else {
+            return 0;
+        };
+        let name = text![last_part(virtio.bytes()), "-config"];
+        let mut changes = 0;
+        // Of a SCSI host nothing is shown, so that on the line its interrupts have to do.
+        if first(&virtio, "host").is_some() {
+            let line = number(sys::line(text![function.bytes(), "/irq"].path()).bytes());
+            changes = interrupts(line);
+        }
+        self.each_message(&function, |irq, user| {
+            if user == name.bytes() {
+                changes = interrupts(irq);
+            }
+        });
+        changes
+    }
+
     /// Puts what the kernel counted into its log.
     pub fn count_interrupts(self) {
         let Some(function) = self.function() else {
@@ -209,6 +233,12 @@ impl Slot {
         let line = number(sys::line(text![function.bytes(), "/irq"].path()).bytes());
         tell(line, line_users(&function).bytes());
     }
+}
+
+/// How often an interrupt has come.
+fn interrupts(irq: u64) -> u64 {
+    let counts = sys::line(text!["/sys/kernel/irq/", irq, "/per_cpu_count"].path());
+    counts.bytes().split(|byte| *byte == b',').map(number).sum()
 }
 
 /// Who uses the line of a function.

@@ -17,6 +17,8 @@ pub struct Disk {
     pub path: Text,
     /// Its size.
     pub sectors: u64,
+    /// What the kernel shows of it.
+    shown: Text,
 }
 
 /// What is asked of a disk.
@@ -70,8 +72,8 @@ pub struct Load {
     pub size: usize,
     /// The first sector. Behind the last one of the disk it goes on there.
     pub first: u64,
-    /// The processor that asks, which chooses the queue.
-    pub processor: Option<u64>,
+    /// The one queue that is used; without it each in turn.
+    pub queue: Option<u64>,
 }
 
 /// The first disk of a virtio device. A SCSI disk may still be on its way: it is looked for so many times.
@@ -85,9 +87,13 @@ pub fn of(virtio: &Text, times: usize) -> Option<Disk> {
             continue;
         };
         let path = text!["/dev/", last_part(block.bytes())];
-        if sys::exists(path.path()) {
-            let sectors = number(sys::line(text![block.bytes(), "/size"].path()).bytes());
-            return Some(Disk { path, sectors });
+        let sectors = number(sys::line(text![block.bytes(), "/size"].path()).bytes());
+        if sectors > 0 && sys::exists(path.path()) {
+            return Some(Disk {
+                path,
+                sectors,
+                shown: block,
+            });
         }
     }
     None
@@ -105,7 +111,6 @@ fn scsi(virtio: &Text) -> Option<Text> {
 
 /// Does what is asked; whether all of it was done, with the right data.
 pub fn load(virtio: &Text, kind: Kind, load: &Load) -> bool {
-    sys::use_processor(load.processor);
     let done = of(virtio, 1_000).is_some_and(|disk| go(&disk, kind, load).is_ok());
     sys::use_processor(None);
     done
@@ -121,9 +126,13 @@ fn go(disk: &Disk, kind: Kind, load: &Load) -> Result<(), Errno> {
     }
     // It begins with a page.
     let buffer = &mut sys::shared::<[u8; LARGEST]>()[..size];
+    let queues = queues(disk);
     let place = |n: u64| load.first * SECTOR + n % fit * size as u64;
     for n in 0..load.blocks {
         let at = place(n);
+        if queues > 1 || load.queue.is_some() {
+            sys::use_processor(processor(disk, load.queue.unwrap_or(n % queues)));
+        }
         match kind {
             Kind::Read => read(&file, buffer, at)?,
             Kind::Mixed if n % 2 == 1 => read(&file, buffer, at)?,
@@ -155,6 +164,22 @@ fn go(disk: &Disk, kind: Kind, load: &Load) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+/// How many queues a disk has.
+fn queues(disk: &Disk) -> u64 {
+    let mut queues = 0;
+    sys::look(text![disk.shown.bytes(), "/mq"].path(), |_| {
+        queues += 1;
+        None::<()>
+    });
+    queues.max(1)
+}
+
+/// The first processor whose requests a queue takes.
+fn processor(disk: &Disk, queue: u64) -> Option<u64> {
+    let list = sys::line(text![disk.shown.bytes(), "/mq/", queue, "/cpu_list"].path());
+    list.bytes().first().map(|_| number(list.bytes()))
 }
 
 fn read(file: &File, buffer: &mut [u8], at: u64) -> Result<(), Errno> {

@@ -22,8 +22,17 @@ use text::{Text, Words};
 /// The most devices: what a digit can name.
 const DEVICES: usize = 10;
 
-/// What was shown of each device's configuration at the last look. The process that sees to slots shares it.
-type Shown = [Text; DEVICES];
+/// What was known of each device's configuration at the last look. The process that sees to slots shares it.
+type Shown = [Look; DEVICES];
+
+/// What is known of a device's configuration.
+#[derive(Clone, Copy)]
+struct Look {
+    /// What its driver shows.
+    shows: Text,
+    /// Interrupts that told of changes.
+    told: u64,
+}
 
 #[unsafe(no_mangle)]
 extern "C" fn main() -> ! {
@@ -101,7 +110,7 @@ fn obey(line: &[u8], shown: &mut Shown) {
                 blocks: words.number(),
                 size: words.number() as usize,
                 first: words.number(),
-                processor: words.0.first().map(|_| words.number()),
+                queue: words.0.first().map(|_| words.number()),
             };
             let ok = Slot(dev)
                 .virtio()
@@ -127,14 +136,14 @@ fn obey(line: &[u8], shown: &mut Shown) {
             let processor = words.0.first().map(|_| words.number());
             let net = net::Net::of(dev);
             let ok = net.is_some_and(|net| net.frames(frames, size, processor));
-            shown[dev] = config(dev);
+            shown[dev].shows = config(dev);
             done(ok, "load", "io", &of_dev(dev, "frames", "frames", frames));
         }
         b"control" => {
             let (dev, commands) = (words.device(), words.number());
             let net = net::Net::of(dev);
             let ok = net.is_some_and(|net| net.control(commands));
-            shown[dev] = config(dev);
+            shown[dev].shows = config(dev);
             done(
                 ok,
                 "load",
@@ -165,18 +174,30 @@ fn obey(line: &[u8], shown: &mut Shown) {
         }
         b"wait-config" => {
             let dev = words.device();
+            if Slot(dev).found(0).is_none() {
+                return say(&text!["done failed wait-config reason=no-device"]);
+            }
+            let before = shown[dev];
+            // A driver that was told looks a moment later.
+            let mut moment = 5;
             let now = loop {
-                let now = config(dev);
-                if now.bytes() != shown[dev].bytes() && now.bytes() != b"" {
+                let now = Look {
+                    shows: config(dev),
+                    told: Slot(dev).changes(),
+                };
+                let differs = now.shows.bytes() != before.shows.bytes();
+                if differs && !now.shows.bytes().is_empty() || moment == 0 {
                     break now;
                 }
+                moment -= i32::from(now.told > before.told);
                 sys::sleep(2_000);
             };
+            let shows = now.shows.bytes();
             say(&text![
                 "done ok wait-config dev=",
                 dev as u64,
                 " shows=",
-                now.bytes()
+                shows
             ]);
             shown[dev] = now;
         }
@@ -232,9 +253,17 @@ fn start(dev: usize, queues: u64, shown: &mut Shown) -> bool {
     if let Some(net) = net::Net::of(dev) {
         net.up();
     }
-    if shown[dev].bytes().is_empty() {
-        shown[dev] = config(dev);
+    // The disks of a SCSI host are looked for when it has started.
+    if let Some(host) = slot
+        .virtio()
+        .filter(|virtio| bus::first(virtio, "host").is_some())
+    {
+        let _ = disk::of(&host, 500);
     }
+    shown[dev] = Look {
+        shows: config(dev),
+        told: 0,
+    };
     let name = text::last_part(function.bytes());
     let ids = [found.vendor.bytes(), found.device.bytes()];
     let driver = found.driver.bytes();
@@ -263,6 +292,9 @@ fn config(dev: usize) -> Text {
     };
     if let Some(disk) = disk::of(&virtio, 1) {
         return text![disk.sectors];
+    }
+    if bus::first(&virtio, "host").is_some() {
+        return text!["no disk"];
     }
     match net::Net::at(&virtio, dev) {
         Some(net) => net.shows(),

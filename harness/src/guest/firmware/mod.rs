@@ -134,6 +134,7 @@ impl Firmware {
                 own: image.file.is_some(),
             },
             memory_mib: MEMORY_MIB,
+            processors: 1,
             append: String::new(),
             devices,
             image: None,

@@ -38,6 +38,8 @@ pub struct Image {
     pub driver: String,
     /// Rules that its driver is known to break, and why.
     pub known: BTreeMap<String, String>,
+    /// It is a distribution's as it is, and called after its series.
+    pub is_series: bool,
     /// What it is made of, in words.
     pub made_of: Vec<String>,
     /// What does not fit together, in words; it may work all the same.
@@ -82,6 +84,7 @@ impl Image {
             name: guest.series(),
             driver: guest.series().replacen('-', "@", 1),
             known: BTreeMap::new(),
+            is_series: guest.is_series(),
             made_of: guest.made_of.clone(),
             doubts: Vec::new(),
             digest: guest.digest,
@@ -116,6 +119,7 @@ impl Image {
             name: name.to_owned(),
             driver: driver.to_owned(),
             known: BTreeMap::new(),
+            is_series: false,
             digest: own.digest(),
             made_of: own.made_of,
             doubts: own.doubts,

@@ -85,6 +85,7 @@ impl Linux {
             accel,
             boot: Boot::Agent,
             memory_mib: image.memory_mib,
+            processors: 1,
             append: image.append.clone(),
             slots: (0..devices.len()).collect(),
             devices,

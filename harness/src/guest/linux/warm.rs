@@ -14,7 +14,7 @@ use crate::machine::{MachineError, MachineSpec, Plugged, Qemu, argv};
 /// What the file beside a state ends with that has the agent's handles.
 const PIPES: &str = "pipes";
 /// How many states are kept; of a hundred megabytes each.
-const MOST: usize = 12;
+const MOST: usize = 30;
 
 /// A guest's state that is kept.
 pub(super) struct State {

@@ -230,6 +230,23 @@ pub const CASES: &[Case] = &[
         FAIL,
         || live().chain(0, &[]).complete(0).mark("timeout"),
     ),
+    (
+        "VIO-SPL-011",
+        "a queue without a message is looked at",
+        UNSEEN,
+        || {
+            trace()
+                .hello()
+                .msix(true)
+                .negotiated()
+                .config_vector(0)
+                .queue(0, NO_VECTOR)
+                .driver_ok()
+                .chain(0, &[])
+                .complete(0)
+                .mark("timeout")
+        },
+    ),
     ("VIO-SPL-011", "the device has used nothing", UNSEEN, || {
         live().chain(0, &[]).mark("timeout")
     }),

@@ -1,0 +1,235 @@
+//! What became of each rule with drivers that others wrote: `docs/real-drivers.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+
+use crate::rules::{FAMILIES, Rule};
+
+/// A run that was kept: what of its `verdict.json` counts here.
+#[derive(Clone, Debug, Deserialize)]
+pub struct KeptRun {
+    /// The scenario.
+    pub name: String,
+    /// The guest.
+    pub guest: String,
+    /// The verdict, as reports have it.
+    pub verdict: String,
+    /// Every rule.
+    pub rules: Vec<KeptRule>,
+    /// What the lines of the trace say that prove breaches, by sequence number.
+    #[serde(skip)]
+    pub lines: BTreeMap<u64, String>,
+}
+
+/// What became of a rule in a run.
+#[derive(Clone, Debug, Deserialize)]
+pub struct KeptRule {
+    /// Its id.
+    pub id: String,
+    /// `held`, `broken`, `noted`, `unseen`, `not-applicable` or `inconclusive`.
+    pub outcome: String,
+    /// The events that prove it.
+    pub evidence: Vec<u64>,
+    /// In words.
+    pub text: String,
+}
+
+/// What somebody found who looked at breaches of a rule.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finding {
+    /// The rule.
+    pub rule: String,
+    /// How the names of the scenarios begin that it is about; none: all.
+    #[serde(default)]
+    pub scenarios: Vec<String>,
+    /// What it is, in one sentence.
+    pub says: String,
+}
+
+/// The file of findings.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Findings {
+    /// Each of them; the first that is about a breach counts.
+    #[serde(default)]
+    pub finding: Vec<Finding>,
+}
+
+impl Findings {
+    fn of(&self, rule: &str, scenario: &str) -> Option<&Finding> {
+        let about = |finding: &&Finding| {
+            let all = finding.scenarios.is_empty();
+            let begins = |begin: &String| scenario.starts_with(begin.as_str());
+            finding.rule == rule && (all || finding.scenarios.iter().any(begins))
+        };
+        self.finding.iter().find(about)
+    }
+}
+
+/// Events that are shown of each breach.
+const SHOWN: usize = 4;
+
+/// The page, in Markdown. A breach that nobody has looked at is counted and not published.
+pub fn drivers_page(runs: &[KeptRun], findings: &Findings, date: &str) -> String {
+    let mut page = format!(
+        "# Real drivers\n\n\
+         <!-- Made by ci/real-drivers from runs of {date}; findings.toml beside it has what was found by hand. -->\n\n\
+         What the drivers of distributions' kernels did with the scenarios, on {date}. A rule is *held* where a run put it \
+         to the test and no run broke it. Each breach was looked at by hand; a sentence says what it is. Most scenarios \
+         have a device that misbehaves: what a driver breaks there may be what its authors chose.\n"
+    );
+    let guests: BTreeSet<&str> = runs.iter().map(|run| run.guest.as_str()).collect();
+    summary(&mut page, runs, &guests);
+    for guest in guests {
+        let runs: Vec<&KeptRun> = runs.iter().filter(|run| run.guest == guest).collect();
+        one(&mut page, guest, &runs, findings);
+    }
+    page
+}
+
+fn summary(page: &mut String, runs: &[KeptRun], guests: &BTreeSet<&str>) {
+    page.push_str("\n| guest | scenarios | as expected | known to differ | not meant for it | other |\n|---|---|---|---|---|---|\n");
+    for guest in guests {
+        let count = |verdicts: &[&str]| {
+            let is =
+                |run: &&KeptRun| run.guest == *guest && verdicts.contains(&run.verdict.as_str());
+            runs.iter().filter(is).count()
+        };
+        let all = runs.iter().filter(|run| run.guest == *guest).count();
+        let (pass, known, skip) = (count(&["PASS"]), count(&["XFAIL"]), count(&["SKIP"]));
+        let other = all - pass - known - skip;
+        let _ = writeln!(
+            page,
+            "| {guest} | {all} | {pass} | {known} | {skip} | {other} |"
+        );
+    }
+}
+
+fn one(page: &mut String, guest: &str, runs: &[&KeptRun], findings: &Findings) {
+    let _ = writeln!(page, "\n## {guest}\n");
+    let (mut held, mut never, mut unpublished) = (Vec::new(), Vec::new(), 0);
+    let mut broken: Vec<(&Rule, Vec<(&KeptRun, &KeptRule)>)> = Vec::new();
+    for rule in FAMILIES.iter().flat_map(|family| family.rules) {
+        if rule.unobservable.is_some() {
+            continue;
+        }
+        let of = |outcome: &'static str| {
+            runs.iter().flat_map(move |run| {
+                let is = move |kept: &&KeptRule| kept.id == rule.id && kept.outcome == outcome;
+                run.rules.iter().filter(is).map(move |kept| (*run, kept))
+            })
+        };
+        let breaches: Vec<_> = of("broken").collect();
+        if !breaches.is_empty() {
+            broken.push((rule, breaches));
+        } else if of("held").next().is_some() {
+            held.push(rule.id);
+        } else {
+            never.push(rule.id);
+        }
+    }
+    let _ = writeln!(
+        page,
+        "{} rules held, {} broken in at least one scenario, {} never met.",
+        held.len(),
+        broken.len(),
+        never.len()
+    );
+    for (rule, breaches) in broken {
+        let mut by_finding: BTreeMap<&str, Vec<(&KeptRun, &KeptRule)>> = BTreeMap::new();
+        for (run, kept) in breaches {
+            match findings.of(rule.id, &run.name) {
+                Some(finding) => by_finding
+                    .entry(&finding.says)
+                    .or_default()
+                    .push((run, kept)),
+                None => unpublished += 1,
+            }
+        }
+        if by_finding.is_empty() {
+            continue;
+        }
+        let _ = writeln!(
+            page,
+            "\n### {} ({})\n\n{}",
+            rule.id,
+            rule.level.name(),
+            rule.sentence
+        );
+        for (says, breaches) in by_finding {
+            breach(page, says, &breaches);
+        }
+    }
+    if unpublished > 0 {
+        let _ = writeln!(
+            page,
+            "\n{unpublished} breaches have not been looked at yet, and are not published."
+        );
+    }
+    let _ = writeln!(page, "\nHeld: {}.", held.join(", "));
+    let _ = writeln!(page, "\nNever met: {}.", never.join(", "));
+}
+
+fn breach(page: &mut String, says: &str, breaches: &[(&KeptRun, &KeptRule)]) {
+    let names: Vec<String> = breaches
+        .iter()
+        .map(|(run, _)| format!("`{}`", run.name))
+        .collect();
+    let _ = writeln!(page, "\n{says} In {}.", names.join(", "));
+    let Some((run, kept)) = breaches.first() else {
+        return;
+    };
+    let _ = writeln!(page, "\n```text\n{}: {}", run.name, kept.text);
+    for event in kept.evidence.iter().take(SHOWN) {
+        if let Some(line) = run.lines.get(event) {
+            let _ = writeln!(page, "{line}");
+        }
+    }
+    page.push_str("```\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(name: &str, outcome: &str) -> KeptRun {
+        KeptRun {
+            name: name.into(),
+            guest: "linux-6.12".into(),
+            verdict: "PASS".into(),
+            rules: vec![KeptRule {
+                id: "VIO-NR-002".into(),
+                outcome: outcome.into(),
+                evidence: vec![7],
+                text: "a request hangs".into(),
+            }],
+            lines: [(7, "7 rd cc.device_status = 0x4f".to_owned())].into(),
+        }
+    }
+
+    #[test]
+    fn a_breach_is_published_with_what_was_found_and_what_proves_it() {
+        let findings: Findings = toml::from_str(
+            "[[finding]]\nrule = 'VIO-NR-002'\nscenarios = ['reset/']\nsays = 'It does not reset.'",
+        )
+        .unwrap();
+        let runs = [run("reset/a", "broken"), run("rings/b", "held")];
+        let page = drivers_page(&runs, &findings, "2026-11-22");
+        assert!(page.contains("It does not reset. In `reset/a`."), "{page}");
+        assert!(page.contains("7 rd cc.device_status = 0x4f"), "{page}");
+        assert!(page.contains("0 rules held, 1 broken"), "{page}");
+    }
+
+    #[test]
+    fn a_breach_that_nobody_looked_at_is_counted_and_not_published() {
+        let page = drivers_page(&[run("reset/a", "broken")], &Findings::default(), "now");
+        assert!(!page.contains("a request hangs"), "{page}");
+        assert!(
+            page.contains("1 breaches have not been looked at"),
+            "{page}"
+        );
+    }
+}
