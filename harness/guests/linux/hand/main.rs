@@ -178,8 +178,10 @@ fn obey(line: &[u8], shown: &mut Shown) {
                 return say(&text!["done failed wait-config reason=no-device"]);
             }
             let before = shown[dev];
-            // A driver that was told looks a moment later.
-            let mut moment = 5;
+            // A driver that was told looks a moment later; a disk that comes or goes takes longer.
+            let host = |virtio: Text| bus::first(&virtio, "host").is_some();
+            let scsi = Slot(dev).virtio().is_some_and(host);
+            let mut moment = if scsi { 100 } else { 5 };
             let now = loop {
                 let now = Look {
                     shows: config(dev),
