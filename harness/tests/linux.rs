@@ -42,7 +42,14 @@ async fn run_on(guest: &str, name: &str, cold: bool) -> misfire::report::Scenari
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_linux_uses_a_device_on_both_attachments() {
-    for name in ["vectors/per-queue", "attach/vhost-user"] {
+    for name in [
+        "vectors/per-queue",
+        "attach/vhost-user",
+        "net/frames",
+        "console/echo",
+        "rng/entropy",
+        "hotplug/orderly",
+    ] {
         let report = run(name, false).await;
         assert_eq!(
             report.verdict,

@@ -2,8 +2,11 @@
 //! them is one line.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{FlockOperation, flock};
 
 use super::row::Cell;
 use super::{Comparison, contents, write};
@@ -34,9 +37,7 @@ pub fn compare(path: &Path, scenario: &str, guest: &str, row: &str) -> std::io::
 /// # Errors
 /// When the table can't be read or written.
 pub fn bless(path: &Path, scenario: &str, guest: &str, row: &str) -> std::io::Result<bool> {
-    // Several scenarios are run at a time.
-    static TABLES: Mutex<()> = Mutex::new(());
-    let _alone = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone(path)?;
     if compare(path, scenario, guest, row)? == Comparison::Same {
         return Ok(false);
     }
@@ -62,6 +63,20 @@ pub fn bless(path: &Path, scenario: &str, guest: &str, row: &str) -> std::io::Re
     }
     write(path, &lines.join("\n"))?;
     Ok(true)
+}
+
+/// Several scenarios are run at a time, and several guests, each by a process of its own: who has what this returns is
+/// alone with the tables in the folder of `path`.
+fn alone(path: &Path) -> std::io::Result<(MutexGuard<'static, ()>, Option<File>)> {
+    static TABLES: Mutex<()> = Mutex::new(());
+    let here = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(folder) = path.parent() else {
+        return Ok((here, None));
+    };
+    fs::create_dir_all(folder)?;
+    let folder = File::open(folder)?;
+    flock(&folder, FlockOperation::LockExclusive)?;
+    Ok((here, Some(folder)))
 }
 
 /// The scenarios that the table at `path` has a line for.
