@@ -257,6 +257,7 @@ fn options(qemu: &Qemu, subject: Subject, dir: &Path, jobs: usize) -> Options {
         out: dir.join("runs"),
         snapshots: Snapshots::Leave,
         jobs,
+        keeping: misfire::run::KeptAside::default(),
     }
 }
 

@@ -171,6 +171,13 @@ pub struct RunArgs {
     /// Accepts the transcripts of this run as snapshots.
     #[arg(long)]
     bless: bool,
+    /// Of a Windows: a guest that crashed or does not answer stays until Ctrl-C, and it is said how a
+    /// debugger and a viewer get at it.
+    #[arg(long)]
+    keep_on_failure: bool,
+    /// Of a Windows: keeps what went over its serial ports and QEMU's control channel, byte for byte.
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
     /// Prints QEMU's arguments and starts nothing.
     #[arg(long)]
     dry_run: bool,

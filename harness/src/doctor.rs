@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::machine::{Accel, Boot, Cache, MachineError, Qemu, RunDir, kvm, trial};
-use crate::run::{Options, Snapshots, Subject, run_scenario};
+use crate::run::{KeptAside, Options, Snapshots, Subject, run_scenario};
 use crate::scenario::{Outcome, Vocabulary};
 use crate::verdict::Verdict;
 
@@ -151,6 +151,7 @@ async fn about_disk(subject: Subject) -> Finding {
         out: out.path().to_owned(),
         snapshots: Snapshots::Leave,
         jobs: 1,
+        keeping: KeptAside::default(),
     };
     let Some(scenario) = scenarios.first() else {
         return bad("there is no scenario".into());
@@ -198,7 +199,7 @@ fn missing_qemu(error: &MachineError) -> Finding {
 fn about_start(qemu: &Qemu) -> Finding {
     match qemu.boot() {
         Boot::Direct => good("start", "without firmware".into()),
-        Boot::SeaBios | Boot::Agent | Boot::Firmware { .. } => not(
+        Boot::SeaBios | Boot::Agent | Boot::Firmware { .. } | Boot::Disk => not(
             "start",
             State::Slower,
             "this QEMU was built without the device loader; SeaBIOS is used, which takes longer"

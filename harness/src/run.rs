@@ -13,26 +13,27 @@ use std::time::{Duration, Instant};
 
 use misfire_device::port::{Attachment, Died, ServeError, Served, serve};
 use misfire_device::shape::{Attach, Kind, Shape};
-use misfire_device::trace::Event;
+use misfire_device::trace::{Event, What};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::guest::linux::{Linux, LinuxError};
+use crate::guest::windows::{Setting, Windows, WindowsError};
 use crate::guest::{Firmware, Guest, Reference};
-use crate::machine::{Accel, Boot, MachineError, MachineSpec, Qemu, RunDir, argv};
+use crate::machine::{Accel, Boot, MachineError, MachineSpec, Qemu, Recording, RunDir, argv};
 use crate::report::{Document, FaultReport, Progress, ScenarioReport, millis};
 use crate::rules::{Context, FIRMWARE, GUEST, IDLE_FIRMWARE, Judgement, judge};
 use crate::scenario::Scenario;
 use crate::snapshot::{self, Comparison};
 use crate::transcript::transcript;
-use crate::verdict::{Case, Decision, Observed, Verdict, joined, observe};
+use crate::verdict::{Case, Decision, Observed, Verdict, joined, observe, phase};
 use keep::Kept;
 use keeping::Keeping;
 use patience::Patience;
 use recorder::{MAX_EVENTS, Recorder};
 use session::Session;
-pub use subject::{NoGuest, REFERENCE, Subject};
+pub use subject::{NoGuest, REFERENCE, Subject, WindowsSubject};
 
 /// Everything random in the faults comes from this.
 const SEED: u64 = 0x6d69_7366_6972_6521;
@@ -54,6 +55,17 @@ pub struct Options {
     pub snapshots: Snapshots,
     /// Scenarios at a time.
     pub jobs: usize,
+    /// What is kept beside that.
+    pub keeping: KeptAside,
+}
+
+/// What is kept of a run for whoever looks into it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptAside {
+    /// A guest with which something is wrong stays until we are stopped, for a debugger and a viewer.
+    pub machine: bool,
+    /// What goes over the machine's lines, byte for byte, in a folder of the scenario's name.
+    pub recording: Option<PathBuf>,
 }
 
 /// What is done with snapshots.
@@ -162,7 +174,9 @@ pub async fn run_scenario(scenario: &Scenario, options: &Options) -> Run {
     let recorder = Recorder::new();
     recorder.begin(&scenario.name);
     let opened = kept.trace(&recorder.events());
-    let trouble = drive(scenario, options, &recorder).await.err();
+    let trouble = drive(scenario, options, &recorder, kept.folder())
+        .await
+        .err();
     if trouble.is_none() {
         recorder.end(&scenario.name);
     }
@@ -207,6 +221,10 @@ enum Trouble {
     Machine(#[from] MachineError),
     #[error(transparent)]
     Linux(#[from] LinuxError),
+    #[error(transparent)]
+    Windows(#[from] WindowsError),
+    #[error("what the machine says can't be recorded")]
+    Recording(#[source] std::io::Error),
     #[error("device {dev} can't be served")]
     Serve {
         dev: usize,
@@ -243,23 +261,50 @@ impl Trouble {
 }
 
 /// Serves the devices, boots the guest, goes through the steps, ends everything.
-async fn drive(scenario: &Scenario, options: &Options, recorder: &Recorder) -> Result<(), Trouble> {
+async fn drive(
+    scenario: &Scenario,
+    options: &Options,
+    recorder: &Recorder,
+    folder: Option<&Path>,
+) -> Result<(), Trouble> {
     let dir = RunDir::new().map_err(Trouble::RunDir)?;
     let boots = matches!(options.subject, Subject::Firmware(_));
     let served = serve_all(scenario, boots, dir.path(), recorder)?;
     let attachments = served.iter().map(|s| s.qemu().clone()).collect();
     let each = scenario.steps.iter();
-    let steps: Duration = each.map(|step| Patience::most(step.timeout)).sum();
-    let limit = steps + OVERHEAD;
+    let pace = options.subject.pace();
+    let steps: Duration = each.map(|step| Patience::most(step.timeout * pace)).sum();
+    let stays = if options.keeping.machine {
+        session::STAY
+    } else {
+        Duration::ZERO
+    };
+    let limit = steps + OVERHEAD * pace + stays;
     let spec = spec(scenario, options, attachments);
     let (guest, firmware) = match &options.subject {
         Subject::Reference | Subject::Nt(_) => {
             let guest = Reference::boot_spec(&spec, recorder.journal(), limit)?;
             let firmware = match spec.boot {
                 Boot::Direct => IDLE_FIRMWARE,
-                Boot::SeaBios | Boot::Agent | Boot::Firmware { .. } => "SeaBIOS",
+                Boot::SeaBios | Boot::Agent | Boot::Firmware { .. } | Boot::Disk => "SeaBIOS",
             };
             (Guest::Reference(guest), firmware)
+        }
+        Subject::Windows(subject) => {
+            let devices = scenario.devices.iter();
+            let queues: Vec<u16> = devices.map(|device| device.shape.queues).collect();
+            recorder.mark(None, GUEST, options.subject.kind());
+            let mut setting = windows_setting(scenario, options, subject);
+            setting.evidence = folder.map(Path::to_owned);
+            if let Some(to) = &options.keeping.recording {
+                let recording = Recording::open(&to.join(&scenario.name));
+                setting.recording = Some(recording.map_err(Trouble::Recording)?);
+            }
+            let journal = recorder.journal();
+            let (qemu, image) = (&options.qemu, &subject.image);
+            let booted = Windows::boot(qemu, image, &setting, &spec, &queues, journal, limit);
+            let guest = Guest::Windows(Box::new(booted.await?));
+            (guest, IDLE_FIRMWARE)
         }
         Subject::Linux(image) => {
             let devices = scenario.devices.iter();
@@ -280,7 +325,9 @@ async fn drive(scenario: &Scenario, options: &Options, recorder: &Recorder) -> R
         }
     };
     recorder.mark(None, FIRMWARE, firmware);
-    let mut session = Session::new(scenario, spec, guest, &served, recorder);
+    let mut session = Session::new(scenario, spec, guest, &served, recorder)
+        .paced(pace)
+        .keeping(options.keeping.machine);
     let gone_through = session.go().await;
     let ended = session.end().await;
     let mut died = Ok(());
@@ -312,6 +359,23 @@ fn spec(scenario: &Scenario, options: &Options, devices: Vec<Attachment>) -> Mac
             ..Linux::spec(&options.qemu, options.accel, image, devices)
         },
         Subject::Firmware(image) => Firmware::spec(&options.qemu, options.accel, image, devices),
+        Subject::Windows(subject) => {
+            let setting = windows_setting(scenario, options, subject);
+            let (qemu, accel) = (&options.qemu, options.accel);
+            Windows::spec(qemu, accel, &subject.image, &setting, devices)
+        }
+    }
+}
+
+/// How a Windows is to be run for a scenario.
+fn windows_setting(scenario: &Scenario, options: &Options, subject: &WindowsSubject) -> Setting {
+    Setting {
+        states: subject.states.clone(),
+        viewer: options.keeping.machine,
+        nodes: (0..scenario.devices.len())
+            .map(|dev| subject.node_settings(scenario, dev))
+            .collect(),
+        ..Setting::default()
     }
 }
 
@@ -379,7 +443,8 @@ fn conclude(
     trouble: Option<Trouble>,
     begin: Instant,
 ) -> Run {
-    let judgements = judge(events, &Context::default());
+    // What a guest did because it was examined is not the driver's doing.
+    let judgements = judge(before_examined(events), &Context::default());
     let observed = observe(events, scenario.devices.len());
     let text = transcript(events);
     let keeping = Keeping::of(scenario, &options.subject, events, &observed, &judgements);
@@ -461,6 +526,14 @@ fn conclude(
 /// Whether a transcript may become a snapshot: nothing in it is news.
 fn is_as_known(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Pass | Verdict::Xfail)
+}
+
+/// The events before somebody interfered with the guest to find out what is wrong with it.
+fn before_examined(events: &[Event]) -> &[Event] {
+    let examined = events.iter().position(|event| {
+        matches!(&event.what, What::Mark { step: None, phase, .. } if phase == phase::EXAMINED)
+    });
+    &events[..examined.unwrap_or(events.len())]
 }
 
 fn decision(

@@ -249,6 +249,11 @@ impl Case<'_> {
             )),
             _ => {}
         }
+        if !wrong.is_empty()
+            && let Some(stop) = &seen.stop
+        {
+            wrong.push(format!("it crashed: {stop}"));
+        }
         let same = match expect.interrupts.as_slice() {
             [] => true,
             [one] => seen.interrupts.iter().all(|i| i == one),
@@ -336,6 +341,7 @@ impl Case<'_> {
             .filter(|j| j.severity != Some(rules::Severity::Info))
             .map(breach)
             .collect();
+        notes.extend(evidence(self.events).map(str::to_owned));
         if self.snapshot == Some(&Comparison::Missing) {
             notes.push("no snapshot yet: --bless keeps this run's transcript".into());
         }
@@ -390,6 +396,18 @@ pub(crate) fn ruling(judgement: &Judgement) -> &'static str {
 fn log_lines(events: &[Event]) -> impl Iterator<Item = &str> {
     events.iter().filter_map(|event| match &event.what {
         What::Log { line } => Some(line.as_str()),
+        _ => None,
+    })
+}
+
+/// What was found out about a guest with which something was wrong.
+fn evidence(events: &[Event]) -> impl Iterator<Item = &str> {
+    events.iter().filter_map(|event| match &event.what {
+        What::Mark {
+            step: None,
+            phase,
+            text,
+        } if phase == observe::phase::EVIDENCE => Some(text.as_str()),
         _ => None,
     })
 }

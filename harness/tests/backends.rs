@@ -99,6 +99,7 @@ async fn run(name: &str, text: &str) -> ScenarioReport {
         out: PathBuf::from(env!("CARGO_TARGET_TMPDIR")),
         snapshots: Snapshots::Leave,
         jobs: 1,
+        keeping: misfire::run::KeptAside::default(),
     };
     run_scenario(&scenarios[0], &options).await.report
 }

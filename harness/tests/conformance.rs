@@ -87,6 +87,7 @@ async fn options(jobs: usize) -> Result<Options, String> {
         out: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("conformance"),
         snapshots: Snapshots::Leave,
         jobs,
+        keeping: misfire::run::KeptAside::default(),
     })
 }
 

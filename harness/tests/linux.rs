@@ -36,6 +36,7 @@ async fn run_on(guest: &str, name: &str, cold: bool) -> misfire::report::Scenari
         out: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("linux"),
         snapshots: Snapshots::Leave,
         jobs: 1,
+        keeping: misfire::run::KeptAside::default(),
     };
     run_scenario(scenario, &options).await.report
 }

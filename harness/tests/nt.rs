@@ -154,6 +154,7 @@ fn run(image: &str, scenarios: &[&str], parameter: Option<String>) -> Vec<Scenar
             out: out.join(image).join(folder),
             snapshots: Snapshots::Leave,
             jobs: 1,
+            keeping: misfire::run::KeptAside::default(),
         };
         let (tell, _) = tokio::sync::mpsc::unbounded_channel();
         run_all(chosen, options, tell, std::future::pending())

@@ -12,6 +12,10 @@ use crate::log::kd::{Client, OnBugcheck};
 
 /// The longest wait for a byte.
 const LONGEST: Duration = Duration::from_secs(3600);
+/// The longest wait for a target to take what it is told.
+const SHORT: Duration = Duration::from_millis(1);
+/// The most bytes that wait for a target that takes none.
+const MOST_WAITING: usize = 64 << 10;
 /// What is read at a time.
 const CHUNK: usize = 64 * 1024;
 
@@ -35,17 +39,26 @@ pub struct KdArgs {
 /// A connection whose reads have a time limit.
 trait Wire: Read + Write {
     fn wait_at_most(&self, limit: Duration) -> std::io::Result<()>;
+    fn write_at_most(&self, limit: Duration) -> std::io::Result<()>;
 }
 
 impl Wire for UnixStream {
     fn wait_at_most(&self, limit: Duration) -> std::io::Result<()> {
         self.set_read_timeout(Some(limit))
     }
+
+    fn write_at_most(&self, limit: Duration) -> std::io::Result<()> {
+        self.set_write_timeout(Some(limit))
+    }
 }
 
 impl Wire for TcpStream {
     fn wait_at_most(&self, limit: Duration) -> std::io::Result<()> {
         self.set_read_timeout(Some(limit))
+    }
+
+    fn write_at_most(&self, limit: Duration) -> std::io::Result<()> {
+        self.set_write_timeout(Some(limit))
     }
 }
 
@@ -81,11 +94,14 @@ fn listen(mut wire: Box<dyn Wire>, args: &KdArgs) -> std::io::Result<()> {
     let mut heard = Duration::ZERO;
     let mut probed = false;
     let mut chunk = vec![0; CHUNK];
+    let mut output: Vec<u8> = Vec::new();
+    wire.write_at_most(SHORT)?;
     loop {
         let now = start.elapsed();
         let silence = patience.map(|patience| heard + patience);
         let until = [client.deadline(), silence].into_iter().flatten().min();
         let limit = until.map_or(LONGEST, |until| until.saturating_sub(now));
+        let limit = if output.is_empty() { limit } else { SHORT };
         // No limit at all is another thing than none left.
         wire.wait_at_most(limit.max(Duration::from_millis(1)))?;
         match wire.read(&mut chunk) {
@@ -114,8 +130,22 @@ fn listen(mut wire: Box<dyn Wire>, args: &KdArgs) -> std::io::Result<()> {
             probed = true;
         }
         tell(&mut client);
-        let out = client.take_output();
-        wire.write_all(&out)?;
+        // A target that takes nothing is read all the same. What it missed is said again.
+        if output.len() > MOST_WAITING {
+            output.clear();
+        }
+        output.extend(client.take_output());
+        if !output.is_empty() {
+            match wire.write(&output) {
+                Ok(length) => drop(output.drain(..length)),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                    ) => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
     client.end();
     tell(&mut client);

@@ -11,7 +11,7 @@ use super::{Failure, Format, RunArgs, say};
 use crate::doctor::{Doctor, State};
 use crate::prepare::GuestOnDisk;
 use crate::report::{Document, html, junit};
-use crate::run::{NoGuest, Snapshots, Subject, dry_run, parameters};
+use crate::run::{KeptAside, NoGuest, Snapshots, Subject, dry_run, parameters};
 use crate::scenario::Library;
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
@@ -47,7 +47,11 @@ async fn all(library: Library, subject: Subject, args: &RunArgs) -> Result<(), F
     } else {
         Snapshots::Compare
     };
-    let options = options(&args.machine, subject, snapshots).await?;
+    let mut options = options(&args.machine, subject, snapshots).await?;
+    options.keeping = KeptAside {
+        machine: args.keep_on_failure,
+        recording: args.record.clone(),
+    };
     if args.dry_run {
         for scenario in &library.scenarios {
             let words: Vec<String> = dry_run(scenario, &options)

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::{AccelArg, Failure, complain, say};
 use crate::machine::{Accel, AccelChoice, Cache, MachineError, Qemu};
 use crate::report::{Progress, Terminal};
-use crate::run::{Options, Runs, Snapshots, Subject, run_all};
+use crate::run::{KeptAside, Options, Runs, Snapshots, Subject, run_all};
 use crate::scenario::Scenario;
 
 /// How machines are run.
@@ -76,6 +76,7 @@ pub(super) async fn options(
         out: args.out.clone(),
         snapshots,
         jobs,
+        keeping: KeptAside::default(),
     })
 }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::firmware::Firmware;
 use super::linux::Linux;
 use super::reference::Reference;
+use super::windows::Windows;
 use crate::machine::{Machine, MachineError, Next};
 
 /// A machine with a guest in it. Whatever the kind, what the harness has to know comes as
@@ -17,6 +18,8 @@ pub enum Guest {
     Linux(Linux),
     /// A firmware with a driver of its own.
     Firmware(Firmware),
+    /// A Windows.
+    Windows(Box<Windows>),
 }
 
 /// What happens to a device's slot, as a guest is told that does not watch its slots itself.
@@ -38,6 +41,7 @@ impl Guest {
             Self::Reference(guest) => guest.machine(),
             Self::Linux(guest) => guest.machine(),
             Self::Firmware(guest) => guest.machine(),
+            Self::Windows(guest) => guest.machine(),
         }
     }
 
@@ -47,13 +51,14 @@ impl Guest {
             Self::Reference(guest) => guest.machine().say(command).await,
             Self::Linux(guest) => guest.say(command),
             Self::Firmware(guest) => guest.say(command).await,
+            Self::Windows(guest) => guest.say(command),
         }
     }
 
     /// Whether it watches its slots itself, as a guest does that has a driver for their ports.
     pub fn watches_slots(&self) -> bool {
         match self {
-            Self::Reference(_) | Self::Firmware(_) => true,
+            Self::Reference(_) | Self::Firmware(_) | Self::Windows(_) => true,
             Self::Linux(_) => false,
         }
     }
@@ -61,7 +66,7 @@ impl Guest {
     /// Tells a guest that does not watch its slots what happens to one. It says when it has seen to it.
     pub fn slot(&self, dev: u8, happens: Slot) {
         match self {
-            Self::Reference(_) | Self::Firmware(_) => {}
+            Self::Reference(_) | Self::Firmware(_) | Self::Windows(_) => {}
             Self::Linux(guest) => guest.slot(dev, happens),
         }
     }
@@ -75,6 +80,24 @@ impl Guest {
             Self::Reference(guest) => guest.machine().next(awaited, deadline).await,
             Self::Linux(guest) => guest.next(awaited, deadline).await,
             Self::Firmware(guest) => guest.next(awaited, deadline).await,
+            Self::Windows(guest) => guest.next(awaited, deadline).await,
+        }
+    }
+
+    /// Finds out what is wrong with a guest that crashed or does not answer, where that can be found out.
+    /// What was found is in the journal; whether the guest can be told more.
+    pub async fn examine(&mut self) -> bool {
+        match self {
+            Self::Windows(guest) => guest.examine().await.lives,
+            Self::Reference(_) | Self::Linux(_) | Self::Firmware(_) => true,
+        }
+    }
+
+    /// How a person can look at the guest, where one can.
+    pub async fn show(&mut self) -> Option<String> {
+        match self {
+            Self::Windows(guest) => Some(guest.show().await),
+            Self::Reference(_) | Self::Linux(_) | Self::Firmware(_) => None,
         }
     }
 
@@ -87,6 +110,7 @@ impl Guest {
             Self::Reference(guest) => guest.end().await,
             Self::Linux(guest) => guest.end().await,
             Self::Firmware(guest) => guest.end().await,
+            Self::Windows(guest) => guest.end().await,
         }
     }
 }

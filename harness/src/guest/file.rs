@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::firmware::FirmwareFile;
 use super::linux::LinuxFile;
+use super::windows::WindowsFile;
 
 /// The part of a guest file that is about one kind of guest.
 pub trait Section {
@@ -57,7 +58,7 @@ macro_rules! kinds {
         /// What a guest is, by its kind.
         #[derive(Clone, Debug)]
         pub enum What {
-            $($(#[$doc])* $variant($section),)+
+            $($(#[$doc])* $variant(Box<$section>),)+
         }
 
         impl Written {
@@ -75,7 +76,7 @@ macro_rules! kinds {
                         Kind::$variant => {
                             let mut section = self.$key.unwrap_or_default();
                             section.check(place);
-                            What::$variant(section)
+                            What::$variant(Box::new(section))
                         }
                     )+
                 }
@@ -89,6 +90,8 @@ kinds! {
     Linux, linux: LinuxFile;
     /// A firmware that boots from the device.
     Firmware, firmware: FirmwareFile;
+    /// A Windows on a disk image.
+    Windows, windows: WindowsFile;
 }
 
 /// A guest of the user's own.
@@ -228,6 +231,16 @@ impl Place<'_> {
     /// The same for a folder.
     pub fn folder(&mut self, key: &str, path: &mut PathBuf) {
         self.at(&[key.into()], path, |found| found.is_dir(), "folder");
+    }
+
+    /// The same for a socket, or whatever else a program listens at.
+    pub fn socket(&mut self, key: &str, path: &mut PathBuf) {
+        self.at(
+            &[key.into()],
+            path,
+            |found| !found.is_dir() && !found.is_file(),
+            "socket",
+        );
     }
 
     fn at(

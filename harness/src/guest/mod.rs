@@ -8,6 +8,7 @@ mod heard;
 pub mod linux;
 mod nt;
 mod reference;
+pub mod windows;
 
 pub use any::{Guest, Slot};
 pub use file::{GuestFile, guest_schema};

@@ -53,6 +53,7 @@ impl Reference {
             image: None,
             slots: BTreeSet::new(),
             plugged: Plugged::AtStart,
+            installed: None,
         }
     }
 

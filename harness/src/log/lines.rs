@@ -45,11 +45,14 @@ impl LineSplitter {
     fn take(&mut self) -> String {
         let bytes = std::mem::take(&mut self.line);
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(&bytes);
-        String::from_utf8_lossy(bytes)
-            .chars()
-            .map(printable)
-            .collect()
+        harmless(&String::from_utf8_lossy(bytes))
     }
+}
+
+/// The same text with control characters other than the tab as Unicode's pictures of them, so that it is
+/// safe to show in a terminal.
+pub fn harmless(text: &str) -> String {
+    text.chars().map(printable).collect()
 }
 
 fn printable(c: char) -> char {

@@ -9,7 +9,7 @@ mod said;
 mod speech;
 mod stop;
 
-pub use lines::{LineSplitter, MAX_LINE};
+pub use lines::{LineSplitter, MAX_LINE, harmless};
 pub use machine_line::{Crash, Done, MachineLine, Started};
 pub use said::{Said, Selftest};
 pub use speech::Speech;

@@ -1,5 +1,7 @@
 //! QEMU's argument vector.
 
+mod installed;
+
 use std::ffi::OsString;
 
 use crate::image::LOAD_ADDRESS;
@@ -20,6 +22,9 @@ const SPARED_WITH_ACPI: &str = "sata=off,smbus=off,usb=off,vmport=off,i8042=off,
 /// Serial port, control channel, kernel and what starts it are descriptors that QEMU inherits
 /// ([`Inherited`]), so a machine has no path that could stay behind.
 pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
+    if let (Boot::Disk, Some(installed)) = (spec.boot, &spec.installed) {
+        return installed::argv(spec, installed);
+    }
     let mut args = Args(vec![spec.qemu.clone().into_os_string()]);
     args.flag("-nodefaults").flag("-no-user-config");
     args.flag("-no-reboot");
@@ -29,7 +34,7 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
     let spared = match spec.boot {
         Boot::Direct => format!(",{SPARED}"),
         Boot::SeaBios => String::new(),
-        Boot::Agent | Boot::Firmware { .. } => format!(",{SPARED_WITH_ACPI}"),
+        Boot::Agent | Boot::Firmware { .. } | Boot::Disk => format!(",{SPARED_WITH_ACPI}"),
     };
     args.option("-machine", format!("q35,memory-backend=ram{spared}"));
     let mib = spec.memory_mib;
@@ -61,7 +66,7 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
         }
         // Who is restored has it in memory.
         Boot::Agent if spec.plugged == Plugged::Restored => {}
-        Boot::Agent => {
+        Boot::Agent | Boot::Disk => {
             args.option("-kernel", kernel);
             args.option("-initrd", Inherited::Initrd.path());
             args.option("-append", &spec.append);
@@ -197,7 +202,7 @@ impl Args {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::spec::Accel;
+    use crate::machine::spec::{Accel, Firmware, Hotplug, Installed};
     use misfire_device::port::Attachment;
     use serde_json::json;
     use std::collections::BTreeSet;
@@ -213,6 +218,7 @@ mod tests {
             image: None,
             slots: BTreeSet::new(),
             plugged: Plugged::AtStart,
+            installed: None,
             devices: vec![
                 Attachment {
                     chardevs: vec![],
@@ -276,6 +282,31 @@ mod tests {
         let spec = MachineSpec {
             boot: Boot::Firmware { own: true },
             append: String::new(),
+            ..spec()
+        };
+        insta::assert_snapshot!(shown(&spec));
+    }
+
+    #[test]
+    fn an_installed_system_gets_hardware_that_a_windows_has_drivers_for() {
+        let spec = MachineSpec {
+            boot: Boot::Disk,
+            processors: 2,
+            plugged: Plugged::Later,
+            slots: [0, 1].into(),
+            installed: Some(Installed {
+                disk: "images/a,b.qcow2".into(),
+                format: "qcow2".into(),
+                keeps: false,
+                firmware: Some(Firmware {
+                    code: "OVMF_CODE.fd".into(),
+                    variables: Some("OVMF_VARS.fd".into()),
+                }),
+                tpm: Some("swtpm.sock".into()),
+                cpu_flags: vec!["hv-time".into()],
+                hotplug: Hotplug::Native,
+                viewer: false,
+            }),
             ..spec()
         };
         insta::assert_snapshot!(shown(&spec));

@@ -11,10 +11,13 @@ use tokio::time::timeout_at;
 
 use super::argv::{argv, device_id, placed};
 use super::console::Console;
+use super::debugger::Debugger;
 use super::error::MachineError;
+use super::line::Line;
 use super::process::{Ended, Process};
 use super::qmp::{Qmp, TablePlace};
-use super::spec::{Inherited, MAX_DEVICES, MachineSpec, Plugged};
+use super::recording::Recording;
+use super::spec::{Boot, Inherited, MAX_DEVICES, MachineSpec, Plugged};
 
 /// How long a machine may take to end when its guest has left.
 const END_LIMIT: Duration = Duration::from_secs(5);
@@ -25,7 +28,7 @@ const END_LIMIT: Duration = Duration::from_secs(5);
 /// after the register access that it tells of.
 pub struct Machine {
     process: Process,
-    console: Console,
+    console: Line,
     qmp: Qmp,
     journal: Arc<Journal>,
     agent: Option<UnixStream>,
@@ -70,6 +73,23 @@ impl Machine {
         journal: Arc<Journal>,
         limit: Duration,
     ) -> Result<Self, MachineError> {
+        Self::launch_recorded(spec, files, journal, limit, None)
+    }
+
+    /// The same, and what goes over its lines is kept.
+    ///
+    /// # Errors
+    /// As of [`Machine::launch`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O and time.
+    pub fn launch_recorded(
+        spec: &MachineSpec,
+        files: Vec<(OwnedFd, Inherited)>,
+        journal: Arc<Journal>,
+        limit: Duration,
+        recording: Option<Recording>,
+    ) -> Result<Self, MachineError> {
         if spec.devices.len() > MAX_DEVICES {
             return Err(MachineError::TooManyDevices(spec.devices.len()));
         }
@@ -89,8 +109,14 @@ impl Machine {
         };
         fds.extend(files.into_iter().map(|(file, which)| (file, which.fd())));
         let use_socket = || MachineError::os("using a socket");
-        let console = Console::open(console, Arc::clone(&journal)).map_err(use_socket())?;
-        let qmp = Qmp::open(qmp, Arc::clone(&journal)).map_err(use_socket())?;
+        let line = if spec.boot == Boot::Disk {
+            let (late, recording) = (spec.plugged == Plugged::Restored, recording.clone());
+            Debugger::open(console, late, Arc::clone(&journal), recording).map(Line::Debugger)
+        } else {
+            Console::open(console, Arc::clone(&journal)).map(Line::Console)
+        };
+        let console = line.map_err(use_socket())?;
+        let qmp = Qmp::open_recorded(qmp, Arc::clone(&journal), recording).map_err(use_socket())?;
         let start = format!("starting `{}`", spec.qemu.display());
         let process = Process::start(&argv(spec), fds, limit).map_err(MachineError::os(&start))?;
         Ok(Self {
@@ -121,8 +147,16 @@ impl Machine {
                 Ok(None) => (),
             }
         }
+        self.left(awaited).await.map(Next::Left)
+    }
+
+    /// Waits for the end of a machine whose console is closed: QEMU's exit status.
+    ///
+    /// # Errors
+    /// When QEMU ended in a way that the guest did not bring about.
+    pub async fn left(&mut self, awaited: &str) -> Result<i32, MachineError> {
         match self.wait().await? {
-            Ended::Exit(status) if self.heard => Ok(Next::Left(status)),
+            Ended::Exit(status) if self.heard => Ok(status),
             ended @ Ended::Exit(_) => Err(MachineError::Refused {
                 ended,
                 messages: self.process.messages(),
@@ -138,7 +172,24 @@ impl Machine {
 
     /// Sends a line to the guest. A guest that is gone does not hear it, which [`Machine::next`] tells.
     pub async fn say(&mut self, line: &str) {
-        let _ = self.console.say(line).await;
+        self.console.say(line).await;
+    }
+
+    /// The kernel debugger at the first serial port, where the machine has one.
+    pub fn debugger(&mut self) -> Option<&mut Debugger> {
+        match &mut self.console {
+            Line::Debugger(debugger) => Some(debugger),
+            Line::Console(_) => None,
+        }
+    }
+
+    /// Debugger and control channel, for whoever waits for either.
+    pub fn ends(&mut self) -> (Option<&mut Debugger>, &mut Qmp) {
+        self.heard = true;
+        match &mut self.console {
+            Line::Debugger(debugger) => (Some(debugger), &mut self.qmp),
+            Line::Console(_) => (None, &mut self.qmp),
+        }
     }
 
     /// The last lines that were taken, oldest first.

@@ -8,12 +8,15 @@ mod accel;
 mod argv;
 mod cache;
 mod console;
+mod debugger;
 mod error;
 mod find;
 mod kill_timer;
 mod launch;
+mod line;
 mod process;
 mod qmp;
+mod recording;
 mod run_dir;
 mod spec;
 mod table;
@@ -23,13 +26,16 @@ mod test_support;
 pub use accel::{AccelChoice, TRIAL, kvm, trial};
 pub use argv::{argv, device_id, device_number, slot_id};
 pub use cache::{Cache, cache_folder};
+pub use debugger::{Debugger, line_of};
 pub use error::{MachineError, OLDEST_QEMU};
 pub use find::{About, Qemu, VARIABLE, Version};
 pub use launch::{Machine, Next};
 pub use process::{Ended, Process};
-pub use qmp::{ANSWER_LIMIT, Qmp, QmpError, TablePlace};
+pub use qmp::{ANSWER_LIMIT, Happening, Qmp, QmpError, TablePlace};
+pub use recording::{Recording, Way};
 pub use run_dir::RunDir;
 pub use spec::{
-    Accel, Boot, EXIT_PORT, FIRST_SLOT, Inherited, MAX_DEVICES, MachineSpec, Plugged, START_ADDRESS,
+    Accel, Boot, EXIT_PORT, FIRST_SLOT, Firmware, Hotplug, Inherited, Installed, MAX_DEVICES,
+    MachineSpec, Plugged, START_ADDRESS,
 };
 pub use table::BadTable;

@@ -16,15 +16,17 @@ use tokio::io::{AsyncBufReadExt, AsyncWrite, AsyncWriteExt, BufReader, simplex};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::select;
-use tokio::sync::oneshot;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::recording::{Recording, Way};
 use super::table::{BadTable, ENTRY_WORDS, parse_table};
 
 /// How long QEMU may take to answer.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// The same for writing down the guest's memory.
+const DUMP_LIMIT: Duration = Duration::from_secs(300);
 
 /// The control channel can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +84,43 @@ pub struct Qmp {
     migration: watch::Receiver<String>,
     /// Its other end goes when QEMU's end of the channel is closed.
     there: watch::Receiver<()>,
+    /// What happened to the guest as a whole, and was not taken yet.
+    happenings: mpsc::Receiver<Happening>,
+    recording: Option<Recording>,
+}
+
+/// What QEMU tells of the guest as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// It was reset, not by us.
+    Reset,
+    /// It is about to end.
+    Shutdown,
+    /// It says that it crashed: the stop code and its parameters, if the event has them.
+    Panicked(Option<[u64; 5]>),
+    /// It says that it crashed, and that it writes its memory down.
+    CrashLoaded,
+}
+
+/// As many happenings are kept that nobody takes.
+const MOST_HAPPENINGS: usize = 64;
+
+impl Happening {
+    fn of(event: &str, data: &serde_json::Value) -> Option<Self> {
+        let by_guest = data["guest"].as_bool() == Some(true);
+        match event {
+            "RESET" if by_guest => Some(Self::Reset),
+            "SHUTDOWN" => Some(Self::Shutdown),
+            "GUEST_CRASHLOADED" => Some(Self::CrashLoaded),
+            "GUEST_PANICKED" => {
+                let info = &data["info"];
+                let number = |n: usize| info[format!("arg{n}")].as_u64();
+                let all = (1..=5).map(number).collect::<Option<Vec<u64>>>();
+                Some(Self::Panicked(all.and_then(|all| all.try_into().ok())))
+            }
+            _ => None,
+        }
+    }
 }
 
 type Asked = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -125,13 +164,32 @@ impl Qmp {
     /// # Errors
     /// When the stream can't be used asynchronously.
     pub fn open(stream: StdUnixStream, journal: Arc<Journal>) -> io::Result<Self> {
+        Self::open_recorded(stream, journal, None)
+    }
+
+    /// The same, and what QEMU says is kept, and in words what it is asked for.
+    ///
+    /// # Errors
+    /// When the stream can't be used asynchronously.
+    pub fn open_recorded(
+        stream: StdUnixStream,
+        journal: Arc<Journal>,
+        recording: Option<Recording>,
+    ) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let (reader, writer) = UnixStream::from_std(stream)?.into_split();
         let (answers, to_answers) = simplex(64 << 10);
         let (tell, migration) = watch::channel(String::new());
         let (reading, there) = watch::channel(());
+        let (happens, happenings) = mpsc::channel(MOST_HAPPENINGS);
+        let sorted = Sorted {
+            journal,
+            migration: tell,
+            happens,
+            recording: recording.clone(),
+        };
         tokio::spawn(async move {
-            sort(BufReader::new(reader), to_answers, journal, tell).await;
+            sort(BufReader::new(reader), to_answers, sorted).await;
             drop(reading);
         });
         let opening = tokio::spawn(async move {
@@ -144,7 +202,103 @@ impl Qmp {
             asked: None,
             migration,
             there,
+            happenings,
+            recording,
         })
+    }
+
+    /// What happens next to the guest as a whole; `None` when QEMU is gone. Nothing is lost when the
+    /// future is dropped.
+    pub async fn happening(&mut self) -> Option<Happening> {
+        self.happenings.recv().await
+    }
+
+    /// The bus that device `dev` is on, as the guest's firmware or system has numbered it.
+    ///
+    /// # Errors
+    /// When QEMU is gone or does not answer.
+    pub async fn bus_of(&mut self, dev: usize) -> Result<Option<i64>, QmpError> {
+        let id = super::argv::device_id(dev);
+        let buses = self.execute("`query-pci`", qmp::query_pci {}).await?;
+        Ok(search(buses.iter().flat_map(|bus| &bus.devices), &id).map(|device| device.bus))
+    }
+
+    /// Has the screen's picture written to the file `to`, as PNG.
+    ///
+    /// # Errors
+    /// When QEMU is gone, does not answer or refuses.
+    pub async fn picture(&mut self, to: &Path) -> Result<(), QmpError> {
+        let command = qmp::screendump {
+            filename: to.display().to_string(),
+            device: None,
+            head: None,
+            format: Some(qmp::ImageFormat::png),
+        };
+        self.execute("`screendump`", command).await?;
+        Ok(())
+    }
+
+    /// Has the guest's memory written to the file `to`, as `win-dmp` or `elf`.
+    ///
+    /// # Errors
+    /// When QEMU is gone, does not answer in time or refuses.
+    pub async fn dump(&mut self, to: &Path, format: &str) -> Result<(), QmpError> {
+        let doing = format!("`dump-guest-memory {format}`");
+        let command = serde_json::json!({
+            "paging": false,
+            "protocol": format!("file:{}", to.display()),
+            "format": format,
+        });
+        let command = serde_json::from_value(command).map_err(|error| QmpError::Refused {
+            doing: doing.clone(),
+            reason: error.to_string(),
+        })?;
+        self.execute_within::<qmp::dump_guest_memory>(&doing, command, DUMP_LIMIT)
+            .await?;
+        Ok(())
+    }
+
+    /// Has the character device `id` listen on a port of this host alone, in place of what it was
+    /// connected to; which port.
+    ///
+    /// # Errors
+    /// When QEMU is gone, does not answer or refuses.
+    pub async fn open_line(&mut self, id: &str) -> Result<u16, QmpError> {
+        let doing = format!("`chardev-change {id}`");
+        let refused = |reason: String| QmpError::Refused {
+            doing: doing.clone(),
+            reason,
+        };
+        // A port that is free now; QEMU does not tell which one it would take by itself.
+        let free = std::net::TcpListener::bind(("127.0.0.1", 0))
+            .and_then(|listener| listener.local_addr())
+            .map_err(|error| refused(error.to_string()))?
+            .port();
+        let line =
+            format!("chardev-change {id} socket,host=127.0.0.1,port={free},server=on,wait=off");
+        match self.monitor(line).await?.trim() {
+            "" => Ok(free),
+            reason => Err(refused(reason.to_owned())),
+        }
+    }
+
+    /// Sends every processor a non-maskable interrupt.
+    ///
+    /// # Errors
+    /// When QEMU is gone, does not answer or refuses.
+    pub async fn inject_nmi(&mut self) -> Result<(), QmpError> {
+        self.execute("`inject-nmi`", qmp::inject_nmi {}).await?;
+        Ok(())
+    }
+
+    /// Whether the guest runs, in QEMU's word for it.
+    ///
+    /// # Errors
+    /// When QEMU is gone or does not answer.
+    pub async fn status(&mut self) -> Result<String, QmpError> {
+        let status = self.execute("`query-status`", qmp::query_status {}).await?;
+        let word = serde_json::to_value(status.status).unwrap_or_default();
+        Ok(word.as_str().unwrap_or("unknown").to_owned())
     }
 
     /// Adds a character device, given as to `-chardev`.
@@ -325,10 +479,26 @@ impl Qmp {
         C: qmp::QmpCommand + 'static,
         C::Ok: Send,
     {
+        self.execute_within(doing, command, ANSWER_LIMIT).await
+    }
+
+    async fn execute_within<C>(
+        &mut self,
+        doing: &str,
+        command: C,
+        limit: Duration,
+    ) -> Result<C::Ok, QmpError>
+    where
+        C: qmp::QmpCommand + 'static,
+        C::Ok: Send,
+    {
+        if let Some(recording) = &self.recording {
+            recording.keep("qmp", Way::To, doing.as_bytes());
+        }
         let mut there = self.there.clone();
         let answer = select! {
             biased;
-            answer = timeout(ANSWER_LIMIT, self.answer(command)) => answer,
+            answer = timeout(limit, self.answer(command)) => answer,
             _ = there.changed() => {
                 let gone = io::Error::from(io::ErrorKind::NotConnected);
                 Ok(Err(qapi::ExecuteError::Io(gone)))
@@ -405,14 +575,39 @@ impl Qmp {
     }
 }
 
+/// The device of that id, also behind bridges.
+fn search<'a>(
+    devices: impl Iterator<Item = &'a qmp::PciDeviceInfo>,
+    id: &str,
+) -> Option<&'a qmp::PciDeviceInfo> {
+    for device in devices {
+        if device.qdev_id == id {
+            return Some(device);
+        }
+        let bridge = device.pci_bridge.as_ref();
+        let behind = bridge.and_then(|bridge| bridge.devices.as_ref());
+        if let Some(found) = behind.and_then(|behind| search(behind.iter(), id)) {
+            return Some(found);
+        }
+    }
+    None
+}
+
+/// Where what QEMU says goes, except its answers.
+struct Sorted {
+    journal: Arc<Journal>,
+    migration: watch::Sender<String>,
+    happens: mpsc::Sender<Happening>,
+    recording: Option<Recording>,
+}
+
 /// Sends what QEMU says where it belongs: its events to the journal, everything else to `answers`.
 ///
 /// An event of a newer QEMU, or one with more in it than the crate knows, is no obstacle so.
 async fn sort(
     mut from: impl tokio::io::AsyncBufRead + Unpin,
     mut answers: impl AsyncWrite + Unpin,
-    journal: Arc<Journal>,
-    migration: watch::Sender<String>,
+    to: Sorted,
 ) {
     #[derive(Deserialize)]
     struct QmpEvent {
@@ -422,6 +617,9 @@ async fn sort(
     }
     let mut line = Vec::new();
     while let Ok(1..) = from.read_until(b'\n', &mut line).await {
+        if let Some(recording) = &to.recording {
+            recording.keep("qmp", Way::From, &line);
+        }
         // Answers can be long, so only what begins like an event is tried.
         let event = line
             .windows(8)
@@ -433,11 +631,16 @@ async fn sort(
             // What we do to a machine is no happening in it.
             if event == "MIGRATION" {
                 let status = data["status"].as_str().unwrap_or_default();
-                migration.send_replace(status.to_owned());
+                to.migration.send_replace(status.to_owned());
                 line.clear();
                 continue;
             }
-            journal.record(What::Qmp { event, data });
+            let happening = Happening::of(&event, &data);
+            to.journal.record(What::Qmp { event, data });
+            if let Some(happening) = happening {
+                // Of a guest that resets without end the first few are enough.
+                let _ = to.happens.try_send(happening);
+            }
         } else if answers.write_all(&line).await.is_err() {
             break;
         }

@@ -41,6 +41,51 @@ pub struct MachineSpec {
     pub slots: BTreeSet<usize>,
     /// When the devices are put in.
     pub plugged: Plugged,
+    /// What a machine has that boots from a disk of its own ([`Boot::Disk`]).
+    pub installed: Option<Installed>,
+}
+
+/// A system that was installed on a disk, and the machine for it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Installed {
+    /// The image of its disk.
+    pub disk: PathBuf,
+    /// The image's format as QEMU calls it, such as `qcow2`.
+    pub format: String,
+    /// What is written to the disk stays there; else it is gone with the machine.
+    pub keeps: bool,
+    /// A UEFI firmware; none: SeaBIOS.
+    pub firmware: Option<Firmware>,
+    /// The socket of a software TPM that runs.
+    pub tpm: Option<PathBuf>,
+    /// What QEMU is told of the processor beside its name, such as `hv-time`.
+    pub cpu_flags: Vec<String>,
+    /// How devices come and go.
+    pub hotplug: Hotplug,
+    /// Whether a viewer can look at its screen, on a port of this host alone.
+    pub viewer: bool,
+}
+
+/// A UEFI firmware in flash memory.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Firmware {
+    /// The code.
+    pub code: PathBuf,
+    /// The variables that it begins with; what it writes is gone with the machine.
+    pub variables: Option<PathBuf>,
+}
+
+/// Who tells the system that a device comes or goes.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Hotplug {
+    /// ACPI, as QEMU has it.
+    #[default]
+    Acpi,
+    /// The root port, as PCI Express has it. A Windows takes control of errors only then.
+    Native,
 }
 
 /// When the devices of a machine are put in.
@@ -92,6 +137,9 @@ pub enum Boot {
         /// It is in [`Inherited::Rom`]; else it is QEMU's SeaBIOS.
         own: bool,
     },
+    /// From a disk, [`MachineSpec::installed`], with hardware that a Windows has drivers for. A kernel
+    /// debugger is at the first serial port, the guest's agent at the second.
+    Disk,
 }
 
 /// A file descriptor that QEMU is started with.
@@ -118,7 +166,7 @@ pub enum Inherited {
 impl Boot {
     /// Whether the guest takes commands on a serial port that is not its console: [`Inherited::Agent`].
     pub fn has_agent(self) -> bool {
-        matches!(self, Self::Agent | Self::Firmware { .. })
+        matches!(self, Self::Agent | Self::Firmware { .. } | Self::Disk)
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use misfire_device::trace::{Event, What, write_jsonl};
 
 use super::Run;
+use crate::guest::windows::Evidence;
 
 /// The folder of one run. What can't be written is told in words that name the file.
 pub(super) struct Kept {
@@ -21,12 +22,20 @@ const FILES: [(&str, &str); 4] = [
     ("verdict", "verdict.json"),
 ];
 
+/// What there is only of a guest with which something was wrong.
+const EVIDENCE: [(&str, &str); 3] = [
+    ("screen", Evidence::SCREEN),
+    ("stop-screen", Evidence::STOP_SCREEN),
+    ("memory", Evidence::MEMORY),
+];
+
 impl Kept {
     /// Empties and opens the folder of the scenario `name` under `out`.
     pub(super) fn open(out: &Path, name: &str) -> Self {
         let dir = out.join(name);
         let made = FILES
             .iter()
+            .chain(&EVIDENCE)
             .try_for_each(|(_, file)| match fs::remove_file(dir.join(file)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 _ => Ok(()),
@@ -59,13 +68,20 @@ impl Kept {
         })
     }
 
+    /// The folder.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.dir.as_deref().ok()
+    }
+
     /// Where everything is, by what it is.
     pub(super) fn files(&self) -> BTreeMap<&'static str, String> {
         let Ok(dir) = &self.dir else {
             return BTreeMap::new();
         };
+        let evidence = EVIDENCE.iter().filter(|(_, file)| dir.join(file).is_file());
         FILES
             .iter()
+            .chain(evidence)
             .map(|(what, file)| (*what, dir.join(file).display().to_string()))
             .collect()
     }

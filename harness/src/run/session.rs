@@ -26,6 +26,9 @@ const EXIT_LIMIT: Duration = Duration::from_secs(3);
 /// The same for one that did not answer its last command in time.
 const WEDGED_LIMIT: Duration = Duration::from_millis(20);
 
+/// How long a guest stays for whoever wants to look at it.
+pub(super) const STAY: Duration = Duration::from_secs(24 * 3600);
+
 /// A machine, and what is known of its guest.
 pub(super) struct Session<'a> {
     scenario: &'a Scenario,
@@ -58,6 +61,12 @@ pub(super) struct Session<'a> {
     leaving: bool,
     /// The guest crashed or left.
     over: bool,
+    /// How much longer than its time a step may take.
+    pace: u32,
+    /// Whether a step did not end as it should.
+    amiss: bool,
+    /// A guest with which something is wrong stays, until somebody stops us.
+    keeps: bool,
 }
 
 /// What a root port reports when its function is pulled out: surprise down.
@@ -102,7 +111,22 @@ impl<'a> Session<'a> {
             unanswered: false,
             leaving: false,
             over: false,
+            pace: 1,
+            amiss: false,
+            keeps: false,
         }
+    }
+
+    /// Every step may take `pace` times as long.
+    pub(super) fn paced(mut self, pace: u32) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// A guest with which something is wrong stays, until somebody stops us.
+    pub(super) fn keeping(mut self, keeps: bool) -> Self {
+        self.keeps = keeps;
+        self
     }
 
     /// Goes through the steps. Each leaves a mark when it begins and when it ends.
@@ -121,6 +145,10 @@ impl<'a> Session<'a> {
             }
             let ended = self.step(step).await?;
             self.recorder.mark(number, ended, &step.text);
+            if ended != phase::END && !self.amiss && !self.over {
+                self.amiss = true;
+                self.over = !self.guest.examine().await;
+            }
         }
         self.loaded(phase::SKIPPED);
         Ok(())
@@ -128,6 +156,15 @@ impl<'a> Session<'a> {
 
     /// Has the guest leave, and ends the machine.
     pub(super) async fn end(mut self) -> Result<(), Trouble> {
+        if self.over && !self.amiss {
+            self.guest.examine().await;
+        }
+        if self.keeps
+            && (self.over || self.amiss)
+            && let Some(how) = self.guest.show().await
+        {
+            self.stay(&how).await;
+        }
         if !self.over {
             // One that never answered a command does not read the next.
             let limit = if self.unanswered {
@@ -135,7 +172,7 @@ impl<'a> Session<'a> {
             } else {
                 EXIT_LIMIT
             };
-            let mut patience = Patience::new(limit);
+            let mut patience = Patience::new(limit * self.pace);
             // A guest that is not ready does not read commands.
             if let Waited::Met(()) = self.until_ready(&mut patience).await? {
                 self.guest.say("exit").await;
@@ -152,8 +189,17 @@ impl<'a> Session<'a> {
     fn limit(&self, step: &Step) -> Duration {
         match self.guest {
             Guest::Linux(_) => step.timeout.min(LINUX_LIMIT),
+            Guest::Windows(_) => step.timeout * self.pace,
             Guest::Reference(_) | Guest::Firmware(_) => step.timeout,
         }
+    }
+
+    /// Lets the guest be until it ends or we are stopped.
+    async fn stay(&mut self, how: &str) {
+        let name = &self.scenario.name;
+        eprintln!("{name}: the guest stays until Ctrl-C\n{how}");
+        let far = std::time::Instant::now() + STAY;
+        while let Ok(Next::Line(_)) = self.guest.next("a person", far).await {}
     }
 
     /// The phase that the step ends with.

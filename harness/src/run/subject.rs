@@ -1,7 +1,7 @@
 //! What is under test: the guest that `--guest` names.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use misfire_device::fault::Fault;
@@ -10,6 +10,7 @@ use misfire_device::shape::{Interface, Kind};
 
 use crate::guest::file::What;
 use crate::guest::linux::{Image, Linux, Start};
+use crate::guest::windows;
 use crate::guest::{FirmwareImage, GuestFile, NT, NtDriver, SEABIOS};
 use crate::machine::cache_folder;
 use crate::prepare::{PrepareError, Store};
@@ -21,6 +22,7 @@ pub const REFERENCE: &str = "reference";
 const REFERENCE_DRIVER: &str = "reference@1";
 const LINUX: &str = "linux";
 const FIRMWARE: &str = "firmware";
+const WINDOWS: &str = "windows";
 
 /// What is booted, and what it is called.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +36,38 @@ pub enum Subject {
     Linux(Box<Image>),
     /// A firmware with a driver of its own.
     Firmware(FirmwareImage),
+    /// A Windows.
+    Windows(Box<WindowsSubject>),
+}
+
+/// A Windows, and how it gets to where it can be used.
+#[derive(Clone, Debug)]
+pub struct WindowsSubject {
+    /// What is booted.
+    pub image: windows::Image,
+    /// The folder of the states that it is restored from; none: it is booted each time.
+    pub states: Option<PathBuf>,
+}
+
+impl WindowsSubject {
+    /// What is set at the node of a device before it is used, as the guest's script takes it.
+    pub(super) fn node_settings(&self, scenario: &Scenario, dev: usize) -> Option<String> {
+        let own = scenario.guest.devices.get(dev);
+        let all = &scenario.guest.all;
+        let limit = own
+            .and_then(|own| own.message_limit)
+            .or(all.message_limit)
+            .or(self.image.message_number_limit);
+        let msi = own.and_then(|own| own.msi_supported).or(all.msi_supported);
+        let words: Vec<String> = [
+            limit.map(|limit| format!("limit={limit}")),
+            msi.map(|msi| format!("msi={}", u8::from(msi))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        (!words.is_empty()).then(|| words.join(" "))
+    }
 }
 
 /// `--guest` names none that there is.
@@ -48,6 +82,9 @@ pub enum NoGuest {
     /// The guest file is wrong.
     #[error(transparent)]
     File(#[from] Problems),
+    /// What it names can't be used.
+    #[error(transparent)]
+    Windows(#[from] windows::WindowsFileError),
 }
 
 impl NoGuest {
@@ -58,7 +95,7 @@ impl NoGuest {
                 "the guests that are built in are called `{REFERENCE}`, `{NT}` and `{SEABIOS}`; `misfire \
                  prepare` makes others, and a guest file, NAME.toml, describes one of your own"
             )),
-            Self::File(_) => None,
+            Self::File(_) | Self::Windows(_) => None,
             Self::Prepare(error) => error.help(),
         }
     }
@@ -97,6 +134,7 @@ impl Subject {
             Self::Reference | Self::Nt(_) => {}
             Self::Linux(image) => image.known = file.known,
             Self::Firmware(image) => image.known = file.known,
+            Self::Windows(subject) => subject.image.known = file.known,
         }
         Ok(subject)
     }
@@ -120,14 +158,30 @@ impl Subject {
                     source,
                 })?)
             }
+            What::Windows(windows) => {
+                let image = windows::Image::own(name, &driver, windows)?;
+                let states = match start(cold)? {
+                    Start::Cold => None,
+                    Start::Warm(folder) => Some(folder),
+                };
+                Self::Windows(Box::new(WindowsSubject { image, states }))
+            }
         })
     }
 
     /// What it is made of, in words, and what of that does not fit together.
     pub fn made_of(&self) -> (&[String], &[String]) {
         match self {
-            Self::Reference | Self::Nt(_) | Self::Firmware(_) => (&[], &[]),
+            Self::Reference | Self::Nt(_) | Self::Firmware(_) | Self::Windows(_) => (&[], &[]),
             Self::Linux(image) => (&image.made_of, &image.doubts),
+        }
+    }
+
+    /// How much longer than its time each step may take.
+    pub(super) fn pace(&self) -> u32 {
+        match self {
+            Self::Reference | Self::Nt(_) | Self::Linux(_) | Self::Firmware(_) => 1,
+            Self::Windows(subject) => subject.image.pace,
         }
     }
 
@@ -138,6 +192,7 @@ impl Subject {
             Self::Nt(_) => NT,
             Self::Linux(_) => LINUX,
             Self::Firmware(_) => FIRMWARE,
+            Self::Windows(_) => WINDOWS,
         }
     }
 
@@ -148,6 +203,7 @@ impl Subject {
             Self::Nt(_) => NT.to_owned(),
             Self::Linux(image) => image.name.clone(),
             Self::Firmware(image) => image.name.clone(),
+            Self::Windows(subject) => subject.image.name.clone(),
         }
     }
 
@@ -158,6 +214,7 @@ impl Subject {
             Self::Nt(_) => None,
             Self::Linux(image) => Some(image.driver.clone()),
             Self::Firmware(image) => Some(image.driver.clone()),
+            Self::Windows(subject) => Some(subject.image.driver.clone()),
         }
     }
 
@@ -167,6 +224,7 @@ impl Subject {
             Self::Reference | Self::Nt(_) => BTreeMap::new(),
             Self::Linux(image) => image.known.clone(),
             Self::Firmware(image) => image.known.clone(),
+            Self::Windows(subject) => subject.image.known.clone(),
         }
     }
 
@@ -180,6 +238,9 @@ impl Subject {
             Self::Nt(driver) => driver.unsuited(scenario),
             Self::Linux(_) => linux_skips(scenario).map(str::to_owned),
             Self::Firmware(_) => firmware_skips(scenario).map(str::to_owned),
+            Self::Windows(subject) => {
+                windows_skips(scenario, !subject.image.workload.is_empty()).map(str::to_owned)
+            }
         }
     }
 
@@ -194,7 +255,7 @@ impl Subject {
 
     /// Whether the snapshots beside the scenarios are of runs of this guest.
     pub fn has_snapshots(&self) -> bool {
-        !matches!(self, Self::Nt(_))
+        !matches!(self, Self::Nt(_) | Self::Windows(_))
     }
 
     /// The guest's command line for a scenario.
@@ -202,14 +263,14 @@ impl Subject {
         match self {
             Self::Reference => scenario.guest.command_line(),
             Self::Nt(driver) => driver.command_line(scenario),
-            Self::Linux(_) | Self::Firmware(_) => String::new(),
+            Self::Linux(_) | Self::Firmware(_) | Self::Windows(_) => String::new(),
         }
     }
 
     /// A driver's image for the guest.
     pub(super) fn image(&self) -> Option<Arc<[u8]>> {
         match self {
-            Self::Reference | Self::Linux(_) | Self::Firmware(_) => None,
+            Self::Reference | Self::Linux(_) | Self::Firmware(_) | Self::Windows(_) => None,
             Self::Nt(driver) => Some(driver.image()),
         }
     }
@@ -273,6 +334,54 @@ fn firmware_skips(scenario: &Scenario) -> Option<&'static str> {
                 .iter()
                 .any(|known| text.starts_with(known));
             (!is_known).then_some("a firmware's disk service reads and writes, and no more")
+        }
+        _ => None,
+    })
+}
+
+fn windows_skips(scenario: &Scenario, has_workload: bool) -> Option<&'static str> {
+    if scenario.guest.has_mistake() {
+        return Some("a mistake is made by the reference guest's driver only");
+    }
+    for parameters in scenario.guest.devices.iter().chain([&scenario.guest.all]) {
+        if parameters.os.is_some() || parameters.grant.is_some() || parameters.style.is_some() {
+            return Some("its guest parameters are those of the model of Windows");
+        }
+        if parameters.poll.is_some()
+            || parameters.access.is_some()
+            || parameters.descriptors.is_some()
+            || parameters.interface.is_some()
+        {
+            return Some("its guest parameters are the reference driver's own");
+        }
+    }
+    for device in &scenario.devices {
+        if device.shape.siblings.is_some() {
+            return Some("passive functions beside the device have no slot to be put into later");
+        }
+        if !matches!(device.shape.kind, Kind::Block | Kind::Scsi) && !has_workload {
+            return Some("for this kind of device the guest file has to name a workload");
+        }
+    }
+    scenario.steps.iter().find_map(|step| match &step.action {
+        Action::Plug(..) => Some("devices that come and go are not there yet on Windows"),
+        Action::Load(
+            Load::Block {
+                queue: Some(1..), ..
+            },
+            _,
+        ) => Some("on Windows the processor chooses the queue"),
+        Action::Guest(command) => {
+            let known = [
+                "device restart",
+                "device stop",
+                "device start",
+                "wait-config",
+                "idle",
+                "state",
+            ];
+            let is_known = known.iter().any(|known| command.starts_with(known));
+            (!is_known).then_some("this command means nothing to a Windows guest")
         }
         _ => None,
     })

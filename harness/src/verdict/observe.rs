@@ -20,6 +20,8 @@ pub struct Observed {
     pub io: Option<Io>,
     /// The code of the bugcheck or panic.
     pub bugcheck: Option<u32>,
+    /// What a kernel debugger was told of the crash: code, name and parameters.
+    pub stop: Option<String>,
     /// The steps that ran out of time, in words, except loads.
     pub timeouts: Vec<String>,
     /// How often each fault fired, by device and id.
@@ -40,6 +42,10 @@ pub mod phase {
     pub const SKIPPED: &str = "skipped";
     /// The guest ended the machine without being told to; no step's phase.
     pub const LEFT: &str = "left";
+    /// From here on the guest is examined, and what it does is not the driver's doing; no step's phase.
+    pub const EXAMINED: &str = "examined";
+    /// What was found out about a guest that was examined; no step's phase.
+    pub const EVIDENCE: &str = "evidence";
 }
 
 /// The step that waits for a load in the background. The load's own mark says how it ended.
@@ -54,9 +60,15 @@ pub fn observe(events: &[Event], devices: usize) -> Observed {
     let mut dead = false;
     let mut removed = false;
     let mut world = World::default();
+    let mut examined = false;
     for event in events {
         world.apply(event);
         match &event.what {
+            What::Mark {
+                step: None, phase, ..
+            } if phase == phase::EXAMINED => examined = true,
+            // Who examines a guest may make it crash.
+            What::Log { .. } | What::Qmp { .. } if examined => {}
             What::Log { line } => match Said::of(line) {
                 Some(Said::Machine(MachineLine::Started(started))) => {
                     let (mode, few) = interrupts_of(&started, &world);
@@ -75,9 +87,16 @@ pub fn observe(events: &[Event], devices: usize) -> Observed {
                 Some(Said::Machine(MachineLine::Done(done))) => {
                     removed = done.reason() == Some("removed");
                 }
-                Some(
-                    Said::Machine(MachineLine::Crash(Crash { code, .. })) | Said::Stop { code },
-                ) => {
+                Some(Said::Machine(MachineLine::Crash(Crash { code, text }))) => {
+                    crashed = true;
+                    seen.bugcheck = Some(code.0);
+                    // The reference guest says its parameters elsewhere.
+                    seen.stop = text.contains('(').then(|| match text.strip_prefix('(') {
+                        Some(_) => format!("{code} {text}"),
+                        None => format!("{:#X} {text}", code.0).replace("0X", "0x"),
+                    });
+                }
+                Some(Said::Stop { code }) => {
                     crashed = true;
                     seen.bugcheck = Some(code.0);
                 }

@@ -15,6 +15,7 @@ mod hal;
 mod nt;
 mod params;
 mod shell;
+mod standin;
 
 #[cfg(not(test))]
 mod entry {
@@ -22,7 +23,7 @@ mod entry {
     use crate::hal::{Exit, apic, console, cpu, exit, idt, time};
     use crate::nt::bugcheck;
     use crate::params::{Error, Params};
-    use crate::{println, shell};
+    use crate::{println, shell, standin};
     use core::panic::PanicInfo;
 
     #[unsafe(no_mangle)]
@@ -32,7 +33,11 @@ mod entry {
             idt::install();
             boot::command_line(info)
         };
-        console::install();
+        let (line, canned) = standin::parameters(line);
+        match canned {
+            Some(canned) => standin::install(canned),
+            None => console::install(),
+        }
         println!("MISFIRE: guest reference 1");
         let params = match Params::parse(line) {
             Ok(params) => params,

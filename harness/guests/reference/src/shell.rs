@@ -17,6 +17,7 @@ use crate::nt::siblings;
 use crate::nt::vectors::Vectors;
 use crate::params::Params;
 use crate::println;
+use crate::standin;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -175,6 +176,7 @@ impl Shell<'_> {
 
     /// One round: interrupts' work, the active command or the next one, sleep.
     fn turn(&mut self) {
+        standin::turn();
         for place in 0..self.devices.len() {
             match self.devices[place].1.run() {
                 Need::Nothing => {}

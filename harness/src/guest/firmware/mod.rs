@@ -140,6 +140,7 @@ impl Firmware {
             image: None,
             slots: std::collections::BTreeSet::new(),
             plugged: Plugged::AtStart,
+            installed: None,
         }
     }
 

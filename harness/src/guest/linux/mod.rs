@@ -94,6 +94,7 @@ impl Linux {
                 Start::Cold => Plugged::Later,
                 Start::Warm(_) => Plugged::Restored,
             },
+            installed: None,
         }
     }
 

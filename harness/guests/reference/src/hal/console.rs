@@ -27,6 +27,8 @@ const LONGEST_LINE: usize = 256;
 struct Output {
     bytes: [u8; BUFFER],
     used: usize,
+    /// Who takes what is printed, in place of the port.
+    to: Option<fn(&[u8])>,
 }
 
 struct Input {
@@ -38,6 +40,7 @@ struct Input {
 static OUTPUT: Local<Output> = Local::new(Output {
     bytes: [0; BUFFER],
     used: 0,
+    to: None,
 });
 static INPUT: Local<Input> = Local::new(Input {
     line: [0; LONGEST_LINE],
@@ -65,6 +68,11 @@ impl Output {
     }
 
     fn flush(&mut self) {
+        if let Some(to) = self.to {
+            to(&self.bytes[..self.used]);
+            self.used = 0;
+            return;
+        }
         for part in self.bytes[..self.used].chunks(FIFO) {
             wait_for(TRANSMITTER_EMPTY);
             part.iter().for_each(|&byte| cpu::out8(DATA, byte));
@@ -78,6 +86,26 @@ fn wait_for(status: u8) {
     while cpu::in8(LINE_STATUS) & status == 0 && looks < PATIENCE {
         looks += 1;
     }
+}
+
+/// From here on `to` takes what is printed, in pieces that end with a line or are full, and what arrives
+/// at the port is somebody else's. `to` prints nothing.
+pub fn redirect(to: fn(&[u8])) {
+    OUTPUT.with(|output| {
+        output.flush();
+        output.to = Some(to);
+    });
+}
+
+/// A line that is to be read as if it had arrived, unless one waits already.
+pub fn give(text: &str) {
+    INPUT.with(|input| {
+        if !input.complete && text.len() <= LONGEST_LINE {
+            input.line[..text.len()].copy_from_slice(text.as_bytes());
+            input.used = text.len();
+            input.complete = true;
+        }
+    });
 }
 
 /// Takes what has been printed so far to the port.
@@ -116,6 +144,9 @@ macro_rules! println {
 /// The serial port's interrupt: takes the bytes that have come. What does not fit into a line is
 /// dropped, and so is what comes before the last line has been read.
 pub fn on_interrupt() {
+    if OUTPUT.with(|output| output.to.is_some()) {
+        return;
+    }
     INPUT.with(|input| {
         while cpu::in8(LINE_STATUS) & DATA_READY != 0 && !input.complete {
             match cpu::in8(DATA) {

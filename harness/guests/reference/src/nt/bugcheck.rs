@@ -7,6 +7,7 @@ use super::image;
 use crate::hal::idt::Frame;
 use crate::hal::{self, Exit, cpu};
 use crate::println;
+use crate::standin;
 
 /// Codes and names.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub const PAGE_FAULT_IN_NONPAGED_AREA: BugCheck = BugCheck(0x50, "PAGE_FAULT_IN_
 pub const UNEXPECTED_KERNEL_MODE_TRAP: BugCheck = BugCheck(0x7f, "UNEXPECTED_KERNEL_MODE_TRAP");
 /// An address that is not mapped, touched at a raised IRQL.
 pub const DRIVER_IRQL_NOT_LESS_OR_EQUAL: BugCheck = BugCheck(0xd1, "DRIVER_IRQL_NOT_LESS_OR_EQUAL");
+/// Somebody outside wants to know what the processor does.
+pub const NMI_HARDWARE_FAILURE: BugCheck = BugCheck(0x80, "NMI_HARDWARE_FAILURE");
 /// A line that stays asserted.
 pub const HARDWARE_INTERRUPT_STORM: BugCheck = BugCheck(0xf2, "HARDWARE_INTERRUPT_STORM");
 
@@ -37,6 +40,7 @@ const NAMES: &[BugCheck] = &[
     PAGE_FAULT_IN_NONPAGED_AREA,
     BugCheck(0x7a, "KERNEL_DATA_INPAGE_ERROR"),
     UNEXPECTED_KERNEL_MODE_TRAP,
+    NMI_HARDWARE_FAILURE,
     BugCheck(0x9c, "MACHINE_CHECK_EXCEPTION"),
     BugCheck(0x9f, "DRIVER_POWER_STATE_FAILURE"),
     BugCheck(0xc4, "DRIVER_VERIFIER_DETECTED_VIOLATION"),
@@ -59,6 +63,7 @@ const DIVIDE_BY_ZERO: u64 = 0xc000_0094;
 const ASSERTION_FAILURE: u64 = 0xc000_0420;
 
 const DIVIDE_ERROR: u64 = 0;
+const NMI: u64 = 2;
 const INVALID_OPCODE: u64 = 6;
 const DOUBLE_FAULT: u64 = 8;
 const PAGE_FAULT: u64 = 14;
@@ -74,6 +79,7 @@ pub fn bug_check(code: BugCheck, parameters: [u64; 4]) -> ! {
         code.0
     );
     println!("MISFIRE: crash 0x{:X} {}", code.0, code.1);
+    standin::crash(code.0, parameters);
     hal::exit(Exit::Crash)
 }
 
@@ -93,6 +99,7 @@ pub fn exception(frame: &Frame) -> ! {
         ),
         PAGE_FAULT => bug_check(PAGE_FAULT_IN_NONPAGED_AREA, [address, write, frame.rip, 0]),
         DIVIDE_ERROR => unhandled(DIVIDE_BY_ZERO, frame.rip),
+        NMI => bug_check(NMI_HARDWARE_FAILURE, [0x4f_4454; 4]),
         INVALID_OPCODE => unhandled(ILLEGAL_INSTRUCTION, frame.rip),
         DOUBLE_FAULT => bug_check(UNEXPECTED_KERNEL_MODE_TRAP, [frame.vector, 0, 0, 0]),
         _ => unhandled(ACCESS_VIOLATION, frame.rip),

@@ -1,0 +1,287 @@
+//! QEMU's guest agent on COM2, as far as the harness uses it: files are taken and forgotten, and of
+//! programs only those are there that the harness starts.
+
+use super::json;
+use super::serial::{Serial, let_others};
+use super::{Canned, give};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+/// The longest request in bytes; what is longer is not answered.
+const LONGEST: usize = 256 * 1024;
+/// How often the port is looked at for the next byte of a request that has begun.
+const LOOKS: u32 = 5_000;
+
+/// A program that was started.
+#[derive(Default)]
+struct Process {
+    /// Its exit code; none: it runs.
+    code: Option<u32>,
+    output: String,
+    /// The word of the command whose answer ends it.
+    awaits: Option<String>,
+}
+
+/// What is known of the device.
+#[derive(Clone, Default, PartialEq)]
+enum Node {
+    #[default]
+    Absent,
+    Started {
+        messages: u32,
+    },
+    Problem(u32),
+}
+
+/// The agent.
+pub struct Agent {
+    line: Serial,
+    request: Vec<u8>,
+    processes: Vec<Process>,
+    /// By device.
+    nodes: Vec<Node>,
+    files: u32,
+    written: u64,
+}
+
+impl Agent {
+    /// An agent that listens at this port.
+    pub fn new(line: Serial) -> Self {
+        Self {
+            line,
+            request: Vec::new(),
+            processes: Vec::new(),
+            nodes: Vec::new(),
+            files: 0,
+            written: 0,
+        }
+    }
+
+    /// Takes what has come, and answers.
+    pub fn turn(&mut self, canned: &Canned) {
+        let mut looks = 0;
+        while looks < LOOKS {
+            match self.line.take() {
+                Some(b'\n') => {
+                    let request = core::mem::take(&mut self.request);
+                    self.answer(&request, canned);
+                    looks = 0;
+                }
+                Some(byte) if self.request.len() < LONGEST => {
+                    self.request.push(byte);
+                    looks = 0;
+                }
+                Some(_) => looks = 0,
+                // Nothing has begun: whoever looks again later loses nothing.
+                None if self.request.is_empty() => return,
+                None => {
+                    looks += 1;
+                    let_others();
+                }
+            }
+        }
+    }
+
+    /// A line that the kernel prints for the harness.
+    pub fn hear(&mut self, line: &str) {
+        let mut words = line.split_ascii_whitespace();
+        match (words.next(), words.next()) {
+            (Some("dev"), Some(dev)) => self.device(dev, line),
+            (Some("done"), Some(_)) => {
+                let verb = words.next().unwrap_or_default();
+                let ended = self
+                    .processes
+                    .iter_mut()
+                    .find(|p| p.code.is_none() && p.awaits.as_deref() == Some(verb));
+                if let Some(process) = ended {
+                    process.code = Some(0);
+                    process.output = format!("MISFIRE: {line}\r\n");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn device(&mut self, dev: &str, line: &str) {
+        let Some(dev) = dev.parse::<usize>().ok().filter(|dev| *dev < 16) else {
+            return;
+        };
+        let value = |key: &str| {
+            let word = line
+                .split_ascii_whitespace()
+                .find_map(|w| w.strip_prefix(key));
+            word.and_then(|value| value.parse().ok()).unwrap_or(0)
+        };
+        let node = match line.split_ascii_whitespace().nth(2) {
+            Some("started") => Node::Started {
+                messages: value("granted="),
+            },
+            Some("failed") => Node::Problem(value("problem=")),
+            Some("removed") => Node::Absent,
+            _ => return,
+        };
+        if self.nodes.len() <= dev {
+            self.nodes.resize(dev + 1, Node::Absent);
+        }
+        self.nodes[dev] = node;
+    }
+
+    fn answer(&mut self, request: &[u8], canned: &Canned) {
+        let start = request
+            .iter()
+            .rposition(|b| *b == 0xff)
+            .map_or(0, |at| at + 1);
+        let request = core::str::from_utf8(&request[start..]).unwrap_or("");
+        if request.trim().is_empty() {
+            return;
+        }
+        let answer = match json::text(request, "execute").as_deref() {
+            Some("guest-sync-delimited") => {
+                self.line.send(&[0xff]);
+                format!("{}", json::number(request, "id").unwrap_or(0))
+            }
+            Some("guest-sync") => format!("{}", json::number(request, "id").unwrap_or(0)),
+            Some("guest-ping" | "guest-file-close" | "guest-file-flush") => "{}".to_string(),
+            Some("guest-file-open") => {
+                self.files += 1;
+                format!("{}", 1000 + self.files)
+            }
+            Some("guest-file-write") => {
+                let coded = json::text(request, "buf-b64").unwrap_or_default();
+                let padding = coded.bytes().rev().take_while(|b| *b == b'=').count();
+                let count = coded.len() / 4 * 3 - padding.min(coded.len());
+                self.written += count as u64;
+                format!("{{\"count\": {count}, \"eof\": false}}")
+            }
+            Some("guest-exec") => {
+                let path = json::text(request, "path").unwrap_or_default();
+                let args = json::list(request, "arg");
+                match self.start(&path, &args, canned) {
+                    Some(pid) => format!("{{\"pid\": {pid}}}"),
+                    None => {
+                        return self.say(&format!(
+                            "{{\"error\": {{\"class\": \"GenericError\", \"desc\": \"Failed to \
+                             execute child process ({})\"}}}}",
+                            path.replace('\\', "/")
+                        ));
+                    }
+                }
+            }
+            Some("guest-exec-status") => {
+                let pid = json::number(request, "pid").unwrap_or(0);
+                match self.processes.get((pid as usize).wrapping_sub(1)) {
+                    Some(Process { code: None, .. }) => "{\"exited\": false}".to_string(),
+                    Some(Process {
+                        code: Some(code),
+                        output,
+                        ..
+                    }) => format!(
+                        "{{\"exited\": true, \"exitcode\": {code}, \"out-data\": \"{}\"}}",
+                        json::base64(output.as_bytes())
+                    ),
+                    None => {
+                        return self.say(
+                            "{\"error\": {\"class\": \"GenericError\", \"desc\": \"PID is not known\"}}",
+                        );
+                    }
+                }
+            }
+            _ => {
+                return self
+                    .say("{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"not here\"}}");
+            }
+        };
+        self.say(&format!("{{\"return\": {answer}}}"));
+    }
+
+    fn say(&self, line: &str) {
+        self.line.send(line.as_bytes());
+        self.line.send(b"\n");
+    }
+
+    /// Starts a program; its number.
+    fn start(&mut self, path: &str, args: &[String], canned: &Canned) -> Option<usize> {
+        let name = path.rsplit(['\\', '/']).next().unwrap_or(path);
+        let name = name.strip_suffix(".exe").unwrap_or(name);
+        let process = match name {
+            "powershell" => {
+                let script = args.iter().position(|arg| arg.ends_with(".ps1"))?;
+                self.script(&args[script + 1..], canned)
+            }
+            "shutdown" => {
+                super::ask_for_reboot();
+                Process {
+                    code: Some(0),
+                    ..Process::default()
+                }
+            }
+            "certutil" | "pnputil" | "bcdedit" | "verifier" | "reg" | "cmd" => {
+                let code = match canned.get(name) {
+                    Some("stuck") => None,
+                    Some(code) => Some(code.parse().unwrap_or(1)),
+                    None => Some(0),
+                };
+                Process {
+                    output: format!("{name} is not here; it says {code:?}\r\n"),
+                    code,
+                    awaits: None,
+                }
+            }
+            _ => return None,
+        };
+        self.processes.push(process);
+        Some(self.processes.len())
+    }
+
+    /// What the harness's own script says to its arguments.
+    fn script(&mut self, args: &[String], canned: &Canned) -> Process {
+        let verb = args.first().map_or("", String::as_str);
+        let done = |output: String| Process {
+            code: Some(0),
+            output,
+            awaits: None,
+        };
+        match verb {
+            "node" => {
+                let bus = args.get(1).and_then(|bus| bus.parse::<usize>().ok());
+                let node = bus.and_then(|bus| self.nodes.get(bus.wrapping_sub(1)));
+                let mut node = node.cloned().unwrap_or_default();
+                match canned.get("node") {
+                    Some("absent") => node = Node::Absent,
+                    Some(code) => node = Node::Problem(code.parse().unwrap_or(10)),
+                    None => {}
+                }
+                done(match node {
+                    Node::Absent => "MISFIRE: node found=no\r\n".to_string(),
+                    Node::Started { messages } => format!(
+                        "MISFIRE: node found=yes problem=0 status=OK service=standin \
+                         messages={messages} lines=0 memory=1 id=PCI\\VEN_1AF4\r\n"
+                    ),
+                    Node::Problem(code) => format!(
+                        "MISFIRE: node found=yes problem={code} status=Error service=standin \
+                         messages=0 lines=0 memory=0 id=PCI\\VEN_1AF4\r\n"
+                    ),
+                })
+            }
+            "load" | "device" | "wait-config" | "idle" | "state" => {
+                match canned.get(verb) {
+                    Some("stuck") => return Process::default(),
+                    Some("crash") => super::ask_for_crash(),
+                    Some("hang") => super::ask_for_hang(),
+                    _ => {
+                        // Which bus the device is on is for those who have many.
+                        let known = args.iter().filter(|arg| !arg.starts_with("bus="));
+                        let words: Vec<&str> = known.map(String::as_str).collect();
+                        give(&words.join(" "));
+                    }
+                }
+                Process {
+                    awaits: Some(verb.to_string()),
+                    ..Process::default()
+                }
+            }
+            _ => done(format!("MISFIRE: done ok {verb}\r\n")),
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The same kernel in the place of a Windows: it speaks to a kernel debugger on COM1 and answers
+//! QEMU's guest agent on COM2, so that what the harness does with a Windows can be tried without one.
+//! What it says there is canned. **It is not Windows**, and nothing that is tried with it has been
+//! tried with Windows.
+//!
+//! Its lines for the harness do not leave it: the agent's programs answer with them, as those of a
+//! Windows would.
+
+mod agent;
+mod json;
+mod kd;
+mod serial;
+
+use crate::hal::{Local, console, cpu, time};
+use agent::Agent;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use kd::Target;
+use serial::Serial;
+
+const COM1: u16 = 0x3f8;
+const COM2: u16 = 0x2f8;
+/// The command line of a stand-in: `standin key=value… -- parameters of the kernel`.
+const WORD: &str = "standin ";
+const END: &str = " -- ";
+/// Where the driver says that it is.
+const DRIVER: u64 = 0xffff_f805_5000_0000;
+const DRIVER_BYTES: u32 = 0x2_0000;
+/// The port of the pvpanic device, and what is written to it.
+const PANIC_PORT: u16 = 0x505;
+const PANICKED: u8 = 1;
+const CRASH_LOADED: u8 = 2;
+/// The reset port of the chipset.
+const RESET_PORT: u16 = 0xcf9;
+const RESET: u8 = 0x06;
+
+/// What it is to do, as the host says it.
+#[derive(Default)]
+pub struct Canned(Vec<(String, String)>);
+
+impl Canned {
+    fn parse(text: &str) -> Self {
+        let pairs = text
+            .split_ascii_whitespace()
+            .filter_map(|w| w.split_once('='));
+        Self(pairs.map(|(k, v)| (k.to_string(), v.to_string())).collect())
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        let pair = self.0.iter().find(|(k, _)| k == key)?;
+        Some(&pair.1)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Asked {
+    Nothing,
+    Crash,
+    Hang,
+    Reboot,
+}
+
+/// `None` while the kernel is itself.
+static TARGET: Local<Option<Target>> = Local::new(None);
+static AGENT: Local<Option<Agent>> = Local::new(None);
+static CANNED: Local<Canned> = Local::new(Canned(Vec::new()));
+static ASKED: Local<Asked> = Local::new(Asked::Nothing);
+
+/// Takes its part of a command line; what is left is the kernel's.
+pub fn parameters(line: &str) -> (&str, Option<&str>) {
+    match line.strip_prefix(WORD) {
+        Some(rest) => match rest.split_once(END) {
+            Some((canned, params)) => (params, Some(canned)),
+            None => ("", Some(rest)),
+        },
+        None => (line, None),
+    }
+}
+
+/// From here on the kernel is a stand-in.
+pub fn install(canned: &str) {
+    time::install();
+    let canned = Canned::parse(canned);
+    if canned.get("boot") == Some("silent") {
+        cpu::halt()
+    }
+    let mut target = Target::new(Serial::install(COM1));
+    if let Some(lines) = canned.get("chatter").and_then(|n| n.parse().ok()) {
+        target.chatter(lines);
+        cpu::halt()
+    }
+    target.boot();
+    TARGET.with(|place| *place = Some(target));
+    let agent = Agent::new(Serial::install(COM2));
+    if canned.get("agent") != Some("silent") {
+        AGENT.with(|place| *place = Some(agent));
+    }
+    let crashes = canned.get("boot") == Some("crash");
+    CANNED.with(|place| *place = canned);
+    console::redirect(print);
+    if crashes {
+        crash(0x7b, [DRIVER, 0xc000_0034, 0, 1]);
+    }
+}
+
+/// Does what the host has asked for. Nothing, when the kernel is itself.
+pub fn turn() {
+    TARGET.with(|target| {
+        if let Some(target) = target {
+            target.poll();
+        }
+    });
+    AGENT.with(|agent| {
+        if let Some(agent) = agent {
+            CANNED.with(|canned| agent.turn(canned));
+        }
+    });
+    match ASKED.with(|asked| core::mem::replace(asked, Asked::Nothing)) {
+        Asked::Nothing => {}
+        Asked::Crash => crash(0xd1, [0x28, 2, 0, DRIVER + 0x1a4]),
+        Asked::Hang => hang(),
+        Asked::Reboot => reboot(),
+    }
+}
+
+/// What is printed: a line for the harness is for the agent, all else is for the debugger.
+fn print(bytes: &[u8]) {
+    let line = core::str::from_utf8(bytes).unwrap_or_default();
+    let Some(line) = line.strip_prefix("MISFIRE: ") else {
+        return TARGET.with(|target| {
+            if let Some(target) = target {
+                target.print(bytes);
+            }
+        });
+    };
+    let line = line.trim_end();
+    if is_found(line) {
+        TARGET.with(|target| {
+            if let Some(target) = target {
+                let path = "\\SystemRoot\\System32\\drivers\\standin.sys";
+                target.load(path, DRIVER, DRIVER_BYTES);
+            }
+        });
+    }
+    AGENT.with(|agent| {
+        if let Some(agent) = agent {
+            agent.hear(line);
+        }
+    });
+}
+
+/// `dev 0 01:00.0 1af4:1042 block`: a device for which there is a driver.
+fn is_found(line: &str) -> bool {
+    let mut words = line.split_ascii_whitespace();
+    let place = words.nth(2).unwrap_or_default();
+    line.starts_with("dev ") && place.contains(':') && !line.ends_with("unknown")
+}
+
+/// A command for the console, as if it had been typed.
+fn give(line: &str) {
+    console::give(line);
+}
+
+fn ask_for_crash() {
+    ASKED.with(|asked| *asked = Asked::Crash);
+}
+
+fn ask_for_hang() {
+    ASKED.with(|asked| *asked = Asked::Hang);
+}
+
+fn ask_for_reboot() {
+    ASKED.with(|asked| *asked = Asked::Reboot);
+}
+
+/// The processor takes no interrupt any more and looks at nothing.
+fn hang() -> ! {
+    cpu::disable_interrupts();
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+fn reboot() -> ! {
+    TARGET.with(|target| {
+        if let Some(target) = target {
+            target.reboots();
+        }
+    });
+    reset()
+}
+
+/// Resets the machine.
+fn reset() -> ! {
+    cpu::out8(RESET_PORT, RESET);
+    cpu::halt()
+}
+
+/// Crashes as a Windows does under a debugger. Returns when the kernel is itself.
+pub fn crash(code: u32, parameters: [u64; 4]) {
+    let is_one = TARGET.with(|target| {
+        if let Some(target) = target {
+            target.crash(code, parameters);
+        }
+        target.is_some()
+    });
+    if !is_one {
+        return;
+    }
+    match CANNED
+        .with(|canned| canned.get("panic").map(str::to_string))
+        .as_deref()
+    {
+        Some("loaded") => cpu::out8(PANIC_PORT, CRASH_LOADED),
+        Some("none") => {}
+        _ => cpu::out8(PANIC_PORT, PANICKED),
+    }
+    reboot()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_has_a_part_for_the_stand_in_and_one_for_the_kernel() {
+        let line = "standin pnputil=259 load=crash -- grant=one";
+        assert_eq!(
+            parameters(line),
+            ("grant=one", Some("pnputil=259 load=crash"))
+        );
+        assert_eq!(parameters("grant=one"), ("grant=one", None));
+        let canned = Canned::parse("pnputil=259 load=crash");
+        assert_eq!(canned.get("pnputil"), Some("259"));
+        assert_eq!(canned.get("node"), None);
+    }
+
+    #[test]
+    fn a_driver_is_loaded_for_a_device_that_it_knows() {
+        assert!(is_found("dev 0 01:00.0 1af4:1042 block"));
+        assert!(!is_found("dev 0 01:00.0 1af4:1099 unknown"));
+        assert!(!is_found(
+            "dev 0 started mode=msix granted=3 used=3 queues=2"
+        ));
+    }
+}

@@ -1,0 +1,283 @@
+# What the harness has a Windows do. It is copied into the guest and called for each command:
+#
+#   powershell.exe -File misfire.ps1 node BUS DEVICE
+#   powershell.exe -File misfire.ps1 interrupts BUS [limit=N] [msi=0|1]
+#   powershell.exe -File misfire.ps1 load KIND dev=N bus=BUS [blocks=] [size=] [lba=]
+#   powershell.exe -File misfire.ps1 device stop|start|restart dev=N bus=BUS
+#   powershell.exe -File misfire.ps1 wait-config dev=N bus=BUS
+#   powershell.exe -File misfire.ps1 idle 20ms
+#   powershell.exe -File misfire.ps1 state dev=N bus=BUS
+#
+# The answer is a line that begins with `MISFIRE: `. It needs Windows PowerShell 3 or newer; no text that
+# Windows translates is read. It has not been run on a Windows yet.
+
+$ErrorActionPreference = 'Stop'
+$SECTOR = 512
+
+function Say([string] $text) { [Console]::Out.WriteLine("MISFIRE: $text") }
+
+# The `key=value` words among the arguments.
+function Read-Values([string[]] $words) {
+    $values = @{}
+    foreach ($word in $words) {
+        $at = $word.IndexOf('=')
+        if ($at -gt 0) { $values[$word.Substring(0, $at)] = $word.Substring($at + 1) }
+    }
+    return $values
+}
+
+function Get-Number($values, [string] $key, [long] $default) {
+    if ($values.ContainsKey($key)) { return [long] $values[$key] }
+    return $default
+}
+
+# The entity of the function at this place. The registry has the place in a form that is not translated.
+function Find-Node([int] $bus, [int] $device) {
+    foreach ($entity in Get-WmiObject Win32_PnPEntity) {
+        if ($entity.PNPDeviceID -notlike 'PCI\*') { continue }
+        $key = 'HKLM:\SYSTEM\CurrentControlSet\Enum\' + $entity.PNPDeviceID
+        $place = (Get-ItemProperty -LiteralPath $key -ErrorAction SilentlyContinue).LocationInformation
+        if ($place -match '\((\d+),(\d+),(\d+)\)\s*$') {
+            if ([int] $Matches[1] -eq $bus -and [int] $Matches[2] -eq $device -and [int] $Matches[3] -eq 0) {
+                return $entity
+            }
+        }
+    }
+    return $null
+}
+
+function Find-Resources($entity, [string] $class) {
+    $id = $entity.DeviceID.Replace('\', '\\')
+    $query = "ASSOCIATORS OF {Win32_PnPEntity.DeviceID='$id'} WHERE ResultClass=$class"
+    return @(Get-WmiObject -Query $query -ErrorAction SilentlyContinue)
+}
+
+# The NTSTATUS behind a problem code, where Windows keeps it.
+function Get-ProblemStatus($entity) {
+    try {
+        $property = Get-PnpDeviceProperty -InstanceId $entity.PNPDeviceID -KeyName 'DEVPKEY_Device_ProblemStatus'
+        if ($null -ne $property.Data) { return '0x{0:X8}' -f [uint32] $property.Data }
+    } catch { }
+    return '0x0'
+}
+
+function Show-Node([int] $bus, [int] $device) {
+    $entity = Find-Node $bus $device
+    if ($null -eq $entity) { Say 'node found=no'; return }
+    $messages = 0
+    $lines = 0
+    foreach ($irq in Find-Resources $entity 'Win32_IRQResource') {
+        # The numbers of messages are negative.
+        if ([uint32] $irq.IRQNumber -ge 0x80000000L) { $messages++ } else { $lines++ }
+    }
+    $memory = (Find-Resources $entity 'Win32_DeviceMemoryAddress').Count
+    $problem = [int] $entity.ConfigManagerErrorCode
+    $status = Get-ProblemStatus $entity
+    $service = [string] $entity.Service
+    Say ("node found=yes problem=$problem ntstatus=$status status=$($entity.Status) service=$service " +
+        "messages=$messages lines=$lines memory=$memory id=$($entity.PNPDeviceID)")
+}
+
+# What the INF would have said of the device's interrupts; it counts from the device's next start on.
+function Set-Interrupts([int] $bus, $values) {
+    $deadline = (Get-Date).AddSeconds(60)
+    do {
+        $entity = Find-Node $bus 0
+        if ($null -eq $entity) { Start-Sleep -Milliseconds 300 }
+    } until ($null -ne $entity -or (Get-Date) -gt $deadline)
+    if ($null -eq $entity) { Say 'done failed interrupts reason=no-device'; return }
+    $key = 'HKLM:\SYSTEM\CurrentControlSet\Enum\' + $entity.PNPDeviceID +
+        '\Device Parameters\Interrupt Management\MessageSignaledInterruptProperties'
+    New-Item -Path $key -Force | Out-Null
+    foreach ($pair in @(@('limit', 'MessageNumberLimit'), @('msi', 'MSISupported'))) {
+        if ($values.ContainsKey($pair[0])) {
+            $number = [int] $values[$pair[0]]
+            New-ItemProperty -LiteralPath $key -Name $pair[1] -PropertyType DWord -Value $number -Force | Out-Null
+        }
+    }
+    Disable-PnpDevice -InstanceId $entity.PNPDeviceID -Confirm:$false
+    Enable-PnpDevice -InstanceId $entity.PNPDeviceID -Confirm:$false
+    Say 'done ok interrupts'
+}
+
+function Find-Disk($entity) {
+    foreach ($disk in Get-WmiObject Win32_DiskDrive) {
+        $parent = Get-PnpDeviceProperty -InstanceId $disk.PNPDeviceID -KeyName 'DEVPKEY_Device_Parent'
+        if ([string] $parent.Data -eq $entity.PNPDeviceID) { return $disk }
+    }
+    return $null
+}
+
+$DiskSource = @'
+using System;
+using System.ComponentModel;
+using System.Runtime.InteropServices;
+using Microsoft.Win32.SafeHandles;
+
+public sealed class MisfireDisk : IDisposable {
+    [DllImport("kernel32.dll", CharSet = CharSet.Unicode, SetLastError = true)]
+    static extern SafeFileHandle CreateFileW(string name, uint access, uint share, IntPtr security,
+        uint disposition, uint flags, IntPtr template);
+    [DllImport("kernel32.dll", SetLastError = true)]
+    static extern bool SetFilePointerEx(SafeFileHandle file, long distance, out long position, uint method);
+    [DllImport("kernel32.dll", SetLastError = true)]
+    static extern bool ReadFile(SafeFileHandle file, IntPtr buffer, uint count, out uint done, IntPtr overlapped);
+    [DllImport("kernel32.dll", SetLastError = true)]
+    static extern bool WriteFile(SafeFileHandle file, IntPtr buffer, uint count, out uint done, IntPtr overlapped);
+    [DllImport("kernel32.dll", SetLastError = true)]
+    static extern bool FlushFileBuffers(SafeFileHandle file);
+    [DllImport("kernel32.dll", SetLastError = true)]
+    static extern IntPtr VirtualAlloc(IntPtr address, UIntPtr size, uint type, uint protection);
+
+    readonly SafeFileHandle file;
+    readonly IntPtr buffer;
+    readonly int size;
+
+    // GENERIC_READ | GENERIC_WRITE; shared; OPEN_EXISTING; FILE_FLAG_NO_BUFFERING | FILE_FLAG_WRITE_THROUGH.
+    public MisfireDisk(string name, int bytes) {
+        size = bytes;
+        file = CreateFileW(name, 0xC0000000, 3, IntPtr.Zero, 3, 0xA0000000, IntPtr.Zero);
+        if (file.IsInvalid) throw new Win32Exception();
+        buffer = VirtualAlloc(IntPtr.Zero, (UIntPtr) (uint) bytes, 0x3000, 4);
+        if (buffer == IntPtr.Zero) throw new Win32Exception();
+    }
+
+    void Seek(long offset) {
+        long position;
+        if (!SetFilePointerEx(file, offset, out position, 0)) throw new Win32Exception();
+    }
+
+    // Every eight bytes say where they belong.
+    static long Word(long offset, long salt) { return offset * 2654435761L ^ salt; }
+
+    public void Write(long offset, long salt) {
+        for (int at = 0; at < size; at += 8) Marshal.WriteInt64(buffer, at, Word(offset + at, salt));
+        Seek(offset);
+        uint done;
+        if (!WriteFile(file, buffer, (uint) size, out done, IntPtr.Zero) || done != size) throw new Win32Exception();
+    }
+
+    public void Read(long offset) {
+        Seek(offset);
+        uint done;
+        if (!ReadFile(file, buffer, (uint) size, out done, IntPtr.Zero) || done != size) throw new Win32Exception();
+    }
+
+    public bool Holds(long offset, long salt) {
+        for (int at = 0; at < size; at += 8)
+            if (Marshal.ReadInt64(buffer, at) != Word(offset + at, salt)) return false;
+        return true;
+    }
+
+    public void Flush() { if (!FlushFileBuffers(file)) throw new Win32Exception(); }
+
+    public void Dispose() { file.Dispose(); }
+}
+'@
+
+function Invoke-Load([string] $kind, $values) {
+    $dev = Get-Number $values 'dev' 0
+    $blocks = Get-Number $values 'blocks' 1
+    $size = [long] ([Math]::Ceiling((Get-Number $values 'size' 4096) / 4096.0) * 4096)
+    $first = (Get-Number $values 'lba' 0) * $SECTOR
+    $fields = "op=$kind dev=$dev blocks=$blocks"
+    if (@('read', 'write', 'verify', 'mixed', 'flush') -notcontains $kind) {
+        Say "done failed load reason=unsupported $fields"
+        return
+    }
+    $entity = Find-Node (Get-Number $values 'bus' 0) 0
+    $disk = $null
+    $deadline = (Get-Date).AddSeconds(30)
+    while ($null -ne $entity -and $null -eq $disk -and (Get-Date) -lt $deadline) {
+        $disk = Find-Disk $entity
+        if ($null -eq $disk) { Start-Sleep -Milliseconds 200 }
+    }
+    if ($null -eq $disk) { Say "done failed load reason=no-device $fields"; return }
+    # A server brings a new disk in offline and read-only.
+    try { Set-Disk -Number $disk.Index -IsReadOnly $false } catch { }
+    Add-Type -TypeDefinition $DiskSource
+    $salt = 0x4D69736669726531L
+    $errors = 0
+    $open = $null
+    try {
+        $open = New-Object MisfireDisk ($disk.DeviceID, [int] $size)
+        $fit = [Math]::Max(1, [Math]::Floor(([long] $disk.Size - $first) / $size))
+        for ($n = 0; $n -lt $blocks; $n++) {
+            $offset = $first + ($n % $fit) * $size
+            if ($kind -eq 'flush') { $open.Flush(); continue }
+            if ($kind -ne 'read') { $open.Write($offset, $salt) }
+            if ($kind -ne 'write') { $open.Read($offset) }
+            if ($kind -eq 'verify' -and -not $open.Holds($offset, $salt)) { $errors++ }
+        }
+    } catch {
+        [Console]::Out.WriteLine('misfire.ps1: ' + $_.Exception.Message)
+        Say "done failed load reason=io $fields"
+        return
+    } finally {
+        if ($null -ne $open) { $open.Dispose() }
+    }
+    if ($errors -gt 0) { Say "done failed load reason=errors $fields errors=$errors"; return }
+    Say "done ok load $fields errors=0"
+}
+
+function Invoke-Device([string] $what, $values) {
+    $dev = Get-Number $values 'dev' 0
+    $entity = Find-Node (Get-Number $values 'bus' 0) 0
+    if ($null -eq $entity) { Say "done failed device reason=no-device op=$what dev=$dev"; return }
+    try {
+        if ($what -ne 'start') { Disable-PnpDevice -InstanceId $entity.PNPDeviceID -Confirm:$false }
+        if ($what -ne 'stop') { Enable-PnpDevice -InstanceId $entity.PNPDeviceID -Confirm:$false }
+    } catch {
+        [Console]::Out.WriteLine('misfire.ps1: ' + $_.Exception.Message)
+        Say "done failed device reason=refused op=$what dev=$dev"
+        return
+    }
+    Say "done ok device op=$what dev=$dev"
+}
+
+# Waits until the disk has another size than when it was asked for last, at first than when it had started.
+function Wait-Config($values) {
+    $dev = Get-Number $values 'dev' 0
+    $kept = "C:\misfire\size.$dev"
+    $before = if (Test-Path $kept) { [string] (Get-Content $kept) } else { $null }
+    $deadline = (Get-Date).AddSeconds(30)
+    do {
+        $entity = Find-Node (Get-Number $values 'bus' 0) 0
+        $disk = if ($null -ne $entity) { Find-Disk $entity } else { $null }
+        $now = if ($null -ne $disk) { [string] $disk.Size } else { $null }
+        if ($null -eq $before) { $before = $now }
+        if ($now -ne $before) {
+            Set-Content $kept $now
+            Say "done ok wait-config dev=$dev shows=$now"
+            return
+        }
+        Update-HostStorageCache
+        Start-Sleep -Milliseconds 200
+    } while ((Get-Date) -lt $deadline)
+    Say "done failed wait-config reason=timeout dev=$dev"
+}
+
+function Invoke-Idle([string] $time) {
+    $ms = if ($time -match '^(\d+)ms$') { [int] $Matches[1] } elseif ($time -match '^(\d+)s$') { 1000 * [int] $Matches[1] } else { 0 }
+    Start-Sleep -Milliseconds $ms
+    Say 'done ok idle'
+}
+
+$verb = [string] $args[0]
+$rest = @($args | Select-Object -Skip 1 | ForEach-Object { [string] $_ })
+$values = Read-Values $rest
+try {
+    switch ($verb) {
+        'node' { Show-Node ([int] $rest[0]) ([int] $rest[1]) }
+        'interrupts' { Set-Interrupts ([int] $rest[0]) $values }
+        'load' { Invoke-Load $rest[0] $values }
+        'device' { Invoke-Device $rest[0] $values }
+        'wait-config' { Wait-Config $values }
+        'idle' { Invoke-Idle $rest[0] }
+        'state' { Show-Node (Get-Number $values 'bus' 0) 0; Say 'done ok state' }
+        default { Say "done failed $verb reason=unknown" }
+    }
+} catch {
+    [Console]::Out.WriteLine('misfire.ps1: ' + $_.Exception.Message)
+    Say "done failed $verb reason=script"
+}

@@ -1,0 +1,450 @@
+//! The guest kind `windows` from end to end, with a stand-in: the reference kernel, which speaks to a
+//! kernel debugger and answers the guest's agent as a Windows would. Nothing here has been run on Windows.
+
+mod standin;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use command_fds::{CommandFdExt as _, FdMapping};
+use misfire::cli::vocabulary;
+use misfire::machine::{Accel, Cache, Qemu};
+use misfire::report::{ScenarioReport, one_scenario};
+use misfire::run::{KeptAside, Options, Snapshots, Subject, run_scenario};
+use misfire::scenario::{Library, Outcome};
+use misfire::verdict::Verdict;
+
+/// A scenario of the tests: a disk is read, in little time.
+const SCENARIO: &str = r#"
+title = "a disk that is read and verified"
+source = "the tests of the guest kind windows"
+
+[device]
+kind = "block"
+queues = 2
+msix = 3
+
+[[step]]
+wait = "ready"
+timeout = "WAIT"
+
+[[step]]
+load = "verify"
+blocks = 8
+timeout = "4s"
+"#;
+
+/// How a run is to be.
+struct Bench {
+    dir: tempfile::TempDir,
+    /// What the stand-in does.
+    canned: &'static str,
+    /// More of the guest file.
+    more: String,
+    /// How long the step `wait ready` may take.
+    wait: &'static str,
+    warm: bool,
+    keeping: KeptAside,
+    /// More of the scenario.
+    expect: &'static str,
+}
+
+impl Bench {
+    fn new(canned: &'static str) -> Self {
+        Self {
+            dir: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap(),
+            canned,
+            more: String::new(),
+            wait: "8s",
+            warm: false,
+            keeping: KeptAside::default(),
+            expect: "",
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The guest file, with everything that it names.
+    fn guest_file(&self) -> PathBuf {
+        if !self.path("standin.img").exists() {
+            standin::disk(self.dir.path(), self.canned, "");
+        }
+        let package = self.path("package");
+        std::fs::create_dir_all(&package).unwrap();
+        for name in ["dut.inf", "dut.sys", "dut.cat", "dut.cer"] {
+            std::fs::write(package.join(name), name.repeat(300)).unwrap();
+        }
+        let path = self.path("standin.toml");
+        let text = format!(
+            "name = \"standin\"\nkind = \"windows\"\n\n[windows]\nimage = \"standin.img\"\n\
+             package = \"package\"\nmemory = 64\nprocessors = 1\nhotplug = \"native\"\npace = 1\n\
+             driver = \"standin@1\"\n{}\n",
+            self.more
+        );
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn subject(&self) -> Subject {
+        let name = self.guest_file().display().to_string();
+        let mut subject = Subject::named(&name, true).unwrap();
+        if let Subject::Windows(windows) = &mut subject
+            && self.warm
+        {
+            windows.states = Some(self.path("states"));
+        }
+        subject
+    }
+
+    async fn run(&self) -> ScenarioReport {
+        let root = self.path("scenarios");
+        std::fs::create_dir_all(root.join("tests")).unwrap();
+        let text = SCENARIO.replace("WAIT", self.wait);
+        let text = format!("{text}\n{}", self.expect);
+        std::fs::write(root.join("tests/disk.toml"), text).unwrap();
+        let names = ["tests/disk".to_owned()];
+        let library = Library::open(Some(&root), &names, &vocabulary())
+            .unwrap_or_else(|problems| panic!("{problems:?}"));
+        let options = Options {
+            subject: self.subject(),
+            qemu: Qemu::find(&Cache::of_user()).await.unwrap(),
+            accel: Accel::Tcg,
+            out: self.path("out"),
+            snapshots: Snapshots::Leave,
+            jobs: 1,
+            keeping: self.keeping.clone(),
+        };
+        run_scenario(&library.scenarios[0], &options).await.report
+    }
+
+    fn kept(&self, name: &str) -> PathBuf {
+        self.path("out/tests/disk").join(name)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.kept("guest.log")).unwrap()
+    }
+}
+
+fn told(report: &ScenarioReport) -> String {
+    one_scenario(report, false)
+}
+
+fn is_png(path: &Path) -> bool {
+    std::fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"\x89PNG"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_is_installed_gets_its_device_and_is_judged() {
+    let mut bench = Bench::new("");
+    bench.keeping.recording = Some(bench.path("recording"));
+    let report = bench.run().await;
+    assert_eq!(
+        report.verdict,
+        Verdict::Pass,
+        "{}\n{}",
+        told(&report),
+        bench.log()
+    );
+    assert_eq!(report.guest, "standin");
+    assert_eq!(report.outcome, Some(Outcome::Started));
+    assert_eq!(report.interrupts.as_deref(), Some("msix"));
+    let log = bench.log();
+    for line in [
+        "kd: booted",
+        "kd: loaded \\SystemRoot\\System32\\drivers\\standin.sys",
+        "MISFIRE: dev 0 started mode=messages granted=3 used=3 queues=2",
+        "MISFIRE: done ok load op=verify",
+    ] {
+        assert!(log.contains(line), "{line}:\n{log}");
+    }
+    for file in ["com1.hex", "com2.hex", "qmp.hex"] {
+        let path = bench.path("recording/tests/disk").join(file);
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(
+            !misfire::machine::Recording::read(&text).is_empty(),
+            "{file}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_is_kept_and_restored_with_the_driver_installed() {
+    let mut bench = Bench::new("pnputil=259");
+    bench.warm = true;
+    for run in 0..2 {
+        let report = bench.run().await;
+        let log = bench.log();
+        assert_eq!(report.verdict, Verdict::Pass, "{}\n{log}", told(&report));
+        // Of the boot that the state is of, nothing is in the log: it was another machine's.
+        assert!(!log.contains("kd: booted"), "{run}: {log}");
+        assert!(log.contains("kd: loaded"), "{log}");
+    }
+    let states = std::fs::read_dir(bench.path("states")).unwrap();
+    let names: Vec<_> = states.map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 3, "state, disk and lock: {names:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_that_asks_for_a_restart_gets_one_and_a_flag_of_the_verifier_too() {
+    let mut bench = Bench::new("pnputil=3010 verifier=2");
+    bench.more = "verifier = [\"dma\"]\nmsi-forcedisable = true".into();
+    let report = bench.run().await;
+    let log = bench.log();
+    assert_eq!(report.verdict, Verdict::Pass, "{}\n{log}", told(&report));
+    assert_eq!(log.matches("kd: booted").count(), 2, "{log}");
+    assert!(log.contains("kd: about to reboot"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_has_its_stop_code_its_arguments_and_a_picture() {
+    let bench = Bench::new("load=crash");
+    let report = bench.run().await;
+    assert_eq!(report.verdict, Verdict::Fail, "{}", told(&report));
+    assert_eq!(report.outcome, Some(Outcome::Crashed));
+    let text = told(&report);
+    for part in [
+        "it crashed: 0xD1 DRIVER_IRQL_NOT_LESS_OR_EQUAL (0x28, 0x2, 0x0, 0xfffff805500001a4 \
+         [standin.sys+0x1a4]) in standin.sys",
+        "GUEST_PANICKED",
+        "the guest reset itself after the crash",
+        "its memory was not kept",
+    ] {
+        assert!(text.contains(part), "{part}:\n{text}\n{}", bench.log());
+    }
+    assert!(is_png(&bench.kept("screen.png")), "{text}");
+    assert!(is_png(&bench.kept("screen-stop.png")), "{text}");
+    assert!(report.files.contains_key("screen"), "{:?}", report.files);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scenario_can_expect_a_crash() {
+    let mut bench = Bench::new("load=crash panic=loaded");
+    bench.expect = "[expect.windows]\noutcome = \"crashed\"\nbugcheck = \"0xD1\"\nio = \"none\"\nbroken = [\"WIN-SYS-001\"]";
+    let report = bench.run().await;
+    assert_eq!(
+        report.verdict,
+        Verdict::Pass,
+        "{}\n{}",
+        told(&report),
+        bench.log()
+    );
+    let told = told(&report);
+    assert!(
+        report.notes.iter().any(|n| n.contains("GUEST_CRASHLOADED")),
+        "{told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_memory_of_a_crash_is_kept_when_it_is_asked_for() {
+    let mut bench = Bench::new("load=crash panic=none");
+    bench.more = "dump = true".into();
+    let report = bench.run().await;
+    let told = told(&report);
+    assert!(told.contains("its memory, as ELF"), "{told}");
+    let memory = std::fs::read(bench.kept("memory.dmp")).unwrap();
+    assert!(memory.starts_with(b"\x7fELF"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_hangs_is_photographed_probed_and_woken_by_an_nmi() {
+    let bench = Bench::new("load=hang");
+    let report = bench.run().await;
+    let told = told(&report);
+    assert_eq!(report.verdict, Verdict::Fail, "{told}");
+    assert_eq!(report.outcome, Some(Outcome::Wedged), "{told}");
+    for part in [
+        "the kernel did not answer its debugger within",
+        "QEMU says that the guest is `running`",
+        "an interrupt that can't be masked made it stop: 0x80 NMI_HARDWARE_FAILURE",
+    ] {
+        assert!(told.contains(part), "{part}:\n{told}\n{}", bench.log());
+    }
+    assert!(is_png(&bench.kept("screen.png")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workload_that_hangs_in_a_kernel_that_lives_is_told_apart() {
+    let mut bench = Bench::new("load=stuck");
+    bench.more = "limits = { work = 1.0 }".into();
+    let report = bench.run().await;
+    let told = told(&report);
+    assert_eq!(report.verdict, Verdict::Fail, "{told}");
+    assert_eq!(report.outcome, Some(Outcome::Wedged), "{told}");
+    assert!(
+        told.contains("the kernel answers its debugger"),
+        "{told}\n{}",
+        bench.log()
+    );
+    assert!(
+        bench.log().contains("harness: stage `work`"),
+        "{}",
+        bench.log()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_refuses_its_device_is_told_with_the_problem_code() {
+    let mut bench = Bench::new("node=10");
+    bench.expect = "[expect.windows]\noutcome = \"refused\"\ninterrupts = \"none\"";
+    let report = bench.run().await;
+    let log = bench.log();
+    assert_eq!(
+        report.outcome,
+        Some(Outcome::Refused),
+        "{}\n{log}",
+        told(&report)
+    );
+    assert!(
+        log.contains("the device node has problem 10 FAILED_START"),
+        "{log}"
+    );
+}
+
+/// How long the stand-in's chatter takes to come through a serial port of QEMU, by what a listener that
+/// is handed its socket's path says when it begins and ends.
+fn chatter(lines: u32, listen: impl Fn(&Path) -> Duration) -> Duration {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let disk = standin::disk(dir.path(), &format!("chatter={lines}"), "");
+    let socket = dir.path().join("com1");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let qemu = runtime.block_on(Qemu::find(&Cache::of_user())).unwrap();
+    // It listens before there is a machine, so whoever connects needs not wait.
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let mut command = std::process::Command::new(&qemu.program);
+    command
+        .args(["-nodefaults", "-display", "none", "-machine", "q35"])
+        .args(["-m", "64M", "-accel", "tcg", "-cpu", "max"])
+        .arg("-drive")
+        .arg(format!(
+            "if=none,id=d,format=raw,snapshot=on,file={}",
+            disk.display()
+        ))
+        .args(["-device", "ide-hd,drive=d,bus=ide.0"])
+        .args(["-chardev", "socket,id=com1,fd=3,server=on,wait=on"])
+        .args(["-serial", "chardev:com1"])
+        .stdin(std::process::Stdio::null());
+    let line = FdMapping {
+        parent_fd: listener.into(),
+        child_fd: 3,
+    };
+    let mut machine = command.fd_mappings(vec![line]).unwrap().spawn().unwrap();
+    let took = listen(&socket);
+    machine.kill().unwrap();
+    machine.wait().unwrap();
+    took
+}
+
+/// Reads until `end` has come; how long that took from the first byte on.
+fn read_until(mut from: impl std::io::Read, end: &[u8]) -> Duration {
+    let mut chunk = vec![0; 64 << 10];
+    let mut last: Vec<u8> = Vec::new();
+    let mut begin = None;
+    loop {
+        let length = from.read(&mut chunk).unwrap();
+        assert_ne!(length, 0, "the end never came");
+        let begin = *begin.get_or_insert_with(Instant::now);
+        last.extend(&chunk[..length]);
+        if last.windows(end.len()).any(|window| window == end) {
+            return begin.elapsed();
+        }
+        last.drain(..last.len().saturating_sub(end.len()));
+    }
+}
+
+#[test]
+fn the_debugger_keeps_up_with_a_chatty_kernel() {
+    const LINES: u32 = 2000;
+    /// Bytes of a line on the wire: frame, header, text.
+    const BYTES: f64 = 33.0 + 80.0 + 10.0;
+    let thrown_away = chatter(LINES, |socket| {
+        let socket = std::os::unix::net::UnixStream::connect(socket).unwrap();
+        read_until(socket, b"chatter ends")
+    });
+    let debugged = chatter(LINES, |socket| {
+        let mut console = std::process::Command::new(env!("CARGO_BIN_EXE_misfire"))
+            .arg("kd")
+            .arg(socket)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let took = read_until(console.stdout.take().unwrap(), b"chatter ends");
+        console.kill().unwrap();
+        console.wait().unwrap();
+        took
+    });
+    let rate = f64::from(LINES) * BYTES / debugged.as_secs_f64();
+    println!("thrown away: {thrown_away:?}; debugged: {debugged:?}, {rate:.0} bytes a second");
+    // 115200 baud are 11520 bytes a second.
+    assert!(rate > 11_520.0, "{rate:.0} bytes a second");
+    // Two processes on what processors are left, where the other is none.
+    let limit = thrown_away.mul_f64(3.0) + Duration::from_secs(1);
+    assert!(
+        debugged < limit,
+        "{debugged:?}, and thrown away {thrown_away:?}"
+    );
+}
+
+/// A run that ends on its way to the device, and what it says.
+async fn ends(canned: &'static str, more: &str) -> (Bench, ScenarioReport) {
+    let mut bench = Bench::new(canned);
+    bench.more = more.to_owned();
+    let report = bench.run().await;
+    assert_eq!(report.verdict, Verdict::Error, "{}", told(&report));
+    (bench, report)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_stage_that_takes_too_long_is_named() {
+    for (canned, more, stage) in [
+        (
+            "boot=silent",
+            "limits = { boot = 2.0 }",
+            "stage `boot`: the kernel did not speak",
+        ),
+        (
+            "agent=silent",
+            "limits = { ready = 2.0 }",
+            "stage `ready`: the guest agent did not answer",
+        ),
+        (
+            "pnputil=stuck",
+            "limits = { install = 2.0 }",
+            "stage `install`: installing dut.inf: the guest agent did not answer the end of a program",
+        ),
+        (
+            "pnputil=1",
+            "",
+            "stage `install`: installing dut.inf: pnputil.exe ended with exit code 0x1; it said: \
+             pnputil is not here",
+        ),
+        (
+            "boot=crash",
+            "",
+            "stage `ready`: the system crashed: 0x7B INACCESSIBLE_BOOT_DEVICE",
+        ),
+    ] {
+        let (bench, report) = ends(canned, more).await;
+        let told = told(&report);
+        assert!(told.contains(stage), "{stage}:\n{told}");
+        assert!(is_png(&bench.kept("screen.png")), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_never_comes_up_is_a_verdict() {
+    let mut bench = Bench::new("node=absent");
+    bench.more = "limits = { device = 1.0 }".into();
+    bench.wait = "2s";
+    let report = bench.run().await;
+    let (told, log) = (told(&report), bench.log());
+    assert_eq!(report.verdict, Verdict::Fail, "{told}");
+    assert!(told.contains("step `wait ready` ran out of time"), "{told}");
+    let words =
+        "harness: stage `device`: device 0 was not started within 1 s: there is no device node";
+    assert!(log.contains(words), "{log}");
+    assert!(told.contains("the kernel answers its debugger"), "{told}");
+}
