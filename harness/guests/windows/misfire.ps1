@@ -67,8 +67,9 @@ function Show-Node([int] $bus, [int] $device) {
     $messages = 0
     $lines = 0
     foreach ($irq in Find-Resources $entity 'Win32_IRQResource') {
-        # The numbers of messages are negative.
-        if ([uint32] $irq.IRQNumber -ge 0x80000000L) { $messages++ } else { $lines++ }
+        # The numbers of messages are negative, or above 2147483647 where the property is unsigned.
+        $number = [int64] $irq.IRQNumber
+        if ($number -lt 0 -or $number -gt 2147483647) { $messages++ } else { $lines++ }
     }
     $memory = (Find-Resources $entity 'Win32_DeviceMemoryAddress').Count
     $problem = [int] $entity.ConfigManagerErrorCode
