@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::machine::{Accel, Boot, Cache, MachineError, Qemu, RunDir, kvm, trial};
+use crate::machine::{Accel, Boot, Cache, MachineError, Qemu, RunDir, hyper_v, kvm, trial};
 use crate::run::{KeptAside, Options, Snapshots, Subject, run_scenario};
 use crate::scenario::{Outcome, Vocabulary};
 use crate::verdict::Verdict;
@@ -56,7 +56,10 @@ impl Doctor {
             return;
         }
         self.findings.extend(about_guest(&subject));
-        self.findings.push(about_disk(subject).await);
+        match &subject {
+            Subject::Windows(windows) => self.examine_windows(windows).await,
+            _ => self.findings.push(about_disk(subject, Accel::Tcg).await),
+        }
     }
 
     /// Whether scenarios can run.
@@ -73,7 +76,11 @@ impl Doctor {
                 findings.push(about_qemu(&qemu));
                 findings.push(about_start(&qemu));
                 findings.push(about_boot(trial(&qemu, Accel::Tcg).await));
-                findings.push(about_kvm(kvm(&qemu, &cache).await));
+                let kvm = kvm(&qemu, &cache).await;
+                if kvm.is_ok() {
+                    findings.push(about_hyper_v(hyper_v()));
+                }
+                findings.push(about_kvm(kvm));
             }
             Err(error) => findings.push(missing_qemu(&error)),
         }
@@ -121,7 +128,7 @@ fn about_guest(subject: &Subject) -> Vec<Finding> {
 }
 
 /// Runs a guest with a disk that works.
-async fn about_disk(subject: Subject) -> Finding {
+async fn about_disk(subject: Subject, accel: Accel) -> Finding {
     const ABOUT: &str = "guest's driver";
     let bad = |why: String| {
         not(
@@ -147,7 +154,7 @@ async fn about_disk(subject: Subject) -> Finding {
     let options = Options {
         subject,
         qemu,
-        accel: Accel::Tcg,
+        accel,
         out: out.path().to_owned(),
         snapshots: Snapshots::Leave,
         jobs: 1,
@@ -240,6 +247,24 @@ fn about_kvm(kvm: Result<(), String>) -> Finding {
     }
 }
 
+/// Under software emulation there is none of it, and nothing to be said.
+fn about_hyper_v(can: bool) -> Finding {
+    const ABOUT: &str = "Hyper-V under KVM";
+    if can {
+        let found =
+            "a Windows tells of its crash by itself (hv-crash), and knows that it is a guest";
+        return good(ABOUT, found.into());
+    }
+    not(
+        ABOUT,
+        State::Slower,
+        "this host's KVM has no KVM_CAP_HYPERV: QEMU leaves out every hv- flag without a word, hv-crash too"
+            .into(),
+        "Nothing has to be done: a crash of a Windows is heard through its kernel debugger. Kernels of \
+         distributions have it (CONFIG_KVM_HYPERV).",
+    )
+}
+
 fn about_memfd<T>(made: rustix::io::Result<T>) -> Finding {
     match made {
         Ok(_) => good("shared memory", "memfd_create works".into()),
@@ -292,6 +317,8 @@ mod tests {
         assert!(!doctor(about_boot(Err("it hung".into()))).can_run());
         assert!(doctor(about_boot(Ok(Duration::from_millis(44)))).can_run());
         assert!(doctor(about_kvm(Err("it hung".into()))).can_run());
+        assert!(doctor(about_hyper_v(false)).can_run());
+        assert_eq!(about_hyper_v(true).state, State::Good);
     }
 
     #[test]

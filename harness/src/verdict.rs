@@ -137,7 +137,10 @@ impl Case<'_> {
                 "the transcript differs from its snapshot; --bless accepts it\n{diff}"
             ));
         }
-        let known = self.driver.and_then(|driver| self.expect.known(driver));
+        let guest = self.guest;
+        let known = self
+            .driver
+            .and_then(|driver| self.expect.known(driver, guest));
         let (verdict, reasons) = if !errors.is_empty() {
             errors.extend(reasons);
             errors.extend(other);

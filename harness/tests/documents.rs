@@ -101,7 +101,9 @@ fn predictions() -> Vec<[String; 4]> {
 
 /// How what is predicted of a driver differs from what a correct one does.
 fn deviation(scenario: &Scenario, driver: &str) -> Option<String> {
-    let (base, known) = (&scenario.expect.base, scenario.expect.known(driver)?);
+    const GUEST: &str = "windows";
+    let expect = &scenario.expect;
+    let (base, known) = (expect.of(GUEST), expect.known(driver, GUEST)?);
     let mut words = Vec::new();
     words.extend(
         known

@@ -158,3 +158,27 @@ fn a_variant_changes_what_it_names_and_keeps_the_rest() {
     assert!(expect.held.is_empty());
     assert_eq!(expect.outcome, base.expect.of("reference").outcome);
 }
+
+#[test]
+fn what_is_predicted_of_a_driver_stands_over_what_is_expected_of_the_guest_that_it_runs_on() {
+    let text = with(
+        "queues = 2\nmsix = 3",
+        "[expect]\noutcome = \"started\"\nheld = [\"VIO-ISR-001\"]\n\
+         [expect.windows]\nio = \"failed\"\n\
+         [expect.known.\"viostor@1\"]\nbroken = [\"VIO-MSIX-001\"]",
+    );
+    let words = Vocabulary {
+        rules: ["VIO-MSIX-001", "VIO-ISR-001"].map(Into::into).into(),
+    };
+    let scenarios = read(Path::new("a/b.toml"), "a/b", &text, &words).unwrap();
+    let expect = &scenarios[0].expect;
+    let known = |guest| expect.known("viostor@1", guest).unwrap();
+    let windows = known("windows");
+    assert_eq!(windows.outcome, expect.base.outcome);
+    assert_eq!(windows.io, expect.of("windows").io);
+    assert_eq!(windows.broken, ["VIO-MSIX-001"]);
+    // That a rule is tried is said of the reference driver alone.
+    assert!(windows.held.is_empty() && !expect.base.held.is_empty());
+    assert_eq!(known("nt").io, None);
+    assert_eq!(expect.known("viostor@2", "windows"), None);
+}

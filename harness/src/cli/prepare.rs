@@ -196,7 +196,7 @@ fn prepare_windows(args: WindowsArgs) -> Result<(), Failure> {
 }
 
 /// An error of preparing a Windows, with what to do about it.
-pub(super) fn windows_failure(error: WindowsError) -> Failure {
+fn windows_failure(error: WindowsError) -> Failure {
     let mut text = error.to_string();
     if let Some(why) = std::error::Error::source(&error) {
         text += &format!(": {why}");

@@ -9,7 +9,6 @@ use miette::{IntoDiagnostic as _, WrapErr as _};
 use super::running::{Show, go, json, options, runtime};
 use super::{Failure, Format, RunArgs, say};
 use crate::doctor::{Doctor, State};
-use crate::prepare::GuestOnDisk;
 use crate::report::{Document, html, junit};
 use crate::run::{KeptAside, NoGuest, Snapshots, Subject, dry_run, parameters};
 use crate::scenario::Library;
@@ -142,15 +141,9 @@ fn quoted(word: &str) -> String {
 
 /// `guest`: what `--guest` would be given.
 pub(super) fn doctor(guest: Option<&str>) -> Result<(), Failure> {
-    let image = guest.and_then(|guest| GuestOnDisk::of_windows(Path::new(guest)));
-    let image = image.transpose().map_err(super::prepare::windows_failure)?;
-    let other = guest.filter(|_| image.is_none());
-    let subject = other.map(|guest| subject(guest, false)).transpose()?;
+    let subject = guest.map(|guest| subject(guest, false)).transpose()?;
     let doctor = runtime()?.block_on(async {
         let mut doctor = Doctor::examine().await;
-        if let Some(image) = &image {
-            doctor.examine_image(image).await;
-        }
         if let Some(subject) = subject {
             doctor.examine_guest(subject).await;
         }

@@ -1,25 +1,29 @@
 //! Whether a Windows image does what runs need of it.
 
-use super::{Doctor, Finding, State, good, not};
+use super::{Doctor, Finding, State, about_disk, good, not};
 use crate::machine::{Accel, AccelChoice, Cache, Qemu};
 use crate::prepare::{Checked, GuestOnDisk, Pace, WindowsError};
+use crate::run::{Subject, WindowsSubject};
 
 const HELP: &str = "docs/windows.md says what each setting of an image is for; `misfire prepare windows --image` makes them.";
 
 impl Doctor {
-    /// Also boots a Windows image, to which nothing is written, and listens for its debugger and its agent.
-    pub async fn examine_image(&mut self, guest: &GuestOnDisk) {
-        if !self.can_run() {
-            return;
-        }
+    /// Boots a Windows image, to which nothing is written, and listens for its debugger and its agent; a
+    /// guest that brings a driver package is run with a disk that works.
+    pub(super) async fn examine_windows(&mut self, windows: &WindowsSubject) {
         let cache = Cache::of_user();
         let Ok(qemu) = Qemu::find(&cache).await else {
             return;
         };
         let accel = AccelChoice::Auto.decide(&qemu, &cache).await;
         let accel = accel.unwrap_or(Accel::Tcg);
+        let guest = GuestOnDisk::of_image(&windows.image);
         let found = guest.check(&qemu, accel, Pace::of(accel)).await;
-        self.findings.extend(about_image(guest, found));
+        self.findings.extend(about_image(&guest, found));
+        if self.can_run() && windows.image.installs {
+            let subject = Subject::Windows(Box::new(windows.clone()));
+            self.findings.push(about_disk(subject, accel).await);
+        }
     }
 }
 

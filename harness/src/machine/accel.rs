@@ -63,6 +63,45 @@ pub async fn kvm(qemu: &Qemu, cache: &Cache) -> Result<(), String> {
     answer
 }
 
+/// Whether KVM can show a guest what Hyper-V would, which `hv-crash` and the other `hv-` flags need. Where it
+/// can't, QEMU leaves them out without a word.
+pub fn hyper_v() -> bool {
+    let Ok(kvm) = std::fs::File::options().read(true).write(true).open(DEVICE) else {
+        return false;
+    };
+    // SAFETY: the descriptor is of /dev/kvm, whose KVM_CHECK_EXTENSION takes a number and touches no memory.
+    unsafe { rustix::ioctl::ioctl(&kvm, CheckExtension(KVM_CAP_HYPERV)) }
+        .is_ok_and(|level| level > 0)
+}
+
+/// `KVM_CHECK_EXTENSION` of `linux/kvm.h`: `_IO(0xae, 0x03)`; its answer is a number.
+const KVM_CHECK_EXTENSION: rustix::ioctl::Opcode = rustix::ioctl::opcode::none(0xae, 0x03);
+const KVM_CAP_HYPERV: usize = 44;
+
+struct CheckExtension(usize);
+
+// SAFETY: the argument is a number that the kernel does not use as an address, and nothing is written.
+unsafe impl rustix::ioctl::Ioctl for CheckExtension {
+    type Output = rustix::ioctl::IoctlOutput;
+
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> rustix::ioctl::Opcode {
+        KVM_CHECK_EXTENSION
+    }
+
+    fn as_ptr(&mut self) -> *mut std::ffi::c_void {
+        std::ptr::without_provenance_mut(self.0)
+    }
+
+    unsafe fn output_from_ptr(
+        output: rustix::ioctl::IoctlOutput,
+        _: *mut std::ffi::c_void,
+    ) -> rustix::io::Result<Self::Output> {
+        Ok(output)
+    }
+}
+
 /// Boots the reference guest without a device and lets it leave; the time from start to end.
 ///
 /// # Errors

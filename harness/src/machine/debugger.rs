@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
 use super::recording::{Recording, Way};
+use crate::log::driver::Patterns;
 use crate::log::kd::{Client, Event, OnBugcheck};
 use crate::log::{StopCode, harmless};
 
@@ -60,7 +61,7 @@ impl Debugger {
         stream: StdUnixStream,
         late: bool,
         journal: Arc<Journal>,
-        recording: Option<Recording>,
+        listening: Listening,
     ) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let stream = UnixStream::from_std(stream)?;
@@ -70,7 +71,7 @@ impl Debugger {
             client: Client::new(late, OnBugcheck::Stop),
             begin: Instant::now(),
             journal,
-            recording,
+            listening,
             tell,
             left: MOST,
         };
@@ -109,6 +110,15 @@ impl Debugger {
     }
 }
 
+/// What is done with what goes over a machine's lines, beside hearing it.
+#[derive(Clone, Debug, Default)]
+pub struct Listening {
+    /// It is kept, byte for byte.
+    pub recording: Option<Recording>,
+    /// What lines of the driver's own mean: the line that says the same comes after each in the journal.
+    pub patterns: Arc<Patterns>,
+}
+
 /// The line that an event is in a log.
 pub fn line_of(event: &Event) -> String {
     let text = match event {
@@ -128,7 +138,7 @@ struct Task {
     client: Client,
     begin: Instant,
     journal: Arc<Journal>,
-    recording: Option<Recording>,
+    listening: Listening,
     tell: mpsc::UnboundedSender<Event>,
     /// Bytes of lines that are still kept.
     left: usize,
@@ -175,7 +185,7 @@ impl Task {
     }
 
     fn keep(&self, way: Way, bytes: &[u8]) {
-        if let Some(recording) = &self.recording {
+        if let Some(recording) = &self.listening.recording {
             recording.keep("com1", way, bytes);
         }
     }
@@ -199,7 +209,11 @@ impl Task {
             if is_text {
                 self.left -= line.len();
             }
+            let meant = is_text.then(|| self.listening.patterns.translate(&line));
             self.journal.record(What::Log { line });
+            if let Some(line) = meant.flatten() {
+                self.journal.record(What::Log { line });
+            }
             // The machine may have been dropped; the journal has the line.
             let _ = self.tell.send(event);
         }
@@ -209,6 +223,7 @@ impl Task {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::driver::Pattern;
     use crate::log::kd::frame::{Frame, kind};
     use crate::log::kd::{Bugcheck, Module};
     use std::io::{Read as _, Write as _};
@@ -232,7 +247,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let recording = Recording::open(dir.path()).unwrap();
         let (ours, mut its) = StdUnixStream::pair().unwrap();
-        let mut debugger = Debugger::open(ours, false, journal, Some(recording)).unwrap();
+        let pattern = Pattern::new("^INT: MSI .*x$", "line").unwrap();
+        let listening = Listening {
+            recording: Some(recording),
+            patterns: Arc::new(Patterns::new(vec![pattern])),
+        };
+        let mut debugger = Debugger::open(ours, false, journal, listening).unwrap();
         let target = tokio::task::spawn_blocking(move || {
             let mut acknowledgement = [0; 16];
             for (id, text) in [(0x8080_0800, "INT: MSI \x1b[2J"), (0x8080_0001, "x\n")] {
@@ -247,6 +267,8 @@ mod tests {
         let lines: Vec<What> = journalled.try_iter().collect();
         let line = "INT: MSI \u{241b}[2Jx".to_owned();
         assert_eq!(lines[1], What::Log { line: line.clone() });
+        let meant = "MISFIRE-LOG pattern resource kind=line raw level=0".to_owned();
+        assert_eq!(lines[2..], [What::Log { line: meant }]);
         assert_eq!(debugger.last(), ["kd: booted", &line]);
         let text = std::fs::read_to_string(dir.path().join("com1.hex")).unwrap();
         let pieces = Recording::read(&text);

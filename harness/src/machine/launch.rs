@@ -11,12 +11,11 @@ use tokio::time::timeout_at;
 
 use super::argv::{argv, device_id, placed};
 use super::console::Console;
-use super::debugger::Debugger;
+use super::debugger::{Debugger, Listening};
 use super::error::MachineError;
 use super::line::Line;
 use super::process::{Ended, Process};
 use super::qmp::{Qmp, TablePlace};
-use super::recording::Recording;
 use super::spec::{Boot, Inherited, MAX_DEVICES, MachineSpec, Plugged};
 
 /// How long a machine may take to end when its guest has left.
@@ -73,22 +72,22 @@ impl Machine {
         journal: Arc<Journal>,
         limit: Duration,
     ) -> Result<Self, MachineError> {
-        Self::launch_recorded(spec, files, journal, limit, None)
+        Self::launch_heard(spec, files, journal, limit, &Listening::default())
     }
 
-    /// The same, and what goes over its lines is kept.
+    /// The same, and what is to be done with what goes over its lines.
     ///
     /// # Errors
     /// As of [`Machine::launch`].
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O and time.
-    pub fn launch_recorded(
+    pub fn launch_heard(
         spec: &MachineSpec,
         files: Vec<(OwnedFd, Inherited)>,
         journal: Arc<Journal>,
         limit: Duration,
-        recording: Option<Recording>,
+        listening: &Listening,
     ) -> Result<Self, MachineError> {
         if spec.devices.len() > MAX_DEVICES {
             return Err(MachineError::TooManyDevices(spec.devices.len()));
@@ -110,12 +109,13 @@ impl Machine {
         fds.extend(files.into_iter().map(|(file, which)| (file, which.fd())));
         let use_socket = || MachineError::os("using a socket");
         let line = if spec.boot == Boot::Disk {
-            let (late, recording) = (spec.plugged == Plugged::Restored, recording.clone());
-            Debugger::open(console, late, Arc::clone(&journal), recording).map(Line::Debugger)
+            let (late, listening) = (spec.plugged == Plugged::Restored, listening.clone());
+            Debugger::open(console, late, Arc::clone(&journal), listening).map(Line::Debugger)
         } else {
             Console::open(console, Arc::clone(&journal)).map(Line::Console)
         };
         let console = line.map_err(use_socket())?;
+        let recording = listening.recording.clone();
         let qmp = Qmp::open_recorded(qmp, Arc::clone(&journal), recording).map_err(use_socket())?;
         let start = format!("starting `{}`", spec.qemu.display());
         let process = Process::start(&argv(spec), fds, limit).map_err(MachineError::os(&start))?;

@@ -23,10 +23,10 @@ mod table;
 #[cfg(test)]
 mod test_support;
 
-pub use accel::{AccelChoice, TRIAL, kvm, trial};
+pub use accel::{AccelChoice, TRIAL, hyper_v, kvm, trial};
 pub use argv::{argv, device_id, device_number, slot_id};
 pub use cache::{Cache, cache_folder};
-pub use debugger::{Debugger, line_of};
+pub use debugger::{Debugger, Listening, line_of};
 pub use error::{MachineError, OLDEST_QEMU};
 pub use find::{About, Qemu, VARIABLE, Version};
 pub use launch::{Machine, Next};

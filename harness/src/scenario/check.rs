@@ -254,7 +254,7 @@ fn scenario(
 pub(super) struct Checker<'a> {
     document: &'a Document<'a>,
     pub(super) words: &'a Vocabulary,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl Checker<'_> {

@@ -129,8 +129,8 @@ pub struct Expect {
 pub struct Known {
     /// `driver@revision`, or several revisions: `driver@1,2`.
     pub driver: String,
-    /// What comes out of it.
-    pub expect: Expect,
+    /// What comes out of it, by kind of guest: what is expected there, but for what is predicted.
+    pub guests: BTreeMap<&'static str, Expect>,
 }
 
 /// What is expected of each guest.
@@ -150,15 +150,15 @@ impl Expectations {
         self.guests.get(guest).unwrap_or(&self.base)
     }
 
-    /// What is predicted of this driver, `name@revision`.
-    pub fn known(&self, driver: &str) -> Option<&Expect> {
+    /// What is predicted of this driver, `name@revision`, on a guest of this kind.
+    pub fn known(&self, driver: &str, guest: &str) -> Option<&Expect> {
         let (name, revision) = driver.split_once('@')?;
         let is = |known: &&Known| {
             known.driver.split_once('@').is_some_and(|(n, revisions)| {
                 n == name && revisions.split(',').any(|r| r.trim() == revision)
             })
         };
-        self.known.iter().find(is).map(|known| &known.expect)
+        self.known.iter().find(is)?.guests.get(guest)
     }
 }
 
@@ -214,12 +214,20 @@ impl Checker<'_> {
                     None,
                 );
             }
-            let guest = driver.split('@').next().unwrap_or_default();
-            let base = guests.get(guest).unwrap_or(&others).clone();
-            let expect = self.nested(&path, over, devices, &base);
+            let mut each = BTreeMap::new();
+            for guest in GUESTS {
+                let told = self.problems.len();
+                let base = guests.get(guest).unwrap_or(&base);
+                let expect = self.nested(&path, over, devices, base);
+                if !each.is_empty() {
+                    // What is wrong with it is wrong on every guest, and told once.
+                    self.problems.truncate(told);
+                }
+                each.insert(*guest, expect);
+            }
             known.push(Known {
                 driver: driver.clone(),
-                expect,
+                guests: each,
             });
         }
         Expectations {

@@ -416,7 +416,7 @@ fn a_predicted_deviation_is_xfail_and_its_absence_xpass() {
         guests: BTreeMap::new(),
         known: vec![Known {
             driver: "viostor@fbcc19d7".into(),
-            expect: deviation,
+            guests: BTreeMap::from([("reference", deviation)]),
         }],
     };
     let broken = [judgement(
@@ -461,10 +461,13 @@ fn what_a_driver_that_is_predicted_to_refuse_is_waited_for_in_vain_is_predicted_
             guests: BTreeMap::new(),
             known: vec![Known {
                 driver: "viostor@fbcc19d7".into(),
-                expect: Expect {
-                    outcome: Some(outcome),
-                    ..Expect::default()
-                },
+                guests: BTreeMap::from([(
+                    "reference",
+                    Expect {
+                        outcome: Some(outcome),
+                        ..Expect::default()
+                    },
+                )]),
             }],
         };
         let decision = Case {

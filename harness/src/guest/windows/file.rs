@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use regex_lite::Regex;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::course::{Job, Limits, Order};
 use super::{FOLDER, SCRIPT, SCRIPT_AT};
 use crate::guest::file::{Place, Section};
+use crate::log::driver::{Pattern, Patterns};
 use crate::machine::{Firmware, Hotplug, Installed};
 
 /// A Windows that is installed on a disk image, and what is done in it.
@@ -61,9 +62,19 @@ pub struct WindowsFile {
     /// How long each stage may take.
     #[serde(default)]
     pub limits: LimitsFile,
-    /// Patterns of the driver's own log.
+    /// What lines of the driver's own log mean.
     #[serde(default)]
-    pub log: Vec<String>,
+    pub log: Vec<LogFile>,
+}
+
+/// Lines of a driver's own log, and what they mean.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogFile {
+    /// A regular expression with named groups.
+    pub line: String,
+    /// What a line that matches it means.
+    pub means: String,
 }
 
 /// A UEFI firmware in flash memory.
@@ -176,8 +187,12 @@ pub struct Windows {
     pub known: BTreeMap<String, String>,
     /// What is done in it before the devices come.
     pub jobs: Vec<Job>,
+    /// A driver package is among that.
+    pub installs: bool,
     /// The user's program that uses the device.
     pub workload: Vec<String>,
+    /// What lines of the driver's own log mean.
+    pub patterns: Arc<Patterns>,
     /// The most messages of a device.
     pub message_number_limit: Option<u32>,
     /// Whether memory is kept of a crash in any case.
@@ -233,9 +248,9 @@ impl Section for WindowsFile {
         if self.cpu.iter().any(|flag| flag.contains([',', ' '])) {
             place.problem("cpu", "one flag in each string");
         }
-        for pattern in &self.log {
-            if let Err(error) = Regex::new(pattern) {
-                place.problem("log", format!("not a regular expression: {error}"));
+        for LogFile { line, means } in &self.log {
+            if let Err(error) = Pattern::new(line, means) {
+                place.problem("log", error.to_string());
             }
         }
         for name in &self.verifier {
@@ -302,7 +317,9 @@ impl Windows {
             driver: file.driver.clone().unwrap_or_else(|| driver.to_owned()),
             known: BTreeMap::new(),
             jobs: file.jobs()?,
+            installs: file.package.is_some(),
             workload: file.workload.clone(),
+            patterns: Arc::new(file.patterns()),
             message_number_limit: file.message_number_limit,
             dump: file.dump,
             pace: file.pace.unwrap_or(6),
@@ -319,6 +336,13 @@ impl Windows {
 }
 
 impl WindowsFile {
+    /// The patterns of the driver's log, which were checked.
+    fn patterns(&self) -> Patterns {
+        let each = self.log.iter();
+        let known = each.filter_map(|entry| Pattern::new(&entry.line, &entry.means).ok());
+        Patterns::new(known.collect())
+    }
+
     /// What is done in the guest before the devices come.
     fn jobs(&self) -> Result<Vec<Job>, WindowsFileError> {
         let mut jobs = vec![
@@ -537,7 +561,14 @@ mod tests {
                 "verifier = [\"dma\"]",
                 "Driver Verifier needs the name of a driver: verified",
             ),
-            ("log = [\"(\"]", "not a regular expression"),
+            (
+                "log = [{ line = \"(\", means = \"line\" }]",
+                "not a regular expression",
+            ),
+            (
+                "log = [{ line = \"q(?<queue>.)\", means = \"queue-vector\" }]",
+                "a line that means `queue-vector` needs the group (?<wrote>…)",
+            ),
         ] {
             let Problems(all) =
                 read(dir.path(), &format!("image = \"win11.qcow2\"\n{text}")).expect_err(text);

@@ -29,10 +29,11 @@ use course::{Answer, Course, Do, Order, Place, Stage, StageError, Time};
 pub use evidence::{Evidence, Examined};
 pub use file::{LimitsFile, UefiFile, Windows as Image, WindowsFile, WindowsFileError};
 
+use crate::log::driver::Patterns;
 use crate::log::kd::Event;
 use crate::machine::{
-    Accel, Boot, Happening, Machine, MachineError, MachineSpec, Next, Plugged, Qemu, Recording,
-    line_of,
+    Accel, Boot, Happening, Listening, Machine, MachineError, MachineSpec, Next, Plugged, Qemu,
+    Recording, hyper_v, line_of,
 };
 
 /// Where the harness's files are in the guest, and its script there.
@@ -46,6 +47,8 @@ const SCRIPT_ARGS: [&str; 5] = [
     "Bypass",
     "-File",
 ];
+/// With it a Windows tells the host of its crash without a driver for that.
+const HV_CRASH: &str = "hv-crash";
 /// What restoring a state may take.
 const RESTORE_LIMIT: Duration = Duration::from_secs(120);
 /// How long after the first sign of a crash its stop code may come.
@@ -115,6 +118,7 @@ pub struct Windows {
     lines: VecDeque<String>,
     evidence: Option<PathBuf>,
     dump: bool,
+    patterns: Arc<Patterns>,
     nodes: Vec<Option<String>>,
     /// The debugger has told of a crash.
     crashed: bool,
@@ -151,6 +155,10 @@ impl Windows {
     ) -> MachineSpec {
         let mut installed = image.installed.clone();
         installed.viewer = setting.viewer;
+        let knows_crash = |flag: &String| flag.starts_with(HV_CRASH);
+        if accel == Accel::Kvm && hyper_v() && !installed.cpu_flags.iter().any(knows_crash) {
+            installed.cpu_flags.push(HV_CRASH.to_owned());
+        }
         MachineSpec {
             qemu: qemu.program.clone(),
             accel,
@@ -232,13 +240,12 @@ impl Windows {
         limit: Duration,
     ) -> Result<Self, WindowsError> {
         let recording = setting.recording.clone();
-        let mut machine = Machine::launch_recorded(
-            spec,
-            Vec::new(),
-            Arc::clone(&journal),
-            limit,
-            recording.clone(),
-        )?;
+        let listening = Listening {
+            recording: recording.clone(),
+            patterns: Arc::clone(&image.patterns),
+        };
+        let to = Arc::clone(&journal);
+        let mut machine = Machine::launch_heard(spec, Vec::new(), to, limit, &listening)?;
         let agent = machine
             .take_agent()
             .ok_or(std::io::ErrorKind::NotConnected.into())
@@ -257,6 +264,7 @@ impl Windows {
             lines: VecDeque::new(),
             evidence: setting.evidence.clone(),
             dump: image.dump,
+            patterns: listening.patterns,
             nodes: setting.nodes.clone(),
             crashed: false,
             panicked: None,
@@ -449,7 +457,13 @@ impl Windows {
 
     fn line(&mut self, line: String) {
         let line = crate::log::harmless(&line);
+        // What the guest's programs print of the driver can be understood with a pattern too.
+        let is_ours = line.starts_with("MISFIRE: ") || line.starts_with("harness: ");
+        let meant = (!is_ours).then(|| self.patterns.translate(&line)).flatten();
         self.journal.record(What::Log { line: line.clone() });
+        if let Some(line) = meant {
+            self.journal.record(What::Log { line });
+        }
         self.lines.push_back(line);
     }
 

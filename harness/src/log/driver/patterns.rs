@@ -79,6 +79,12 @@ pub struct Pattern {
     meaning: &'static Meaning,
 }
 
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        (self.regex.as_str(), self.meaning.word) == (other.regex.as_str(), other.meaning.word)
+    }
+}
+
 /// A pattern can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
@@ -200,7 +206,7 @@ fn plain(group: &str) -> &str {
 }
 
 /// The patterns of a guest file, in their order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Patterns(Vec<Pattern>);
 
 impl Patterns {

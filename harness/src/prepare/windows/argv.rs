@@ -18,8 +18,8 @@ pub(super) const ENLIGHTENED: &[&str] =
 pub(super) struct Hardware {
     pub qemu: PathBuf,
     pub accel: Accel,
-    /// Code, and the variables of this image.
-    pub firmware: Option<(PathBuf, PathBuf)>,
+    /// Code, and the variables of this image, if it has some.
+    pub firmware: Option<(PathBuf, Option<PathBuf>)>,
     pub disk: PathBuf,
     pub format: String,
     /// What is written to the disk and the variables stays there.
@@ -63,13 +63,15 @@ pub(super) fn argv(hardware: &Hardware) -> Vec<OsString> {
     option("-action", "panic=none".into());
     let snapshot = if hardware.writes { "off" } else { "on" };
     if let Some((code, variables)) = &hardware.firmware {
-        let (code, variables) = (file(code), file(variables));
         let flash = "if=pflash,format=raw";
+        let code = file(code);
         option("-drive", format!("{flash},unit=0,readonly=on,file={code}"));
-        option(
-            "-drive",
-            format!("{flash},unit=1,snapshot={snapshot},file={variables}"),
-        );
+        if let Some(variables) = variables.as_deref().map(file) {
+            option(
+                "-drive",
+                format!("{flash},unit=1,snapshot={snapshot},file={variables}"),
+            );
+        }
     }
     option(
         "-drive",

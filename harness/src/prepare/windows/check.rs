@@ -23,7 +23,7 @@ const PING: Duration = Duration::from_secs(2);
 pub struct GuestOnDisk {
     image: PathBuf,
     format: Option<String>,
-    firmware: Option<(PathBuf, PathBuf)>,
+    firmware: Option<(PathBuf, Option<PathBuf>)>,
     memory: u32,
     processors: u8,
     tpm: Option<PathBuf>,
@@ -64,29 +64,6 @@ impl Checked {
     }
 }
 
-/// What of a guest file is looked at here; the rest is for runs.
-#[derive(Deserialize)]
-struct Written {
-    kind: String,
-    windows: Option<Section>,
-}
-
-#[derive(Deserialize)]
-struct Section {
-    image: PathBuf,
-    format: Option<String>,
-    firmware: Option<FirmwareSection>,
-    memory: Option<u32>,
-    processors: Option<u8>,
-    tpm: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct FirmwareSection {
-    code: PathBuf,
-    variables: Option<PathBuf>,
-}
-
 impl GuestOnDisk {
     pub(super) fn of_preparation(
         image: &Path,
@@ -99,66 +76,25 @@ impl GuestOnDisk {
         Self {
             image: image.to_owned(),
             format: Some(format),
-            firmware,
+            firmware: firmware.map(|(code, variables)| (code, Some(variables))),
             memory,
             processors,
             tpm,
         }
     }
 
-    /// The image of a guest file, if it is one of a Windows; everything else is for others to read.
-    pub fn of_windows(path: &Path) -> Option<Result<Self, WindowsError>> {
-        let text = std::fs::read_to_string(path).ok()?;
-        let written: toml::Table = text.parse().ok()?;
-        (written.get("kind")?.as_str()? == "windows").then(|| Self::read(path))
-    }
-
-    /// Reads a guest file; what it names lies beside it.
-    ///
-    /// # Errors
-    /// When it can't be read, or is none of a Windows.
-    pub fn read(path: &Path) -> Result<Self, WindowsError> {
-        let text = std::fs::read_to_string(path).map_err(WindowsError::os("read", path))?;
-        let not = |why: String| WindowsError::Argument {
-            what: "--guest",
-            why: format!("{}: {why}", path.display()),
-        };
-        let written: Written = toml::from_str(&text).map_err(|error| not(error.to_string()))?;
-        if written.kind != "windows" {
-            return Err(not(format!(
-                "a guest of kind `{}` is no Windows",
-                written.kind
-            )));
+    /// The image of a guest that can be run.
+    pub fn of_image(image: &crate::guest::windows::Image) -> Self {
+        let installed = &image.installed;
+        let firmware = installed.firmware.as_ref();
+        Self {
+            image: installed.disk.clone(),
+            format: Some(installed.format.clone()),
+            firmware: firmware.map(|it| (it.code.clone(), it.variables.clone())),
+            memory: image.memory_mib,
+            processors: image.processors,
+            tpm: installed.tpm.clone(),
         }
-        let section = written
-            .windows
-            .ok_or_else(|| not("there is no section [windows]".into()))?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let at = |path: PathBuf| folder.join(path);
-        let firmware = match section.firmware {
-            None => None,
-            Some(FirmwareSection {
-                code,
-                variables: Some(variables),
-            }) => Some((at(code), at(variables))),
-            Some(_) => return Err(not("the firmware has no `variables`".into())),
-        };
-        let guest = Self {
-            image: at(section.image),
-            format: section.format,
-            firmware,
-            memory: section.memory.unwrap_or(4096),
-            processors: section.processors.unwrap_or(2),
-            tpm: section.tpm.map(at),
-        };
-        let files = guest
-            .firmware
-            .iter()
-            .flat_map(|(code, variables)| [code, variables]);
-        for file in files.chain([&guest.image]) {
-            std::fs::File::open(file).map_err(WindowsError::os("read", file))?;
-        }
-        Ok(guest)
     }
 
     /// The image.
@@ -193,11 +129,11 @@ impl GuestOnDisk {
             text += &format!("format     = \"{format}\"\n");
         }
         if let Some((code, variables)) = &self.firmware {
-            text += &format!(
-                "firmware   = {{ code = {}, variables = {} }}\n",
-                quoted(code),
-                quoted(variables)
-            );
+            let variables = variables
+                .iter()
+                .map(|path| format!(", variables = {}", quoted(path)));
+            let variables: String = variables.collect();
+            text += &format!("firmware   = {{ code = {}{variables} }}\n", quoted(code));
         }
         if let Some(tpm) = &self.tpm {
             text += &format!("tpm        = {}\n", quoted(tpm));

@@ -238,7 +238,7 @@ impl Course<'_> {
                 .plan
                 .firmware
                 .as_ref()
-                .map(|(code, _)| (code.clone(), self.files.variables.clone())),
+                .map(|(code, _)| (code.clone(), Some(self.files.variables.clone()))),
             disk: self.request.out.clone(),
             format,
             writes: true,

@@ -25,7 +25,7 @@ fn a_windows_is_installed_on_hardware_that_every_release_has_drivers_for() {
     insta::assert_snapshot!(shown(&Hardware {
         qemu: "qemu-system-x86_64".into(),
         accel: Accel::Kvm,
-        firmware: Some(("OVMF_CODE.fd".into(), "a,b.vars.fd".into())),
+        firmware: Some(("OVMF_CODE.fd".into(), Some("a,b.vars.fd".into()))),
         disk: "a,b.qcow2".into(),
         format: "qcow2".into(),
         writes: true,
@@ -43,7 +43,7 @@ fn a_machine_that_only_looks_writes_nothing() {
     let looks = shown(&Hardware {
         qemu: "qemu-system-x86_64".into(),
         accel: Accel::Tcg,
-        firmware: Some(("OVMF_CODE.fd".into(), "vars.fd".into())),
+        firmware: Some(("OVMF_CODE.fd".into(), Some("vars.fd".into()))),
         disk: "win.qcow2".into(),
         format: "qcow2".into(),
         writes: false,
