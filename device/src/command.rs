@@ -1,11 +1,12 @@
 //! The commands of the daemon: `serve` and `check`.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, LineWriter, Write};
+mod trace_file;
+
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -13,7 +14,7 @@ use signal_hook::iterator::Signals;
 
 use crate::file::{self, DeviceUnderTest, Problem};
 use crate::port::{Attachment, Journal, ServeError, Served, backend_socket, serve_on};
-use crate::trace::{Event, write_jsonl};
+use trace_file::TraceFile;
 
 /// Amount of guest memory in the arguments that are shown; any other will do.
 const MEMORY: &str = "1G";
@@ -165,12 +166,11 @@ impl Serve {
     fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
         let devices = file::load(&self.file).map_err(Failure::Files)?;
         let sockets = self.sockets(devices.len())?;
-        let (failed, failures) = mpsc::channel();
-        let journal = match &self.trace {
-            Some(path) => {
-                let file = File::create(path).map_err(|e| trace_failed(path, e))?;
-                Journal::new(trace_into(file, failed))
-            }
+        let failed = |error| trace_failed(self.trace.as_deref().unwrap_or(Path::new("")), error);
+        let trace = self.trace.as_deref().map(TraceFile::create);
+        let trace = trace.transpose().map_err(failed)?;
+        let journal = match &trace {
+            Some(trace) => Journal::new(trace.sink()),
             None => Journal::unread(),
         };
         // Before the first socket is there, so that a signal can't leave one behind.
@@ -181,10 +181,7 @@ impl Serve {
         out.flush()?;
         signals.forever().next();
         served.into_iter().for_each(Served::leave);
-        match (&self.trace, failures.try_recv()) {
-            (Some(path), Ok(error)) => Err(trace_failed(path, error)),
-            _ => Ok(()),
-        }
+        trace.map_or(Ok(()), TraceFile::close).map_err(failed)
     }
 
     /// Where each device listens.
@@ -281,20 +278,6 @@ fn quoted(text: &str) -> String {
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
     }
-}
-
-/// A sink that writes each event into `file`, where it is as soon as it is recorded; the first error
-/// is told, and ends the writing.
-fn trace_into(file: File, failed: mpsc::Sender<io::Error>) -> Box<dyn FnMut(&Event) + Send> {
-    let mut file = Some(LineWriter::new(file));
-    Box::new(move |event| {
-        let Some(open) = &mut file else { return };
-        if let Err(error) = write_jsonl(open, event) {
-            file = None;
-            // Who does not ask at the end does not want to know.
-            let _ = failed.send(error);
-        }
-    })
 }
 
 #[cfg(test)]
