@@ -9,7 +9,11 @@ impl Measured {
     pub fn median(&self) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+        let (low, high) = (sorted.len().saturating_sub(1) / 2, sorted.len() / 2);
+        match (sorted.get(low), sorted.get(high)) {
+            (Some(low), Some(high)) => (low + high) / 2.0,
+            _ => f64::NAN,
+        }
     }
 
     /// Median, least and most.

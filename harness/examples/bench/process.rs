@@ -37,6 +37,10 @@ pub fn await_socket(socket: &Path) -> Result<()> {
 /// A device of ours, served by a process of its own with a trace or without.
 pub fn ours(dir: &Path, queues: u16, trace: bool, attach: &str) -> Result<(Killed, PathBuf)> {
     let run = dir.join(format!("run-{queues}-{trace}-{attach}"));
+    // One that was measured before has left its socket.
+    if run.exists() {
+        std::fs::remove_dir_all(&run)?;
+    }
     std::fs::create_dir_all(&run)?;
     let disk = run.join("disk");
     File::create(&disk)?.set_len(DISK_BYTES)?;

@@ -102,7 +102,7 @@ pub fn registers(dir: &Path, rounds: usize) -> Result<()> {
                 || access(&mut bare, write),
             )?;
             println!(
-                "| {name}, {queues} queues | {} | {:.2} | {:.2} |",
+                "| {name}, number of queues {queues} | {} | {:.2} | {:.2} |",
                 ratio.text(),
                 a.median(),
                 b.median()
