@@ -382,7 +382,12 @@ static UNSAID: OnceLock<io::Error> = OnceLock::new();
 /// Prints a line. A reader that went away is no failure of ours; what else is in the way is told at the
 /// end, by [`main`].
 fn say(text: impl std::fmt::Display) {
-    match writeln!(io::stdout(), "{text}") {
+    said(writeln!(io::stdout(), "{text}"));
+}
+
+/// Keeps why something can't be printed, for the end.
+fn said(printed: io::Result<()>) {
+    match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(UNSAID.set(error)),
         _ => {}
     }

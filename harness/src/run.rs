@@ -101,11 +101,8 @@ pub struct Runs {
 
 impl Runs {
     /// The document of it.
-    pub fn document(&self) -> Document {
-        Document::new(
-            self.each.iter().map(|run| run.report.clone()).collect(),
-            self.took,
-        )
+    pub fn document(&self) -> Document<'_> {
+        Document::new(self.each.iter().map(|run| &run.report), self.took)
     }
 }
 

@@ -109,7 +109,7 @@ impl<'a> Files<'a> {
         })
     }
 
-    fn write(self, document: &Document) -> Result<(), Failure> {
+    fn write(self, document: &Document<'_>) -> Result<(), Failure> {
         if let Some((path, mut file)) = self.junit {
             let text = junit(document).into_diagnostic().map_err(Failure::Wrong)?;
             written(path, file.write_all(text.as_bytes()))?;

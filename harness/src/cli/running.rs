@@ -1,13 +1,13 @@
 //! What the commands that start machines share.
 
-use std::io::IsTerminal as _;
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 
 use clap::Args;
 use miette::IntoDiagnostic as _;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-use super::{AccelArg, Failure, complain, say};
+use super::{AccelArg, Failure, complain, said, say};
 use crate::machine::{Accel, AccelChoice, Cache, MachineError, Qemu};
 use crate::report::{Progress, Terminal};
 use crate::run::{KeptAside, Options, Runs, Snapshots, Subject, run_all};
@@ -123,8 +123,12 @@ pub(super) async fn go(
 
 /// Prints a document.
 pub(super) fn json(document: &impl serde::Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(document).into_diagnostic();
-    say(text.map_err(Failure::Wrong)?);
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = serde_json::to_writer_pretty(&mut out, document)
+        .map_err(io::Error::from)
+        .and_then(|()| writeln!(out))
+        .and_then(|()| out.flush());
+    said(written);
     Ok(())
 }
 

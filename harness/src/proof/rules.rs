@@ -68,7 +68,7 @@ pub(super) fn false_alarms(shown: &[Shown<'_>]) -> Vec<FalseAlarm> {
                     rule: judgement.id,
                     scenario: s.scenario.name.clone(),
                     mistakes: mistakes.clone(),
-                    text: judgement.text.clone(),
+                    text: judgement.text.clone().into_owned(),
                 });
             }
         }

@@ -12,7 +12,7 @@ use crate::verdict::{Verdict, ruling};
 
 /// A whole run.
 #[derive(Clone, Debug, Serialize)]
-pub struct Document {
+pub struct Document<'a> {
     /// Version of this document's form; additions do not change it.
     pub schema: u32,
     /// What has to be known of the guest to read the verdicts; none for the reference guest.
@@ -21,7 +21,7 @@ pub struct Document {
     /// The numbers.
     pub summary: Summary,
     /// In the order of their names.
-    pub scenarios: Vec<ScenarioReport>,
+    pub scenarios: Vec<&'a ScenarioReport>,
 }
 
 /// Verdicts counted, and times.
@@ -120,9 +120,10 @@ pub struct FaultReport {
     pub fired: u64,
 }
 
-impl Document {
+impl<'a> Document<'a> {
     /// Collects a run that took `total`.
-    pub fn new(mut scenarios: Vec<ScenarioReport>, total: Duration) -> Self {
+    pub fn new(scenarios: impl IntoIterator<Item = &'a ScenarioReport>, total: Duration) -> Self {
+        let mut scenarios: Vec<_> = scenarios.into_iter().collect();
         scenarios.sort_by(|a, b| a.name.cmp(&b.name));
         let count = |verdict| scenarios.iter().filter(|s| s.verdict == verdict).count();
         let mut times: Vec<f64> = scenarios
@@ -216,13 +217,11 @@ pub(crate) mod tests {
 
     #[test]
     fn the_document_has_the_form_that_is_documented() {
-        let document = Document::new(
-            vec![
-                report("b/two", Verdict::Fail, 150.0),
-                report("a/one", Verdict::Pass, 130.5),
-            ],
-            Duration::from_millis(300),
-        );
+        let scenarios = [
+            report("b/two", Verdict::Fail, 150.0),
+            report("a/one", Verdict::Pass, 130.5),
+        ];
+        let document = Document::new(&scenarios, Duration::from_millis(300));
         insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap());
         assert!(!document.as_expected());
     }
@@ -240,7 +239,7 @@ pub(crate) mod tests {
             let mut scenario = report("a/b", Verdict::Pass, 1.0);
             scenario.rules[0].outcome = outcome;
             scenario.rules[0].severity = severity;
-            let document = Document::new(vec![scenario], Duration::ZERO);
+            let document = Document::new([&scenario], Duration::ZERO);
             let json = serde_json::to_value(&document).unwrap();
             assert_eq!(json["scenarios"][0]["rules"][0]["outcome"], word);
             let fails = usize::from(severity == Some(Severity::Fail));
@@ -265,7 +264,8 @@ pub(crate) mod tests {
             (Verdict::Error, false),
             (Verdict::Xpass, false),
         ] {
-            let document = Document::new(vec![report("a/b", verdict, 1.0)], Duration::ZERO);
+            let scenario = report("a/b", verdict, 1.0);
+            let document = Document::new([&scenario], Duration::ZERO);
             assert_eq!(document.as_expected(), good, "{verdict}");
         }
     }

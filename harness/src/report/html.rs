@@ -18,7 +18,7 @@ pre { white-space: pre-wrap; margin: .3rem 0 .3rem 4rem } .dim { opacity: .6 }
 ";
 
 /// The run as one page.
-pub fn html(document: &Document) -> String {
+pub fn html(document: &Document<'_>) -> String {
     let s = &document.summary;
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Misfire</title>\
@@ -127,7 +127,7 @@ mod tests {
     fn the_page_stands_alone_and_escapes_what_it_shows() {
         let mut failed = report("a/<b>", Verdict::Fail, 1.0);
         failed.reasons = vec!["1 < 2 & \"so\"".into()];
-        let page = html(&Document::new(vec![failed], std::time::Duration::ZERO));
+        let page = html(&Document::new([&failed], std::time::Duration::ZERO));
         assert!(
             page.contains("a/&lt;b&gt;") && page.contains("1 &lt; 2 &amp; &quot;so&quot;"),
             "{page}"

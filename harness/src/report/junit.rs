@@ -12,7 +12,7 @@ use crate::verdict::Verdict;
 ///
 /// # Errors
 /// Those of the XML writer.
-pub fn junit(document: &Document) -> Result<String, quick_junit::SerializeError> {
+pub fn junit(document: &Document<'_>) -> Result<String, quick_junit::SerializeError> {
     let mut report = Report::new("misfire");
     report.set_time(seconds(document.summary.total_ms));
     let mut suites: Vec<TestSuite> = Vec::new();
@@ -65,15 +65,13 @@ mod tests {
 
     #[test]
     fn failures_errors_and_skips_are_told_apart() {
-        let document = Document::new(
-            vec![
-                report("a/pass", Verdict::Pass, 1.0),
-                report("a/fail", Verdict::Fail, 1.0),
-                report("b/error", Verdict::Error, 1.0),
-                report("b/skip", Verdict::Skip, 1.0),
-            ],
-            Duration::from_millis(4),
-        );
+        let scenarios = [
+            report("a/pass", Verdict::Pass, 1.0),
+            report("a/fail", Verdict::Fail, 1.0),
+            report("b/error", Verdict::Error, 1.0),
+            report("b/skip", Verdict::Skip, 1.0),
+        ];
+        let document = Document::new(&scenarios, Duration::from_millis(4));
         let xml = junit(&document).unwrap();
         for part in [
             r#"tests="4" skipped="1" failures="1" errors="1""#,

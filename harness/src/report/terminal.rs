@@ -64,7 +64,7 @@ impl Terminal {
     }
 
     /// Takes the bar away and returns the last line of the run.
-    pub fn finish(self, document: &Document) -> String {
+    pub fn finish(self, document: &Document<'_>) -> String {
         self.bar.finish_and_clear();
         let s = &document.summary;
         let mut parts = vec![format!("{} pass", s.pass)];
@@ -161,13 +161,11 @@ mod tests {
 
     #[test]
     fn the_last_line_counts_verdicts_and_times() {
-        let document = Document::new(
-            vec![
-                report("a/one", Verdict::Pass, 130.5),
-                report("b/two", Verdict::Fail, 150.0),
-            ],
-            Duration::from_millis(301),
-        );
+        let scenarios = [
+            report("a/one", Verdict::Pass, 130.5),
+            report("b/two", Verdict::Fail, 150.0),
+        ];
+        let document = Document::new(&scenarios, Duration::from_millis(301));
         let line = Terminal::new(true, false).finish(&document);
         assert_eq!(
             line.trim(),

@@ -1,5 +1,6 @@
 //! Running the rules over a trace.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use misfire_device::shape::{Attach, Interface};
@@ -62,7 +63,7 @@ pub struct Judgement {
     /// The events that prove it, by sequence number.
     pub evidence: Vec<u64>,
     /// In words.
-    pub text: String,
+    pub text: Cow<'static, str>,
 }
 
 impl Judgement {
@@ -104,7 +105,7 @@ pub fn judge(events: &[Event], context: &Context) -> Vec<Judgement> {
                     outcome: Outcome::NotApplicable,
                     severity: None,
                     evidence: Vec::new(),
-                    text: format!("it is about Windows, and the guest is a {system}"),
+                    text: format!("it is about Windows, and the guest is a {system}").into(),
                 };
             }
             let each = devices
@@ -291,7 +292,7 @@ pub fn tenure(dev: u8, events: &[Event]) -> u64 {
 
 /// What one device's tally comes to.
 fn settle(rule: &Rule, tally: &Tally) -> Judgement {
-    let judgement = |outcome, evidence: &[u64], text: String| Judgement {
+    let judgement = |outcome, evidence: &[u64], text: Cow<'static, str>| Judgement {
         id: rule.id,
         level: rule.level,
         outcome,
@@ -311,18 +312,21 @@ fn settle(rule: &Rule, tally: &Tally) -> Judgement {
         let texts: Vec<_> = worst_first().map(|f| f.text.as_str()).collect();
         return Judgement {
             severity: Some(worst),
-            ..judgement(Outcome::Broken, &evidence, texts.join("; "))
+            ..judgement(Outcome::Broken, &evidence, texts.join("; ").into())
         };
     }
     if let Some((evidence, text)) = &tally.inconclusive {
-        judgement(Outcome::Inconclusive, evidence, text.clone())
+        judgement(Outcome::Inconclusive, evidence, text.clone().into())
     } else if !tally.held.is_empty() {
-        let text = tally.note.as_deref().unwrap_or("put to the test and kept");
-        judgement(Outcome::Held, &tally.held, text.to_owned())
+        let text = tally
+            .note
+            .clone()
+            .map_or("put to the test and kept".into(), Cow::from);
+        judgement(Outcome::Held, &tally.held, text)
     } else if let Some((seq, text)) = &tally.spared {
-        judgement(Outcome::NotApplicable, &[*seq], text.clone())
+        judgement(Outcome::NotApplicable, &[*seq], text.clone().into())
     } else if let Some(text) = &tally.not_applicable {
-        judgement(Outcome::NotApplicable, &[], text.clone())
+        judgement(Outcome::NotApplicable, &[], text.clone().into())
     } else {
         judgement(
             Outcome::Unseen,
@@ -348,11 +352,11 @@ fn merge(rule: &Rule, mut each: Vec<(u8, Judgement)>) -> Judgement {
     each.retain(|(_, j)| weight(j) == worst);
     let (first, mut merged) = each.remove(0);
     if several {
-        merged.text = format!("device {first}: {}", merged.text);
+        merged.text = format!("device {first}: {}", merged.text).into();
     }
     for (dev, other) in each {
         merged.evidence.extend(other.evidence);
-        merged.text = format!("{}; device {dev}: {}", merged.text, other.text);
+        merged.text = format!("{}; device {dev}: {}", merged.text, other.text).into();
     }
     merged
 }
