@@ -78,6 +78,14 @@ const BREACHES: &[(&str, &str, &[&str])] = &[
     ("long-stall", "vectors/per-queue", &["WIN-SPT-007"]),
     ("touches-completed", "vectors/per-queue", &["WIN-SPT-008"]),
     ("touches-removed", "hotplug/surprise", &["WIN-SPT-009"]),
+    ("keeps-pnp-request", "hotplug/orderly", &["WIN-SPT-010"]),
+    ("keeps-power-request", "power/sleep", &["WIN-SPT-010"]),
+    (
+        "control-list-overrun",
+        "vectors/per-queue",
+        &["WIN-SPT-011"],
+    ),
+    ("unit-list-overrun", "scsi/disk", &["WIN-SPT-011"]),
 ];
 
 /// The beginning of the names of a mingw-w64's programs: what ci/setup has put under target, or beside the
@@ -247,7 +255,7 @@ fn the_correct_miniport_keeps_what_storport_asks_for() {
         None,
     );
     for id in [
-        "001", "002", "003", "004", "005", "006", "007", "008", "009",
+        "001", "002", "003", "004", "005", "006", "007", "008", "009", "010", "011",
     ] {
         let id = format!("WIN-SPT-{id}");
         let mut rules = reports.iter().flat_map(|report| &report.rules);
@@ -261,7 +269,12 @@ fn the_correct_miniport_keeps_what_storport_asks_for() {
 #[test]
 fn a_breach_of_what_storport_asks_for_breaks_its_rule_and_no_other() {
     for (mistake, scenario, rules) in BREACHES {
-        let reports = run("blk.sys", &[scenario], Some(format!("mistake={mistake}")));
+        let image = if scenario.starts_with("scsi/") {
+            "scsi.sys"
+        } else {
+            "blk.sys"
+        };
+        let reports = run(image, &[scenario], Some(format!("mistake={mistake}")));
         let broken = reports[0].rules.iter().filter(|rule| rule.fails());
         let broken: Vec<&str> = broken.map(|rule| rule.id).collect();
         assert_eq!(

@@ -112,10 +112,10 @@ static BOOLEAN HwBuildIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
 		return kind_build(adapter, srb);
 	case SRB_FUNCTION_FLUSH:
 	case SRB_FUNCTION_SHUTDOWN:
-	case SRB_FUNCTION_POWER:
-	case SRB_FUNCTION_PNP:
 		complete(adapter, srb, SRB_STATUS_SUCCESS);
 		return FALSE;
+	case SRB_FUNCTION_POWER:
+	case SRB_FUNCTION_PNP:
 	case SRB_FUNCTION_RESET_LOGICAL_UNIT:
 	case SRB_FUNCTION_RESET_DEVICE:
 		return TRUE;
@@ -125,6 +125,51 @@ static BOOLEAN HwBuildIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
 }
 
 static BOOLEAN HwResetBus(PVOID extension, ULONG path);
+static void complete_all(ADAPTER *adapter, UCHAR status);
+
+/* The extended data of this type; NULL when the request has none. */
+static PVOID data_of(STORAGE_REQUEST_BLOCK *srb, ULONG type)
+{
+	ULONG *data = (ULONG *)command_of(srb);
+
+	return data != NULL && *data == type ? data : NULL;
+}
+
+/* There is no device any more: nothing of it is touched. */
+void device_is_gone(ADAPTER *adapter)
+{
+	adapter->live = FALSE;
+	complete_all(adapter, SRB_STATUS_NO_DEVICE);
+}
+
+static void plug_and_play(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
+{
+	SRBEX_DATA_PNP *data = data_of(srb, SrbExDataTypePnP);
+	STOR_DEVICE_CAPABILITIES_EX *capabilities = srb->DataBuffer;
+
+	if (data == NULL) {
+		complete(adapter, srb, SRB_STATUS_INVALID_REQUEST);
+		return;
+	}
+	switch (data->PnPAction) {
+	case StorQueryCapabilities:
+		if (capabilities == NULL || srb->DataTransferLength < sizeof *capabilities) {
+			complete(adapter, srb, SRB_STATUS_INVALID_REQUEST);
+			return;
+		}
+		capabilities->SurpriseRemovalOK = 1;
+		break;
+	case StorSurpriseRemoval:
+		device_is_gone(adapter);
+		break;
+	case StorStopDevice:
+	case StorRemoveDevice:
+		if (MAKES(adapter, KEEPS_PNP_REQUEST))
+			return;
+		break;
+	}
+	complete(adapter, srb, SRB_STATUS_SUCCESS);
+}
 
 static BOOLEAN HwStartIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
 {
@@ -132,6 +177,16 @@ static BOOLEAN HwStartIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
 	REQUEST *request = srb->MiniportContext;
 	QUEUE *queue;
 
+	if (srb->SrbFunction == SRB_FUNCTION_PNP) {
+		plug_and_play(adapter, srb);
+		return TRUE;
+	}
+	if (srb->SrbFunction == SRB_FUNCTION_POWER) {
+		/* What is to be done the control of the adapter does. */
+		if (!MAKES(adapter, KEEPS_POWER_REQUEST))
+			complete(adapter, srb, data_of(srb, SrbExDataTypePower) ? SRB_STATUS_SUCCESS : SRB_STATUS_INVALID_REQUEST);
+		return TRUE;
+	}
 	if (!adapter->live) {
 		complete(adapter, srb, SRB_STATUS_NO_DEVICE);
 		return TRUE;
@@ -455,13 +510,13 @@ static ULONG HwAdapterControl(PVOID extension, ULONG type, PVOID parameters)
 			list->SupportedTypeList[ScsiRestartAdapter] = TRUE;
 		if (list->MaxControlType > ScsiAdapterSurpriseRemoval)
 			list->SupportedTypeList[ScsiAdapterSurpriseRemoval] = TRUE;
+		if (MAKES(adapter, CONTROL_LIST_OVERRUN))
+			list->SupportedTypeList[list->MaxControlType] = TRUE;
 		return ScsiAdapterControlSuccess;
 	case ScsiAdapterSurpriseRemoval:
-		/* There is no device any more: nothing of it is touched. */
 		if (MAKES(adapter, TOUCHES_REMOVED))
 			device_status(adapter);
-		adapter->live = FALSE;
-		complete_all(adapter, SRB_STATUS_NO_DEVICE);
+		device_is_gone(adapter);
 		return ScsiAdapterControlSuccess;
 	case ScsiStopAdapter:
 		reset_device(adapter);
@@ -488,6 +543,7 @@ INIT NTSTATUS DriverEntry(PVOID driver, PVOID path)
 	data.HwResetBus = HwResetBus;
 	data.HwAdapterControl = HwAdapterControl;
 	data.HwBuildIo = HwBuildIo;
+	data.HwUnitControl = kind_unit_control;
 	data.DeviceExtensionSize = sizeof(ADAPTER);
 	data.SrbExtensionSize = sizeof(REQUEST);
 	data.NumberOfAccessRanges = 6;

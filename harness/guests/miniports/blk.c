@@ -269,6 +269,7 @@ const ULONGLONG kind_features = BIT(FEATURE_FLUSH) | BIT(FEATURE_MQ) | BIT(FEATU
 const USHORT kind_first = 0;
 const USHORT kind_events = NO_QUEUE;
 const ULONG kind_memory = 0;
+HW_UNIT_CONTROL *const kind_unit_control = NULL;
 
 BOOLEAN kind_find(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config, ULONG *queues)
 {

@@ -241,15 +241,50 @@ typedef struct {
 	UCHAR Reserved;
 } STOR_ADDR_BTL8;
 
-/* "SRBEX_DATA_PNP": StorPnPRemoveDevice and others come in an SRB of SRB_FUNCTION_PNP. */
+/* "SRBEX_DATA_PNP", "STOR_PNP_ACTION" */
 typedef struct {
 	ULONG Type;
 	ULONG Length;
+	UCHAR PnPSubFunction;
+	UCHAR Reserved[3];
 	ULONG PnPAction;
-	ULONG PnPSubFunction;
 	ULONG SrbPnPFlags;
 	ULONG Reserved1;
 } SRBEX_DATA_PNP;
+#define StorStartDevice 0x00
+#define StorRemoveDevice 0x02
+#define StorStopDevice 0x04
+#define StorQueryCapabilities 0x09
+#define StorSurpriseRemoval 0x17
+#define SRB_PNP_FLAGS_ADAPTER_REQUEST 1 /* mingw-w64 */
+
+/* "SRBEX_DATA_POWER", "STOR_DEVICE_POWER_STATE" */
+typedef struct {
+	ULONG Type;
+	ULONG Length;
+	UCHAR SrbPowerFlags;
+	UCHAR Reserved[3];
+	ULONG DevicePowerState;
+	ULONG PowerAction;
+} SRBEX_DATA_POWER;
+#define StorPowerDeviceD0 1
+#define StorPowerDeviceD3 4
+
+/* "SRBEXDATATYPE"; numbers: several listings */
+#define SrbExDataTypePower 0x61
+#define SrbExDataTypePnP 0x62
+
+/* "STOR_DEVICE_CAPABILITIES_EX" */
+typedef struct {
+	USHORT Version;
+	USHORT Size;
+	ULONG DeviceD1 : 1, DeviceD2 : 1, LockSupported : 1, EjectSupported : 1, Removable : 1, DockDevice : 1,
+		UniqueID : 1, SilentInstall : 1, RawDeviceOK : 1, SurpriseRemovalOK : 1, NoDisplayInUI : 1,
+		DefaultWriteCacheEnabled : 1, Reserved0 : 20;
+	ULONG Address;
+	ULONG UINumber;
+	ULONG Reserved1[2];
+} STOR_DEVICE_CAPABILITIES_EX;
 
 #define SRB_FUNCTION_EXECUTE_SCSI 0x00 /* the page of STORAGE_REQUEST_BLOCK has these numbers */
 #define SRB_FUNCTION_SHUTDOWN 0x07
@@ -361,6 +396,14 @@ typedef struct {
 #define ScsiAdapterSurpriseRemoval 16 /* "SCSI_ADAPTER_CONTROL_TYPE"; number: the place in its list */
 #define ScsiAdapterControlSuccess 0
 #define ScsiAdapterControlUnsuccessful 1
+/* "HW_UNIT_CONTROL" and "SCSI_UNIT_CONTROL_TYPE": the place in its list */
+#define ScsiQuerySupportedUnitControlTypes 0
+#define ScsiUnitStart 2
+#define ScsiUnitPower 3
+#define ScsiUnitRemove 9
+#define ScsiUnitSurpriseRemoval 10
+#define ScsiUnitControlSuccess 0
+#define ScsiUnitControlUnsuccessful 1
 typedef struct {
 	ULONG MaxControlType;
 	BOOLEAN SupportedTypeList[];
@@ -410,10 +453,15 @@ OFFSET(PORT_CONFIGURATION_INFORMATION, FeatureSupport, 220);
 OFFSET(STORAGE_REQUEST_BLOCK, DataBuffer, 64);
 OFFSET(STORAGE_REQUEST_BLOCK, MiniportContext, 104);
 OFFSET(SRBEX_DATA_SCSI_CDB16, Cdb, 24);
+OFFSET(SRBEX_DATA_PNP, PnPAction, 12);
+OFFSET(SRBEX_DATA_POWER, DevicePowerState, 12);
 _Static_assert(sizeof(HW_INITIALIZATION_DATA) == 208, "HW_INITIALIZATION_DATA");
 _Static_assert(sizeof(PORT_CONFIGURATION_INFORMATION) == 224, "PORT_CONFIGURATION_INFORMATION");
 _Static_assert(sizeof(STORAGE_REQUEST_BLOCK) == 128, "STORAGE_REQUEST_BLOCK");
 _Static_assert(sizeof(STOR_SCATTER_GATHER_ELEMENT) == 24, "STOR_SCATTER_GATHER_ELEMENT");
+_Static_assert(sizeof(SRBEX_DATA_PNP) == 24, "SRBEX_DATA_PNP");
+_Static_assert(sizeof(SRBEX_DATA_POWER) == 20, "SRBEX_DATA_POWER");
+_Static_assert(sizeof(STOR_DEVICE_CAPABILITIES_EX) == 24, "STOR_DEVICE_CAPABILITIES_EX");
 _Static_assert(sizeof(STOR_LOCK_HANDLE) == 32, "STOR_LOCK_HANDLE");
 
 #endif

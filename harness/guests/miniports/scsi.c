@@ -300,3 +300,36 @@ void kind_changed(ADAPTER *adapter)
 {
 	(void)adapter;
 }
+
+static ULONG HwUnitControl(PVOID extension, ULONG type, PVOID parameters)
+{
+	static const UCHAR supported[] = {
+		ScsiQuerySupportedUnitControlTypes, ScsiUnitStart, ScsiUnitPower, ScsiUnitRemove, ScsiUnitSurpriseRemoval,
+	};
+	ADAPTER *adapter = extension;
+	SCSI_SUPPORTED_CONTROL_TYPE_LIST *list = parameters;
+	STOR_LOCK_HANDLE lock = { 0 };
+	ULONG n;
+
+	switch (type) {
+	case ScsiQuerySupportedUnitControlTypes:
+		for (n = 0; n < sizeof supported; n++)
+			if (supported[n] < list->MaxControlType)
+				list->SupportedTypeList[supported[n]] = TRUE;
+		if (MAKES(adapter, UNIT_LIST_OVERRUN))
+			list->SupportedTypeList[list->MaxControlType] = TRUE;
+		return ScsiUnitControlSuccess;
+	case ScsiUnitSurpriseRemoval:
+		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
+		device_is_gone(adapter);
+		StorPortNotification(ReleaseSpinLock, adapter, &lock);
+		return ScsiUnitControlSuccess;
+	case ScsiUnitStart:
+	case ScsiUnitPower:
+	case ScsiUnitRemove:
+		return ScsiUnitControlSuccess;
+	}
+	return ScsiUnitControlUnsuccessful;
+}
+
+HW_UNIT_CONTROL *const kind_unit_control = HwUnitControl;

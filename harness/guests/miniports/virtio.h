@@ -137,12 +137,15 @@ void kind_offer(ADAPTER *adapter);
 /* A queue before the first for requests has something; under the StartIo lock. TRUE: units may have changed. */
 BOOLEAN kind_look(ADAPTER *adapter, QUEUE *queue);
 void kind_changed(ADAPTER *adapter);
+/* NULL: it hears of its units by requests. */
+extern HW_UNIT_CONTROL *const kind_unit_control;
 
 /* adapter.c */
 SRBEX_DATA_SCSI_CDB16 *command_of(STORAGE_REQUEST_BLOCK *srb);
 void complete(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, UCHAR status);
 void refuse(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, UCHAR key, UCHAR code);
 void answer(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, const UCHAR *bytes, ULONG length);
+void device_is_gone(ADAPTER *adapter);
 ULONGLONG number(const UCHAR *from, ULONG bytes);
 void add_piece(ADAPTER *adapter, REQUEST *request, volatile void *from, ULONG length, BOOLEAN writable);
 BOOLEAN add_data(ADAPTER *adapter, REQUEST *request, STORAGE_REQUEST_BLOCK *srb, BOOLEAN writable);

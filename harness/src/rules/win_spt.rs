@@ -115,6 +115,29 @@ pub const RULES: &[Rule] = &[
         watch: Watch::Each(|now, say| look(now, say, "gone")),
         ..Rule::BASE
     },
+    Rule {
+        id: "WIN-SPT-010",
+        level: Level::Vendor,
+        sentence: "A miniport completes the requests of Plug and Play and of power that it is given.",
+        source: "srb/ SRBEX_DATA_PNP, SRBEX_DATA_POWER, SCSI_PNP_REQUEST_BLOCK, SCSI_POWER_REQUEST_BLOCK",
+        breaks: "a request with SRB_FUNCTION_PNP or SRB_FUNCTION_POWER is never completed",
+        proof: PROOF,
+        elsewhere: ELSEWHERE,
+        gone: true,
+        watch: Watch::Each(|now, say| look(now, say, "pnp")),
+        ..Rule::BASE
+    },
+    Rule {
+        id: "WIN-SPT-011",
+        level: Level::Vendor,
+        sentence: "A miniport sets no element behind the list of control types that it is given.",
+        source: "storport/ HW_ADAPTER_CONTROL, HW_UNIT_CONTROL, SCSI_SUPPORTED_CONTROL_TYPE_LIST",
+        breaks: "an element at MaxControlType or behind it is set",
+        proof: PROOF,
+        elsewhere: ELSEWHERE,
+        watch: Watch::Each(|now, say| look(now, say, "control")),
+        ..Rule::BASE
+    },
 ];
 
 fn look(now: &Now<'_>, say: &mut Say<'_>, about: &str) {

@@ -232,7 +232,7 @@ impl Shell<'_> {
         }
         let device = &mut self.devices[place].1;
         let how = if device.wdf.function.identity().is_some() {
-            device.stop(&mut self.vectors);
+            device.remove(&mut self.vectors);
             "orderly"
         } else {
             println!("PNP: device {dev} does not answer any more");
@@ -448,7 +448,7 @@ impl Shell<'_> {
 
     fn exit(&mut self) -> ! {
         for (_, device) in &mut self.devices {
-            device.stop(&mut self.vectors);
+            device.remove(&mut self.vectors);
         }
         for (dev, _) in &self.devices {
             print_counters(*dev);

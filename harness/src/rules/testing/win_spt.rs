@@ -88,4 +88,16 @@ pub const CASES: &[[Case; 4]] = &[
         "a register is touched of a device that is gone, in HwStorAdapterControl at blk.sys+0x1234",
         "touch"
     ),
+    about!(
+        "WIN-SPT-010",
+        "pnp",
+        "a request of power for the adapter is not completed",
+        "srb"
+    ),
+    about!(
+        "WIN-SPT-011",
+        "control",
+        "HwStorAdapterControl sets an element behind the list that it was given",
+        "pnp"
+    ),
 ];

@@ -27,10 +27,14 @@ pub enum Check {
     Touch,
     /// Registers of a device that is gone.
     Gone,
+    /// Requests of PnP and power.
+    Pnp,
+    /// Lists of supported control types.
+    Control,
 }
 
-const NAMES: [&str; 9] = [
-    "irql", "lock", "srb", "address", "dpc", "found", "stall", "touch", "gone",
+const NAMES: [&str; 11] = [
+    "irql", "lock", "srb", "address", "dpc", "found", "stall", "touch", "gone", "pnp", "control",
 ];
 /// Most lines about one check.
 const MOST_LINES: u32 = 8;

@@ -57,6 +57,7 @@ pub struct WdfDevice {
     line_wanted: bool,
     failed: Option<NtStatus>,
     asleep: bool,
+    removed: bool,
 }
 
 /// What a driver supplies.
@@ -163,6 +164,11 @@ impl WdfDevice {
         self.asleep
     }
 
+    /// Whether D0 is left since the device is removed, and not stopped.
+    pub fn is_removed(&self) -> bool {
+        self.removed
+    }
+
     /// `WdfDeviceSetFailed`: the driver gives the device up.
     pub fn set_failed(&mut self, status: NtStatus) {
         self.failed = Some(status);
@@ -218,6 +224,7 @@ impl<D: Driver> Device<D> {
                 line_wanted: false,
                 failed: None,
                 asleep: false,
+                removed: false,
             },
             driver,
             started: false,
@@ -375,6 +382,12 @@ impl<D: Driver> Device<D> {
             self.power_down();
             self.release(vectors);
         }
+    }
+
+    /// `IRP_MN_REMOVE_DEVICE`: stops the device for good.
+    pub fn remove(&mut self, vectors: &mut Vectors) {
+        self.wdf.removed = true;
+        self.stop(vectors);
     }
 
     /// `IRP_MN_SET_POWER` to D3: the resources stay the device's.

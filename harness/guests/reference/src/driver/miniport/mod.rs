@@ -13,7 +13,7 @@ use crate::nt::interrupt::Config;
 use crate::nt::pnp::{Driver, WdfDevice};
 use crate::nt::resources::Requirement;
 use crate::nt::status::NtStatus;
-use crate::nt::storport::{Control, Port, driver_entry, port};
+use crate::nt::storport::{Leaving, Port, driver_entry, port};
 use crate::nt::vectors::irql;
 use alloc::format;
 use alloc::string::String;
@@ -136,7 +136,10 @@ impl Driver for Miniport {
         let port = self.port.ok_or(NtStatus::NO_SUCH_DEVICE)?;
         if !core::mem::take(&mut self.asleep) {
             port.initialize()?;
-        } else if port.restart() != Some(true) {
+            port.started();
+        } else if port.restart() == Some(true) {
+            port.awake();
+        } else {
             return Err(NtStatus::DEVICE_POWER_FAILURE);
         }
         self.unit.find(port, self.settings.timeout_ms);
@@ -146,9 +149,13 @@ impl Driver for Miniport {
     /// A miniport that can't be restarted is found and initialised anew after D3.
     fn d0_exit(&mut self, device: &mut WdfDevice) {
         if let Some(port) = self.port.filter(|port| !port.is_gone()) {
-            self.asleep = device.goes_to_sleep() && port.supports(Control::Restart);
-            port.control(Control::Stop);
-            port.quiet();
+            let sleeps = device.goes_to_sleep();
+            self.asleep = sleeps && port.can_restart();
+            port.stop(match (sleeps, device.is_removed()) {
+                (true, _) => Leaving::Sleep,
+                (false, true) => Leaving::Remove,
+                (false, false) => Leaving::Stop,
+            });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::dbg_print;
 use crate::hal::time;
-use crate::nt::storport::{EXECUTE, Ended, Port, Request};
+use crate::nt::storport::{About, EXECUTE, Ended, Port, Request};
 
 /// The request that is used for this; loads have those below.
 const OWN: usize = 64;
@@ -30,6 +30,7 @@ pub fn command(bytes: &[u8], answer: u32) -> Request {
         out: false,
         timeout: 10,
         function: EXECUTE,
+        about: About::Unit,
     }
 }
 
@@ -84,6 +85,7 @@ impl Unit {
                     .trim_end()
             };
             dbg_print!("DISK: {} {}", text(8..16), text(16..32));
+            port.unit_found();
         }
         self.sectors = capacity(port, timeout_ms).unwrap_or(0);
         dbg_print!("DISK: {} sectors", self.sectors);

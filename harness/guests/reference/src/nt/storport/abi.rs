@@ -155,10 +155,49 @@ pub mod control {
     pub const QUERY_SUPPORTED: u32 = 0;
     pub const STOP: u32 = 1;
     pub const RESTART: u32 = 2;
+    pub const SET_RUNNING_CONFIG: u32 = 4;
+    /// `ScsiAdapterPower`.
+    pub const POWER: u32 = 6;
     /// `ScsiAdapterSurpriseRemoval`.
     pub const SURPRISE_REMOVAL: u32 = 16;
     /// Types that are asked about: `SCSI_ADAPTER_CONTROL_TYPE` had so many when the list was read.
     pub const TYPES: usize = 24;
+}
+
+/// `SCSI_UNIT_CONTROL_TYPE`: the place in its list.
+pub mod unit_control {
+    pub const START: u32 = 2;
+    pub const POWER: u32 = 3;
+    pub const REMOVE: u32 = 9;
+    pub const SURPRISE_REMOVAL: u32 = 10;
+    /// Types that are asked about.
+    pub const TYPES: usize = 14;
+}
+
+/// `STOR_PNP_ACTION`, whose page has the numbers.
+pub mod pnp_action {
+    pub const START: u32 = 0x00;
+    pub const REMOVE: u32 = 0x02;
+    pub const STOP: u32 = 0x04;
+    pub const QUERY_CAPABILITIES: u32 = 0x09;
+    pub const SURPRISE_REMOVAL: u32 = 0x17;
+}
+
+/// `SRB_PNP_FLAGS_ADAPTER_REQUEST` and `SRB_POWER_FLAGS_ADAPTER_REQUEST`.
+pub const ADAPTER_REQUEST: u32 = 1;
+
+/// `STOR_DEVICE_POWER_STATE`, and of `STOR_POWER_ACTION` what is used.
+pub mod power {
+    pub const D0: u32 = 1;
+    pub const D3: u32 = 4;
+    pub const ACTION_NONE: u32 = 0;
+    pub const ACTION_SLEEP: u32 = 2;
+}
+
+/// `STOR_DEVICE_CAPABILITIES_EX`.
+pub mod capabilities {
+    pub const SIZE: u32 = 24;
+    pub const VERSION_1: u16 = 1;
 }
 
 /// What `StorPortNotification` is told.

@@ -49,6 +49,7 @@ pub(super) enum Callback {
     Timer,
     ResetBus,
     AdapterControl,
+    UnitControl,
     Synchronized,
 }
 
@@ -67,6 +68,7 @@ impl Callback {
             Self::Timer => "HwStorTimer",
             Self::ResetBus => "HwStorResetBus",
             Self::AdapterControl => "HwStorAdapterControl",
+            Self::UnitControl => "HwStorUnitControl",
             Self::Synchronized => "the synchronized routine",
         }
     }
@@ -74,7 +76,7 @@ impl Callback {
     /// Whether it may take a lock of this kind: the second table.
     fn may_take(self, kind: u32) -> bool {
         match self {
-            Self::BuildIo | Self::Dpc | Self::AdapterControl => true,
+            Self::BuildIo | Self::Dpc | Self::AdapterControl | Self::UnitControl => true,
             Self::StartIo => kind != lock::START_IO,
             Self::Timer | Self::ResetBus => kind == lock::INTERRUPT,
             Self::Synchronized

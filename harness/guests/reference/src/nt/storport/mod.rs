@@ -2,19 +2,21 @@
 //!
 //! Source of order, IRQL and locks: the pages of the callbacks in Microsoft's driver documentation
 //! (`HW_FIND_ADAPTER`, `HW_INITIALIZE`, `HW_PASSIVE_INITIALIZE_ROUTINE`, `HW_BUILDIO`, `HW_STARTIO`,
-//! `HW_INTERRUPT`, `HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE`, `HW_RESET_BUS`, `HW_ADAPTER_CONTROL`) and
+//! `HW_INTERRUPT`, `HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE`, `HW_RESET_BUS`, `HW_ADAPTER_CONTROL`, `HW_UNIT_CONTROL`) and
 //! the table of `StorPortAcquireSpinLock`. What rests on less is listed in `docs/nt-guest.md`.
 
 mod abi;
 mod extended;
 mod locks;
 mod memory;
+mod notice;
 mod notify;
 mod port;
 mod routines;
 mod srb;
 
 pub use locks::current_routine;
-pub use port::{Control, Port, driver_entry, port};
+pub use notice::Leaving;
+pub use port::{Port, driver_entry, port};
 pub use routines::routine;
-pub use srb::{EXECUTE, Ended, RESET_DEVICE, RESET_LOGICAL_UNIT, Request};
+pub use srb::{About, EXECUTE, Ended, RESET_DEVICE, RESET_LOGICAL_UNIT, Request};

@@ -3,9 +3,10 @@
 
 use super::abi::{
     AccessRange, DEFAULT_BREAKS, DMA64_SYSTEM, EXTENDED_SRB, HwInitializationData,
-    PortConfiguration, UNINITIALIZED, control, found,
+    PortConfiguration, UNINITIALIZED, control, found, power,
 };
 use super::locks::{self, Callback, Locks};
+use super::notice::Leaving;
 use super::srb::Packets;
 use crate::dbg_print;
 use crate::hal::pci::Function;
@@ -51,6 +52,10 @@ pub(super) struct State {
     /// What `StorPortGetDeviceBase` has mapped: where, and how many bytes.
     mapped: [(u64, u32); MOST_MAPPED],
     supports: [bool; control::TYPES],
+    /// Likewise of `HwStorUnitControl`.
+    pub unit_supports: [bool; control::TYPES],
+    /// `STOR_ADDR_BTL8` of the unit.
+    pub unit_address: u64,
     argument: u64,
     ranges: u64,
     initialized: bool,
@@ -107,6 +112,8 @@ macro_rules! ports {
                 gone: false,
                 mapped: [(0, 0); MOST_MAPPED],
                 supports: [false; control::TYPES],
+                unit_supports: [false; control::TYPES],
+                unit_address: 0,
                 argument: 0,
                 ranges: 0,
                 initialized: false,
@@ -373,24 +380,45 @@ impl Port {
         if driver.adapter_control == 0 {
             return;
         }
-        // SCSI_SUPPORTED_CONTROL_TYPE_LIST: how many types, then a BOOLEAN for each.
-        let Some(list) = vm::allocate(4 + control::TYPES as u64) else {
-            return;
+        let all = self.ask_list(
+            Callback::AdapterControl,
+            driver.adapter_control,
+            control::TYPES,
+        );
+        self.with(|state| state.supports = all);
+    }
+
+    /// Has the miniport fill a `SCSI_SUPPORTED_CONTROL_TYPE_LIST` at `PASSIVE_LEVEL`: how many types, then a
+    /// BOOLEAN for each. None behind it may be set.
+    pub(super) fn ask_list(
+        &self,
+        who: Callback,
+        routine: u64,
+        types: usize,
+    ) -> [bool; control::TYPES] {
+        const BEHIND: usize = 8;
+        let mut supports = [false; control::TYPES];
+        let Some(list) = vm::allocate((4 + types + BEHIND) as u64) else {
+            return supports;
         };
         let extension = self.with(|state| state.extension);
         // SAFETY: the list has this size.
-        unsafe { (list as *mut u32).write(control::TYPES as u32) };
-        self.call_at(
-            0,
-            Callback::AdapterControl,
-            driver.adapter_control,
-            &[extension, control::QUERY_SUPPORTED.into(), list],
-        );
-        for n in 0..control::TYPES {
-            // SAFETY: the same.
-            let supported = unsafe { ((list + 4) as *const u8).add(n).read() } != 0;
-            self.with(|state| state.supports[n] = supported);
+        unsafe { (list as *mut u32).write(types as u32) };
+        // Both kinds of query are 0.
+        let query = control::QUERY_SUPPORTED;
+        self.call_at(0, who, routine, &[extension, query.into(), list]);
+        // SAFETY: the same.
+        let said = |n: usize| unsafe { ((list + 4) as *const u8).add(n).read() } != 0;
+        for (n, supported) in supports.iter_mut().enumerate().take(types) {
+            *supported = said(n);
         }
+        let kept = (types..types + BEHIND).all(|n| !said(n));
+        let text = format_args!(
+            "{} sets an element behind the list that it was given",
+            who.name()
+        );
+        checks::check(self.n, Check::Control, kept, text);
+        supports
     }
 
     /// `HwStorInitialize` at the device's IRQL, then the passive routine, if the miniport named one.
@@ -424,9 +452,20 @@ impl Port {
         self.with(|state| state.supports[what.kind() as usize])
     }
 
+    /// Whether it can be restarted where it was stopped for D3.
+    pub fn can_restart(&self) -> bool {
+        self.has(control::POWER) || self.supports(Control::Restart)
+    }
+
+    /// Whether it supports a type of `SCSI_ADAPTER_CONTROL_TYPE`.
+    pub(super) fn has(&self, kind: u32) -> bool {
+        self.with(|state| state.supports[kind as usize])
+    }
+
     /// The device was pulled out: the miniport is told if it can be, and whatever it still has is over.
     pub fn surprise_removal(&self) {
         self.with(|state| state.gone = true);
+        self.tell_surprise_removal();
         if self.supports(Control::SurpriseRemoval) {
             self.forbid_registers();
             self.control(Control::SurpriseRemoval);
@@ -464,22 +503,52 @@ impl Port {
 
     /// `ScsiRestartAdapter`, after which interrupts are the miniport's again.
     pub fn restart(&self) -> Option<bool> {
+        if self.has(control::POWER) {
+            self.with(|state| state.initialized = true);
+            return self.power_adapter(power::D0);
+        }
+        self.call_control(0, control::SET_RUNNING_CONFIG, 0);
         self.with(|state| state.initialized = true);
         self.control(Control::Restart)
+    }
+
+    /// The adapter stops: `ScsiStopAdapter`, or for D3 `ScsiAdapterPower`, if the miniport has that.
+    pub fn stop(&self, why: Leaving) {
+        if self.with(|state| state.initialized) {
+            self.leaves(why);
+        }
+        if why == Leaving::Sleep && self.has(control::POWER) {
+            self.power_adapter(power::D3);
+        } else {
+            self.control(Control::Stop);
+        }
+        self.quiet();
+    }
+
+    /// `ScsiAdapterPower` with `STOR_ADAPTER_CONTROL_POWER`: a header of eight bytes, the action, the state.
+    fn power_adapter(&self, state: u32) -> Option<bool> {
+        const SIZE: u32 = 16;
+        let at = vm::allocate(SIZE.into())?;
+        // SAFETY: the memory has this size.
+        unsafe {
+            (at as *mut u32).write(1);
+            ((at + 4) as *mut u32).write(SIZE);
+            ((at + 12) as *mut u32).write(state);
+        }
+        self.call_control(DISPATCH_LEVEL, control::POWER, at)
     }
 
     /// `HwStorAdapterControl` at the device's IRQL, if the miniport supports what is asked. `None` when it
     /// does not, else whether it succeeded.
     pub fn control(&self, what: Control) -> Option<bool> {
+        let level = self.with(|state| state.levels.0);
+        self.call_control(level, what.kind(), 0)
+    }
+
+    fn call_control(&self, level: u8, kind: u32, parameters: u64) -> Option<bool> {
         let driver = driver()?;
-        let kind = what.kind();
-        let (extension, level, supported) = self.with(|state| {
-            (
-                state.extension,
-                state.levels.0,
-                state.supports[kind as usize],
-            )
-        });
+        let (extension, supported) =
+            self.with(|state| (state.extension, state.supports[kind as usize]));
         let asked = supported && driver.adapter_control != 0;
         // ScsiAdapterControlSuccess is 0.
         asked.then(|| {
@@ -487,7 +556,7 @@ impl Port {
                 level,
                 Callback::AdapterControl,
                 driver.adapter_control,
-                &[extension, kind.into(), 0],
+                &[extension, kind.into(), parameters],
             ) as u32
                 == 0
         })

@@ -11,7 +11,7 @@ use crate::nt::dispatch::{self, DISPATCH_LEVEL};
 use crate::nt::trap::{self, Reason};
 
 /// Most requests of an adapter.
-pub const MOST: usize = 66;
+pub const MOST: usize = 67;
 /// Bytes of a command and of sense data.
 const CDB: usize = 16;
 const SENSE: u64 = 32;
@@ -31,6 +31,10 @@ mod short {
     pub const SENSE: u64 = 32;
     pub const EXTENSION: u64 = 56;
     pub const CDB: u64 = 72;
+    /// `SCSI_PNP_REQUEST_BLOCK` and `SCSI_POWER_REQUEST_BLOCK` have these in the same places.
+    pub const POWER_FLAGS: u64 = 4;
+    pub const ACTION_OR_STATE: u64 = 8;
+    pub const PNP_FLAGS_OR_POWER_ACTION: u64 = 64;
 }
 
 /// `STORAGE_REQUEST_BLOCK`, `STOR_ADDR_BTL8` behind it, `SRBEX_DATA_SCSI_CDB16` behind that.
@@ -65,6 +69,16 @@ mod long {
     pub const BTL8_LENGTH: u32 = 4;
     pub const CDB16: u32 = 0x40;
     pub const CDB16_LENGTH: u32 = 32;
+    /// `SRBEX_DATA_POWER` and `SRBEX_DATA_PNP`: type, length behind both, and what is in them.
+    pub const POWER: u32 = 0x61;
+    pub const POWER_LENGTH: u32 = 12;
+    pub const POWER_FLAGS: u64 = EXTRA + 8;
+    pub const POWER_STATE: u64 = EXTRA + 12;
+    pub const POWER_ACTION: u64 = EXTRA + 16;
+    pub const PNP: u32 = 0x62;
+    pub const PNP_LENGTH: u32 = 16;
+    pub const PNP_ACTION: u64 = EXTRA + 12;
+    pub const PNP_FLAGS: u64 = EXTRA + 16;
 }
 
 const DATA_IN: u32 = 0x40;
@@ -95,14 +109,31 @@ pub struct Request {
     pub out: bool,
     /// In seconds, as the class driver sets it.
     pub timeout: u32,
-    /// What it is: [`EXECUTE`], or one of the resets.
+    /// What it is: [`EXECUTE`], or one of the others.
     pub function: u32,
+    /// What it is about, where it is no command.
+    pub about: About,
+}
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// Its function and its command say it.
+    Unit,
+    /// A `STOR_PNP_ACTION`, with the flags.
+    Pnp(u32, u32),
+    /// A `STOR_DEVICE_POWER_STATE` and a `STOR_POWER_ACTION`, with the flags.
+    Power(u32, u32, u32),
 }
 
 /// `SRB_FUNCTION_EXECUTE_SCSI`, `_RESET_DEVICE`, `_RESET_LOGICAL_UNIT`.
 pub const EXECUTE: u32 = 0;
 pub const RESET_DEVICE: u32 = 0x13;
 pub const RESET_LOGICAL_UNIT: u32 = 0x20;
+/// `SRB_FUNCTION_FLUSH`, `_POWER`, `_PNP`.
+pub const FLUSH: u32 = 0x08;
+pub const POWER: u32 = 0x24;
+pub const PNP: u32 = 0x25;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -429,12 +460,7 @@ impl Packet {
             put(srb + long::EXTRA_OFFSET, long::EXTRA as u32);
             put(srb + long::ADDRESS, long::BTL8);
             put(srb + long::ADDRESS + 4, long::BTL8_LENGTH);
-            put(srb + long::EXTRA, long::CDB16);
-            put(srb + long::EXTRA + 4, long::CDB16_LENGTH);
-            put(srb + long::EXTRA_SENSE_LENGTH, SENSE as u8);
-            put(srb + long::EXTRA_CDB_LENGTH, request.length);
-            put(srb + long::EXTRA_SENSE, self.sense);
-            put(srb + long::EXTRA_CDB, request.cdb);
+            self.fill_extra(request);
         } else {
             (0..short::SIZE / 8).for_each(|n| put(srb + 8 * n, 0u64));
             put(srb, short::SIZE as u16);
@@ -448,8 +474,52 @@ impl Packet {
             put(srb + short::SENSE, self.sense);
             put(srb + short::EXTENSION, self.extension);
             put(srb + short::CDB, request.cdb);
+            self.fill_block(request.about);
         }
         self.fill_list(data, request.bytes);
+    }
+
+    /// The extended data: a command, or what its function is about.
+    fn fill_extra(&self, request: &Request) {
+        let srb = self.srb;
+        match request.about {
+            About::Unit => {
+                put(srb + long::EXTRA, long::CDB16);
+                put(srb + long::EXTRA + 4, long::CDB16_LENGTH);
+                put(srb + long::EXTRA_SENSE_LENGTH, SENSE as u8);
+                put(srb + long::EXTRA_CDB_LENGTH, request.length);
+                put(srb + long::EXTRA_SENSE, self.sense);
+                put(srb + long::EXTRA_CDB, request.cdb);
+            }
+            About::Pnp(action, flags) => {
+                put(srb + long::EXTRA, long::PNP);
+                put(srb + long::EXTRA + 4, long::PNP_LENGTH);
+                put(srb + long::PNP_ACTION, action);
+                put(srb + long::PNP_FLAGS, flags);
+            }
+            About::Power(state, action, flags) => {
+                put(srb + long::EXTRA, long::POWER);
+                put(srb + long::EXTRA + 4, long::POWER_LENGTH);
+                put(srb + long::POWER_FLAGS, flags as u8);
+                put(srb + long::POWER_STATE, state);
+                put(srb + long::POWER_ACTION, action);
+            }
+        }
+    }
+
+    /// `SCSI_PNP_REQUEST_BLOCK`, `SCSI_POWER_REQUEST_BLOCK`: where they are no `SCSI_REQUEST_BLOCK`.
+    fn fill_block(&self, about: About) {
+        let srb = self.srb;
+        let (what, last) = match about {
+            About::Unit => return,
+            About::Pnp(action, flags) => (action, flags),
+            About::Power(state, action, flags) => {
+                put(srb + short::POWER_FLAGS, flags as u8);
+                (state, action)
+            }
+        };
+        put(srb + short::ACTION_OR_STATE, what);
+        put(srb + short::PNP_FLAGS_OR_POWER_ACTION, last);
     }
 
     /// An element for each page, as they lie.
