@@ -86,6 +86,26 @@ const BREACHES: &[(&str, &str, &[&str])] = &[
         &["WIN-SPT-011"],
     ),
     ("unit-list-overrun", "scsi/disk", &["WIN-SPT-011"]),
+    (
+        "overruns-common-buffer",
+        "vectors/per-queue",
+        &["WIN-SPT-012"],
+    ),
+    (
+        "overruns-srb-extension",
+        "vectors/per-queue",
+        &["WIN-SPT-012"],
+    ),
+    (
+        "overruns-device-extension",
+        "vectors/per-queue",
+        &["WIN-SPT-012"],
+    ),
+    ("dma-elsewhere", "vectors/per-queue", &["WIN-SPT-013"]),
+    ("claims-all", "interrupts/line", &["WIN-SPT-014"]),
+    ("claims-nothing", "interrupts/line", &["WIN-SPT-014"]),
+    ("endless-poll", "vectors/per-queue", &["WIN-SPT-015"]),
+    ("endless-memory-poll", "vectors/per-queue", &["WIN-SPT-015"]),
 ];
 
 /// The beginning of the names of a mingw-w64's programs: what ci/setup has put under target, or beside the
@@ -251,11 +271,17 @@ fn a_miniports_mistake_breaks_the_rule_that_it_is_there_for_and_no_other() {
 fn the_correct_miniport_keeps_what_storport_asks_for() {
     let reports = run(
         "blk-release.sys",
-        &["vectors/per-queue", "reset/slow", "hotplug/surprise"],
+        &[
+            "vectors/per-queue",
+            "reset/slow",
+            "hotplug/surprise",
+            "interrupts/line",
+        ],
         None,
     );
     for id in [
-        "001", "002", "003", "004", "005", "006", "007", "008", "009", "010", "011",
+        "001", "002", "003", "004", "005", "006", "007", "008", "009", "010", "011", "012", "013",
+        "014", "015",
     ] {
         let id = format!("WIN-SPT-{id}");
         let mut rules = reports.iter().flat_map(|report| &report.rules);

@@ -103,6 +103,8 @@ static BOOLEAN HwBuildIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
 {
 	ADAPTER *adapter = extension;
 
+	if (MAKES(adapter, OVERRUNS_SRB_EXTENSION))
+		*((volatile UCHAR *)((REQUEST *)srb->MiniportContext + 1) + 16) = 1;
 	switch (srb->SrbFunction) {
 	case SRB_FUNCTION_EXECUTE_SCSI:
 		if (command_of(srb) == NULL) {
@@ -327,7 +329,7 @@ static BOOLEAN HwInterrupt(PVOID extension)
 	USHORT n;
 
 	if (!(status & 3))
-		return FALSE;
+		return MAKES(adapter, CLAIMS_ALL);
 	if (!adapter->ready) {
 		adapter->early = TRUE;
 		return TRUE;
@@ -337,7 +339,7 @@ static BOOLEAN HwInterrupt(PVOID extension)
 			issue_queue(adapter, n);
 	if (status & 2)
 		issue(adapter, &adapter->config_dpc, NULL);
-	return TRUE;
+	return !MAKES(adapter, CLAIMS_NOTHING);
 }
 
 static BOOLEAN same(const char *a, const char *b, size_t n)
@@ -476,6 +478,12 @@ static BOOLEAN HwInitialize(PVOID extension)
 	if (!go_live(adapter))
 		return FALSE;
 	kind_tune(adapter);
+	while (MAKES(adapter, ENDLESS_POLL) && read16(adapter, &adapter->common, COMMON_NUM_QUEUES) != 0xffff)
+		;
+	while (MAKES(adapter, ENDLESS_MEMORY_POLL) && adapter->queue[0].used->index == 0)
+		;
+	if (MAKES(adapter, OVERRUNS_DEVICE_EXTENSION))
+		*((volatile UCHAR *)(adapter + 1) + 16) = 1;
 	if (!adapter->ready)
 		StorPortNotification(EnablePassiveInitialization, adapter, HwPassiveInitialize, &enabled);
 	return adapter->ready || enabled;

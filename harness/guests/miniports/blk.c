@@ -152,7 +152,8 @@ static BOOLEAN is_on_disk(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, ULONGLON
 
 static HEADER *begin(ADAPTER *adapter, REQUEST *request, ULONG type, ULONGLONG sector)
 {
-	HEADER *header = (HEADER *)request->head;
+	static HEADER elsewhere;
+	HEADER *header = MAKES(adapter, DMA_ELSEWHERE) ? &elsewhere : (HEADER *)request->head;
 
 	header->type = type;
 	header->reserved = 0;

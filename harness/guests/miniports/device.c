@@ -1,9 +1,9 @@
 /* A device's life: reset, features, queues and vectors, DRIVER_OK (virtio 1.3, 3.1.1 and 4.1.5.1). */
 #include "virtio.h"
 
-/* A reset has to be over after a second. */
-#define RESET_STEP_US 100
-#define RESET_STEPS 10000
+/* A reset has to be over after half a second. */
+#define RESET_STEP_US 500
+#define RESET_STEPS 1000
 
 void add_status(ADAPTER *adapter, ULONG bits)
 {

@@ -86,6 +86,29 @@ pub enum Said {
         /// What is wrong; none in `NT: kept irql dev=0`, which says that it was kept throughout.
         wrong: Option<String>,
     },
+    /// `NT: lent dev=0 at=A bytes=B every=E times=T`: memory that the driver was given, T pieces of B bytes whose
+    /// addresses are E bytes apart.
+    Lent {
+        /// Device, from 0.
+        dev: u8,
+        /// Physical address of the first.
+        at: u64,
+        /// Bytes of each.
+        bytes: u64,
+        /// From the beginning of one to that of the next.
+        every: u64,
+        /// How many there are.
+        times: u64,
+    },
+    /// `NT: line dev=0 claimed=C unclaimed=U …`: what an interrupt routine has said of its line, to the end.
+    Line {
+        /// Device, from 0.
+        dev: u8,
+        /// How often it said that its device has interrupted.
+        claimed: u64,
+        /// How often it was interrupted and said that another device has.
+        unclaimed: u64,
+    },
     /// `AERO_VIRTIO_SELFTEST|…`: how a test in the guest ended.
     Selftest(Selftest),
     /// `CNT: line isr=I dpc=D unclaimed=U`.
@@ -136,6 +159,21 @@ impl Said {
             checked(rest, true)
         } else if let Some(rest) = after(line, "NT: kept ") {
             checked(rest, false)
+        } else if let Some(rest) = after(line, "NT: lent ") {
+            let value = |key| value_of(rest, key);
+            Some(Self::Lent {
+                dev: value("dev")?.try_into().ok()?,
+                at: value("at")?,
+                bytes: value("bytes")?,
+                every: value("every")?,
+                times: value("times")?,
+            })
+        } else if let Some(rest) = after(line, "NT: line ") {
+            Some(Self::Line {
+                dev: value_of(rest, "dev")?.try_into().ok()?,
+                claimed: value_of(rest, "claimed")?,
+                unclaimed: value_of(rest, "unclaimed")?,
+            })
         } else if let Some(rest) = after(line, "CNT: line") {
             let dev = keyed(rest, "dev").and_then(|dev| u8::try_from(dev).ok());
             Some(Self::LineCount {
@@ -182,7 +220,9 @@ impl Said {
         match self {
             Self::Machine(MachineLine::Started(started)) => Some(started.dev),
             Self::LineCount { dev, .. } => *dev,
-            Self::Checked { dev, .. } => Some(*dev),
+            Self::Checked { dev, .. } | Self::Lent { dev, .. } | Self::Line { dev, .. } => {
+                Some(*dev)
+            }
             Self::Machine(
                 MachineLine::Failed { dev, .. }
                 | MachineLine::Device { dev, .. }
@@ -199,6 +239,15 @@ impl Said {
     pub(super) fn is_drivers(&self) -> bool {
         !matches!(self, Self::Machine(_) | Self::Stop { .. })
     }
+}
+
+/// The number of `key=number` among words.
+fn value_of(words: &str, key: &str) -> Option<u64> {
+    let pairs = words
+        .split_whitespace()
+        .filter_map(|word| word.split_once('='));
+    let mut values = pairs.filter_map(|(name, value)| (name == key).then_some(value));
+    values.next()?.parse().ok()
 }
 
 /// `irql dev=0: what is wrong`, or `irql dev=0`.
@@ -289,6 +338,24 @@ mod tests {
                 Said::LineCount {
                     dev: Some(0),
                     unclaimed: 1,
+                },
+            ),
+            (
+                "NT: lent dev=1 at=4096 bytes=96 every=8192 times=3",
+                Said::Lent {
+                    dev: 1,
+                    at: 4096,
+                    bytes: 96,
+                    every: 8192,
+                    times: 3,
+                },
+            ),
+            (
+                "NT: line dev=0 claimed=2 unclaimed=0 asked=1",
+                Said::Line {
+                    dev: 0,
+                    claimed: 2,
+                    unclaimed: 0,
                 },
             ),
             ("VIRTIO: needs reset", Said::NeedsReset),

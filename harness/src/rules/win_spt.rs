@@ -1,7 +1,11 @@
 //! WIN-SPT: what StorPort asks of a miniport, and Driver Verifier checks. The guest of kind `nt` looks, and
 //! says in its log what it found; a rule is held when it says so at its end.
 
-use super::machine::{Now, Object, Say, Watch};
+use std::collections::BTreeMap;
+
+use misfire_device::trace::Mode;
+
+use super::machine::{At, Machine, Now, Object, Say, Watch};
 use super::registry::{Level, Rule};
 use crate::log::Said;
 
@@ -138,6 +142,50 @@ pub const RULES: &[Rule] = &[
         watch: Watch::Each(|now, say| look(now, say, "control")),
         ..Rule::BASE
     },
+    Rule {
+        id: "WIN-SPT-012",
+        level: Level::Vendor,
+        sentence: "A miniport leaves what lies beside its extensions and its common buffer alone.",
+        source: "storport/ StorPortGetUncachedExtension, HW_INITIALIZATION_DATA; debugger/ bug check 0xD6",
+        breaks: "memory behind the end of the common buffer, or of an extension, is touched",
+        proof: PROOF,
+        elsewhere: ELSEWHERE,
+        watch: Watch::Each(|now, say| look(now, say, "bounds")),
+        ..Rule::BASE
+    },
+    Rule {
+        id: "WIN-SPT-013",
+        level: Level::Vendor,
+        sentence: "A miniport gives its device only addresses of its requests, their extensions and data, its common buffer, its device extension and its pool.",
+        source: "storport/ StorPortGetPhysicalAddress, StorPortGetScatterGatherList, StorPortGetUncachedExtension",
+        breaks: "a buffer or a ring lies in other memory, such as the image's own or a stack",
+        proof: "The model of Windows prints at its end what it has lent; the device tells the addresses that it was given.",
+        elsewhere: ELSEWHERE,
+        watch: Watch::with::<Reach>(),
+        ..Rule::BASE
+    },
+    Rule {
+        id: "WIN-SPT-014",
+        level: Level::Vendor,
+        sentence: "The interrupt routine for a line says TRUE when its own device has interrupted, and FALSE when it has not.",
+        source: "storport/ HW_INTERRUPT",
+        breaks: "an interrupt of another device is claimed, or one of its own is not",
+        proof: "Each claim needs an ISR status that was read and not 0, and each of those a claim. The routine is called once with nothing to tell, as when another device on the line has interrupted.",
+        elsewhere: ELSEWHERE,
+        watch: Watch::with::<Claims>(),
+        ..Rule::BASE
+    },
+    Rule {
+        id: "WIN-SPT-015",
+        level: Level::Vendor,
+        sentence: "A miniport waits for nothing without an end.",
+        source: "storport/ StorPortStallExecution; debugger/ bug check 0x133",
+        breaks: "a routine polls a register or its common buffer for seconds",
+        proof: "The model of Windows looks where a routine is that does not come back, and which register it touches next.",
+        elsewhere: ELSEWHERE,
+        watch: Watch::Each(|now, say| look(now, say, "poll")),
+        ..Rule::BASE
+    },
 ];
 
 fn look(now: &Now<'_>, say: &mut Say<'_>, about: &str) {
@@ -150,5 +198,136 @@ fn look(now: &Now<'_>, say: &mut Say<'_>, about: &str) {
     match wrong {
         Some(text) => say.broken(Object::Device, &[now.seq], text.clone()),
         None => say.held(Object::Device),
+    }
+}
+
+/// Most addresses of a device that are kept.
+const MOST_PIECES: usize = 1 << 16;
+
+/// What a device was told to reach, and what its driver was lent.
+#[derive(Default)]
+struct Reach {
+    /// By address: the bytes, the queue, and the event.
+    told: BTreeMap<u64, (u64, u16, u64)>,
+    lent: Vec<Lent>,
+}
+
+/// Pieces at equal distances: the first, its bytes, the distance, how many.
+struct Lent {
+    at: u64,
+    bytes: u64,
+    every: u64,
+    times: u64,
+}
+
+impl Lent {
+    /// The end of the piece that holds an address.
+    fn end_at(&self, address: u64) -> Option<u64> {
+        let from = address.checked_sub(self.at)?;
+        let n = from.checked_div(self.every).unwrap_or(0);
+        let start = self.at.checked_add(self.every.checked_mul(n)?)?;
+        let end = start.checked_add(self.bytes)?;
+        (n < self.times && address < end).then_some(end)
+    }
+}
+
+impl Machine for Reach {
+    fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
+        if let At::Chain(chain) = now.at {
+            if let Some(queue) = now.s.dev.queues.get(usize::from(chain.q)) {
+                for ring in [queue.desc, queue.driver, queue.device] {
+                    self.tell(ring, 1, chain.q, now.seq);
+                }
+            }
+            for part in &chain.descriptors {
+                self.tell(part.addr, part.len.into(), chain.q, now.seq);
+            }
+        }
+        if let Some(&Said::Lent {
+            at,
+            bytes,
+            every,
+            times,
+            ..
+        }) = now.said()
+        {
+            self.lent.push(Lent {
+                at,
+                bytes,
+                every,
+                times,
+            });
+        }
+        if matches!(now.at, At::End) && !self.lent.is_empty() {
+            self.judge(say);
+        }
+    }
+}
+
+impl Reach {
+    fn tell(&mut self, at: u64, bytes: u64, queue: u16, seq: u64) {
+        if self.told.len() < MOST_PIECES && at != 0 {
+            let known = self.told.entry(at).or_insert((bytes, queue, seq));
+            if known.0 < bytes {
+                *known = (bytes, queue, seq);
+            }
+        }
+    }
+
+    fn is_lent(&self, mut at: u64, bytes: u64) -> bool {
+        let end = at.saturating_add(bytes.max(1));
+        while at < end {
+            let Some(next) = self.lent.iter().find_map(|lent| lent.end_at(at)) else {
+                return false;
+            };
+            at = next;
+        }
+        true
+    }
+
+    fn judge(&self, say: &mut Say<'_>) {
+        for (at, (bytes, queue, seq)) in &self.told {
+            let object = Object::Queue(*queue);
+            if self.is_lent(*at, *bytes) {
+                say.held(object);
+                continue;
+            }
+            let text = format!(
+                "queue {queue}: the device is given memory that no request, extension or buffer of the driver's holds"
+            );
+            say.broken(object, &[*seq], text);
+        }
+    }
+}
+
+/// What the device said on its line, and what the interrupt routine made of it.
+#[derive(Default)]
+struct Claims {
+    /// ISR status that was read and not 0, with the line in use.
+    told: u64,
+    last: u64,
+}
+
+impl Machine for Claims {
+    fn see(&mut self, now: &Now<'_>, say: &mut Say<'_>) {
+        if now.isr().is_some_and(|status| status & 3 != 0) && now.s.mode() == Mode::Intx {
+            self.told += 1;
+            self.last = now.seq;
+        }
+        let Some(&Said::Line {
+            claimed, unclaimed, ..
+        }) = now.said()
+        else {
+            return;
+        };
+        if claimed > self.told {
+            let text = "the interrupt routine claims an interrupt that is not its device's";
+            say.broken(Object::Device, &[now.seq], text.into());
+        } else if unclaimed > 0 && self.told > claimed {
+            let text = "the interrupt routine does not claim an interrupt of its device";
+            say.broken(Object::Device, &[self.last, now.seq], text.into());
+        } else {
+            say.held(Object::Device);
+        }
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct Session<'a> {
     read: bool,
     /// Drivers that said that they started, by device.
     started: Vec<bool>,
+    /// Drivers of which the guest said that they did not, by device.
+    declined: Vec<bool>,
     answers: VecDeque<Done>,
     /// The load that runs in the background: its step, and that in words.
     loading: Option<(usize, String)>,
@@ -59,6 +61,8 @@ pub(super) struct Session<'a> {
     unanswered: bool,
     /// The guest was told to leave.
     leaving: bool,
+    /// A driver does not come back, and waits for something without an end.
+    stuck: bool,
     /// The guest crashed or left.
     over: bool,
     /// How much longer than its time a step may take.
@@ -106,10 +110,12 @@ impl<'a> Session<'a> {
             ready: false,
             read: false,
             started: vec![false; scenario.devices.len()],
+            declined: vec![false; scenario.devices.len()],
             answers: VecDeque::new(),
             loading: None,
             unanswered: false,
             leaving: false,
+            stuck: false,
             over: false,
             pace: 1,
             amiss: false,
@@ -167,7 +173,7 @@ impl<'a> Session<'a> {
         }
         if !self.over {
             // One that never answered a command does not read the next.
-            let limit = if self.unanswered {
+            let limit = if self.unanswered || self.stuck {
                 WEDGED_LIMIT
             } else {
                 EXIT_LIMIT
@@ -375,7 +381,7 @@ impl<'a> Session<'a> {
         Ok(match wait {
             Wait::Ready => self.until_ready(patience).await?.map(|()| true),
             Wait::Started => {
-                self.until(text, patience, false, |s| {
+                self.until_unless_declined(device, text, patience, false, |s| {
                     let all = s
                         .started
                         .iter()
@@ -390,7 +396,7 @@ impl<'a> Session<'a> {
             Wait::Loaded if self.loading.is_none() => Waited::Met(false),
             Wait::Loaded => self.answer(text, patience).await?.map(|done| done.ok),
             Wait::Live => {
-                self.until(text, patience, true, |s| {
+                self.until_unless_declined(device, text, patience, true, |s| {
                     let mut devices = s
                         .world
                         .devices
@@ -413,6 +419,34 @@ impl<'a> Session<'a> {
                 })
                 .await?
             }
+        })
+    }
+
+    /// As [`Session::until`], for what only a driver that starts can bring: a guest that takes commands and has
+    /// said that it did not start does not start it by itself, unless the device may come again. The wait is
+    /// in vain then, and not longer than it has to be.
+    async fn until_unless_declined(
+        &mut self,
+        device: Option<u8>,
+        text: &str,
+        patience: &mut Patience,
+        watching: bool,
+        mut test: impl FnMut(&mut Self) -> Option<bool>,
+    ) -> Result<Waited<bool>, Trouble> {
+        let concerns = move |dev: usize| device.is_none_or(|d| usize::from(d) == dev);
+        let waited = self
+            .until(text, patience, watching, |s| {
+                let mut declined = s.declined.iter().enumerate();
+                let in_vain = s.ready
+                    && !s.moves
+                    && matches!(s.guest, Guest::Reference(_))
+                    && declined.any(|(dev, declined)| *declined && concerns(dev));
+                test(s).or(in_vain.then_some(false))
+            })
+            .await?;
+        Ok(match waited {
+            Waited::Met(false) => Waited::Timeout,
+            waited => waited,
         })
     }
 
@@ -532,7 +566,7 @@ impl<'a> Session<'a> {
             if self.over {
                 return Ok(Waited::Over);
             }
-            if patience.is_over(self.recorder.count()) {
+            if self.stuck || patience.is_over(self.recorder.count()) {
                 return Ok(Waited::Timeout);
             }
             let (seen, slice) = (self.seen, patience.slice());
@@ -555,13 +589,16 @@ impl<'a> Session<'a> {
     }
 
     fn hear(&mut self, line: &str) -> Result<(), Trouble> {
+        self.stuck |= line.starts_with("NT: check poll ");
         match MachineLine::parse(line) {
             Some(MachineLine::Ready) => self.ready = true,
             Some(MachineLine::Started(started)) => {
                 if let Some(device) = self.started.get_mut(usize::from(started.dev)) {
                     *device = true;
                 }
+                self.decline(started.dev, false);
             }
+            Some(MachineLine::Failed { dev, .. }) => self.decline(dev, true),
             Some(MachineLine::Removed { dev, .. }) => {
                 if let Some(device) = self.started.get_mut(usize::from(dev)) {
                     *device = false;
@@ -574,6 +611,12 @@ impl<'a> Session<'a> {
             _ => {}
         }
         Ok(())
+    }
+
+    fn decline(&mut self, dev: u8, declined: bool) {
+        if let Some(device) = self.declined.get_mut(usize::from(dev)) {
+            *device = declined;
+        }
     }
 
     /// Brings what is known of the devices up to date.

@@ -63,7 +63,7 @@ pub struct GuestFile {
     pub msi_supported: Option<bool>,
     /// The INF's MessageNumberLimit.
     pub message_limit: Option<u32>,
-    /// `all`, `one` or `none`: the messages that Plug and Play hands out.
+    /// `all`, `one`, `none`, or a number: the messages that Plug and Play hands out.
     pub grant: Option<String>,
     /// `prepare` or `add`: the callback in which the driver creates its interrupt objects.
     pub style: Option<String>,
@@ -101,7 +101,7 @@ pub struct StepFile {
     pub load: Option<String>,
     /// A command of the host: `cfg.change`, `needs-reset`, or a name that a fault waits for.
     pub host: Option<String>,
-    /// A command to the guest: `device restart|stop|start|sleep|wake|suspend|resume`, `device rebalance all|one|none`, `queue reset q=<number>`, `wait-config`, `idle <time>`, `state`.
+    /// A command to the guest: `device restart|stop|start|sleep|wake|suspend|resume`, `device rebalance all|one|none|<number>`, `queue reset q=<number>`, `wait-config`, `idle <time>`, `state`.
     pub guest: Option<String>,
     /// Which device, from 0.
     pub device: Option<u8>,

@@ -80,6 +80,13 @@ impl GuestParameters {
     }
 }
 
+/// Whether a grant is a number of messages.
+pub(super) fn is_count(grant: &str) -> bool {
+    grant
+        .parse::<u16>()
+        .is_ok_and(|count| (1..=2048).contains(&count))
+}
+
 impl Parameters {
     fn write(&self, line: &mut String, prefix: &str) {
         let pairs = [
@@ -143,7 +150,11 @@ impl Checker<'_> {
         };
         for (key, value, known) in [
             ("os", &file.os, &["win7", "win8", "win10"][..]),
-            ("grant", &file.grant, &["all", "one", "none"]),
+            (
+                "grant",
+                &file.grant.clone().filter(|grant| !is_count(grant)),
+                &["all", "one", "none"],
+            ),
             ("style", &file.style, &["prepare", "add"]),
             ("access", &file.access, &["bar", "window"]),
             ("interface", &file.interface, &["modern", "legacy"]),

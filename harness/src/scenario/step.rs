@@ -306,7 +306,9 @@ fn guest(command: &str, device: u8) -> Result<String, Wrong> {
         ] => {
             format!("device dev={device} {what}")
         }
-        ["device", "rebalance", grant @ ("all" | "one" | "none")] => {
+        ["device", "rebalance", grant]
+            if matches!(*grant, "all" | "one" | "none") || super::guest::is_count(grant) =>
+        {
             format!("device dev={device} rebalance grant={grant}")
         }
         ["queue", "reset", queue]

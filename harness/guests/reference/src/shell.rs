@@ -14,6 +14,7 @@ use crate::nt::dispatch::{self, Counters};
 use crate::nt::pnp::{Device, Failure, Need};
 use crate::nt::policy::Grant;
 use crate::nt::siblings;
+use crate::nt::storport;
 use crate::nt::vectors::Vectors;
 use crate::params::Params;
 use crate::println;
@@ -452,6 +453,7 @@ impl Shell<'_> {
         }
         for (dev, _) in &self.devices {
             print_counters(*dev);
+            storport::port(*dev).print();
             checks::print(*dev);
         }
         println!("MISFIRE: done ok exit");

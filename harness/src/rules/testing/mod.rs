@@ -80,6 +80,7 @@ pub fn cases() -> impl Iterator<Item = &'static Case> {
         win_ndis::CASES,
         win_pnp::CASES,
         win_spt::CASES.as_flattened(),
+        win_spt::MORE,
     ]
     .into_iter()
     .flatten()

@@ -100,4 +100,92 @@ pub const CASES: &[[Case; 4]] = &[
         "HwStorAdapterControl sets an element behind the list that it was given",
         "pnp"
     ),
+    about!(
+        "WIN-SPT-012",
+        "bounds",
+        "memory behind the end of the common buffer is touched, in HwStorFindAdapter at x.sys+0x1",
+        "touch"
+    ),
+    about!(
+        "WIN-SPT-015",
+        "poll",
+        "HwStorInitialize waits without an end at x.sys+0x1: it polls the register at 0x14 of BAR 4",
+        "stall"
+    ),
+];
+
+/// A driver that was lent everything up to an address.
+const LENT: &str = "NT: lent dev=0 at=0 bytes=4294967296 every=0 times=1";
+
+pub const MORE: &[Case] = &[
+    ("WIN-SPT-013", "all memory is lent", HELD, || {
+        trace().hello().up().chain(0, &[]).log(LENT)
+    }),
+    ("WIN-SPT-013", "a buffer lies elsewhere", FAIL, || {
+        trace()
+            .hello()
+            .up()
+            .chain(0, &[])
+            .log("NT: lent dev=0 at=0 bytes=16 every=32 times=2")
+    }),
+    (
+        "WIN-SPT-013",
+        "nothing is known of what was lent",
+        UNSEEN,
+        || trace().hello().up().chain(0, &[]),
+    ),
+    ("WIN-SPT-013", "another driver was lent it", UNSEEN, || {
+        let lent = LENT.replace("dev=0", "dev=1");
+        trace().hello().up().chain(0, &[]).log(&lent)
+    }),
+    (
+        "WIN-SPT-014",
+        "as many claims as there were reasons",
+        HELD,
+        || {
+            trace()
+                .hello()
+                .up_intx()
+                .used(0)
+                .isr()
+                .log("NT: line dev=0 claimed=1 unclaimed=0 asked=1")
+        },
+    ),
+    (
+        "WIN-SPT-014",
+        "another device's interrupt is claimed",
+        FAIL,
+        || {
+            trace()
+                .hello()
+                .up_intx()
+                .isr()
+                .log("NT: line dev=0 claimed=1 unclaimed=0 asked=1")
+        },
+    ),
+    (
+        "WIN-SPT-014",
+        "its own interrupt is not claimed",
+        FAIL,
+        || {
+            trace()
+                .hello()
+                .up_intx()
+                .used(0)
+                .isr()
+                .log("NT: line dev=0 claimed=0 unclaimed=1 asked=1")
+        },
+    ),
+    (
+        "WIN-SPT-014",
+        "an interrupt without a reason is not claimed",
+        HELD,
+        || {
+            trace()
+                .hello()
+                .up_intx()
+                .isr()
+                .log("NT: line dev=0 claimed=0 unclaimed=1 asked=1")
+        },
+    ),
 ];

@@ -4,6 +4,7 @@
 //! space of 32 bytes. A kernel thread has a stack of 24 KiB; here a driver gets 32 KiB with a page in
 //! front of it that is not there. ISRs and DPCs run on the stacks of their interrupts.
 
+use super::storport;
 use crate::dbg_print;
 use crate::hal::{Local, apic, boot, cpu, time, vm};
 #[cfg(not(test))]
@@ -59,8 +60,8 @@ const LONG: u64 = 3_000_000;
 /// The timer looks so often, in microseconds.
 const LOOK: u64 = 500_000;
 
-/// When the call began that the main path is in, and whether its place was told.
-static BEGAN: Local<(u64, bool)> = Local::new((0, false));
+/// When the call began that the main path is in, and how far it is found out what it waits for.
+static BEGAN: Local<(u64, u8)> = Local::new((0, 0));
 
 /// The timer's interrupt, which came at `place`.
 pub fn watch(place: u64) {
@@ -68,11 +69,19 @@ pub fn watch(place: u64) {
     if began == 0 {
         return;
     }
-    if !told && time::now() - began >= LONG {
-        let place = super::image::image().and_then(|image| image.place(place));
-        let place = place.unwrap_or_else(|| "a routine of the model".into());
-        dbg_print!("NT: the driver does not come back: it is at {place}");
-        BEGAN.with(|began| began.1 = true);
+    if told < 3 && time::now() - began >= LONG {
+        let port = storport::port(storport::current_device());
+        match told {
+            0 => {
+                let place = super::image::image().and_then(|image| image.place(place));
+                let place = place.unwrap_or_else(|| "a routine of the model".into());
+                dbg_print!("NT: the driver does not come back: it is at {place}");
+                port.watch(true);
+            }
+            1 => port.watch(false),
+            _ => {}
+        }
+        BEGAN.with(|began| began.1 += 1);
     }
     apic::timer(LOOK);
 }
@@ -90,7 +99,7 @@ pub fn call(routine: u64, arguments: &[u64]) -> u64 {
     let outermost = own.contains(&cpu::stack_pointer());
     let stack = if outermost { stack() } else { 0 };
     if outermost {
-        BEGAN.with(|began| *began = (time::now().max(1), false));
+        BEGAN.with(|began| *began = (time::now().max(1), 0));
         apic::timer(LOOK);
     }
     // SAFETY: the image is mapped and its code is trusted as far as a driver's is: what it breaks is

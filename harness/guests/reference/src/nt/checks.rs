@@ -31,10 +31,15 @@ pub enum Check {
     Pnp,
     /// Lists of supported control types.
     Control,
+    /// Memory beside what was lent.
+    Bounds,
+    /// Waiting without an end.
+    Poll,
 }
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 13] = [
     "irql", "lock", "srb", "address", "dpc", "found", "stall", "touch", "gone", "pnp", "control",
+    "bounds", "poll",
 ];
 /// Most lines about one check.
 const MOST_LINES: u32 = 8;

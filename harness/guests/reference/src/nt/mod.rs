@@ -3,8 +3,8 @@
 //! `status`, `resources`, `vectors`, `policy` and `interrupt` are pure: PnP's arithmetic and the
 //! rules of interrupt objects, tested on the host. `bus`, `dispatch`, `pnp` and `bugcheck` join
 //! them to the machine. Where a driver is an image of Windows (`image`), `kernel` and `storport` are
-//! what it calls, `call` is how it is called, `dpc` runs its deferred calls, and `checks` and `trap` look at what it
-//! does. A driver sees `pnp::Driver`, `pnp::WdfDevice` and `dispatch`, and nothing of what lies below.
+//! what it calls, `call` is how it is called, `dpc` runs its deferred calls, and `checks`, `lent` and `trap` look at what
+//! it does. A driver sees `pnp::Driver`, `pnp::WdfDevice` and `dispatch`, and nothing of what lies below.
 
 pub mod bugcheck;
 pub mod bus;
@@ -15,6 +15,7 @@ pub mod dpc;
 pub mod image;
 pub mod interrupt;
 pub mod kernel;
+pub mod lent;
 pub mod pnp;
 pub mod policy;
 pub mod resources;

@@ -49,16 +49,18 @@ pub enum Grant {
     One,
     /// A line.
     None,
+    /// So many messages at most.
+    Number(u32),
 }
 
 impl Grant {
-    /// Reads `all`, `one` or `none`.
+    /// Reads `all`, `one`, `none`, or a number.
     pub fn parse(word: &str) -> Option<Self> {
         Some(match word {
             "all" => Self::All,
             "one" => Self::One,
             "none" => Self::None,
-            _ => return None,
+            number => Self::Number(number.parse().ok().filter(|n| *n > 0)?),
         })
     }
 }
@@ -152,6 +154,7 @@ pub fn assign(
     let granted = match grant {
         Grant::All if wanted > 0 => messages(kind, wanted, vectors).or_else(|| one(vectors)),
         Grant::One if wanted > 0 => one(vectors),
+        Grant::Number(most) if wanted > 0 => messages(kind, wanted.min(most), vectors),
         _ => None,
     };
     if let Some(granted) = granted {
@@ -177,6 +180,8 @@ fn messages(kind: Kind, count: u32, vectors: &mut Vectors) -> Option<Vec<u8>> {
     }
     match kind {
         Kind::Msi => {
+            // A block is a power of two.
+            let count = 1u32 << count.max(1).ilog2();
             let first = vectors.block(count as u8)?;
             Some((first..first + count as u8).collect())
         }
@@ -316,6 +321,15 @@ mod tests {
             granted(MSI, Inf::default(), Grant::None),
             Assignment::Line(20, _)
         ));
+    }
+
+    #[test]
+    fn any_number_of_messages_can_be_granted() {
+        assert_eq!(granted(BOTH, Inf::default(), Grant::Number(2)).granted(), 2);
+        assert_eq!(granted(BOTH, Inf::default(), Grant::Number(9)).granted(), 3);
+        assert_eq!(granted(MSI, Inf::default(), Grant::Number(3)).granted(), 2);
+        assert_eq!(Grant::parse("2"), Some(Grant::Number(2)));
+        assert_eq!((Grant::parse("0"), Grant::parse("two")), (None, None));
     }
 
     #[test]

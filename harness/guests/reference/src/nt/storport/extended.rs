@@ -2,9 +2,10 @@
 
 use super::abi::{MessageInformation, function as kind, stor_status as status};
 use super::locks;
-use super::port::of_extension;
+use super::port::{Port, of_extension};
 use crate::dbg_print;
 use crate::hal::{apic, time, vm};
+use crate::nt::lent;
 
 /// `StorPortExtendedFunction`. Of the arguments behind the extension there are as many as the code says.
 pub(super) extern "win64" fn extended_function(
@@ -16,7 +17,7 @@ pub(super) extern "win64" fn extended_function(
     _d: u64,
 ) -> u32 {
     match code {
-        kind::ALLOCATE_POOL => allocate_pool(a as u32, c),
+        kind::ALLOCATE_POOL => allocate_pool(extension, a as u32, c),
         // Pool that is given back stays away: whoever still uses it is caught.
         kind::FREE_POOL => status::SUCCESS,
         kind::MESSAGE_INFORMATION => message_information(extension, a as u32, b),
@@ -36,12 +37,14 @@ pub(super) extern "win64" fn extended_function(
 }
 
 /// `StorPortAllocatePool(extension, bytes, tag, pointer)`.
-fn allocate_pool(bytes: u32, pointer: u64) -> u32 {
+fn allocate_pool(extension: u64, bytes: u32, pointer: u64) -> u32 {
     if pointer == 0 {
         return status::INVALID_PARAMETER;
     }
     match vm::allocate(bytes.into()) {
         Some(memory) => {
+            let device = of_extension(extension).map_or(0, Port::number);
+            lent::lend(device, "a piece of pool", memory, bytes.into());
             // SAFETY: the miniport's pointer, which it vouches for.
             unsafe { (pointer as *mut u64).write_unaligned(memory) };
             status::SUCCESS

@@ -97,7 +97,7 @@ pub(super) fn enter(device: usize, who: Callback) -> (usize, Callback) {
 }
 
 /// The device whose miniport is being called.
-pub(super) fn current_device() -> usize {
+pub fn current_device() -> usize {
     CURRENT.with(|current| current.0)
 }
 

@@ -4,6 +4,7 @@ use super::port::{Port, of_extension};
 use crate::dbg_print;
 use crate::hal::vm::{self, PAGE, Rights};
 use crate::nt::checks::{self, Check};
+use crate::nt::lent;
 
 /// How many pages are looked at for memory that lies together.
 const TOGETHER: u64 = 64;
@@ -58,6 +59,11 @@ pub(super) extern "win64" fn uncached_extension(
         return known;
     }
     let memory = vm::allocate_pages(u64::from(bytes).div_ceil(PAGE)).unwrap_or(0);
+    if memory != 0 {
+        // To the end of its last page: what is behind that is not there.
+        let length = u64::from(bytes).next_multiple_of(PAGE);
+        lent::lend(port.number(), "the common buffer", memory, length);
+    }
     port.with(|state| state.uncached = (memory, bytes));
     memory
 }

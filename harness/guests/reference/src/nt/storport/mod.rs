@@ -15,7 +15,7 @@ mod port;
 mod routines;
 mod srb;
 
-pub use locks::current_routine;
+pub use locks::{current_device, current_routine};
 pub use notice::Leaving;
 pub use port::{Port, driver_entry, port};
 pub use routines::routine;

@@ -123,6 +123,7 @@ impl Port {
 
     /// The adapter runs, and nothing has been asked of it.
     pub fn started(&self) {
+        self.ask_line();
         self.ask_what_units_support();
         self.query_capabilities(Whom::Adapter);
     }

@@ -15,6 +15,7 @@ use crate::nt::call::call;
 use crate::nt::checks::{self, Check};
 use crate::nt::dispatch::{DISPATCH_LEVEL, MOST_DEVICES};
 use crate::nt::image;
+use crate::nt::lent;
 use crate::nt::status::NtStatus;
 use crate::nt::trap::{self, Reason};
 use alloc::string::String;
@@ -49,6 +50,7 @@ pub(super) struct State {
     pub channels: Option<(u32, u32)>,
     pub turn: u32,
     pub gone: bool,
+    line: Line,
     /// What `StorPortGetDeviceBase` has mapped: where, and how many bytes.
     mapped: [(u64, u32); MOST_MAPPED],
     supports: [bool; control::TYPES],
@@ -59,6 +61,15 @@ pub(super) struct State {
     argument: u64,
     ranges: u64,
     initialized: bool,
+}
+
+/// What the interrupt routine has said of its line.
+#[derive(Clone, Copy)]
+struct Line {
+    claimed: u32,
+    /// Without those that it was only asked.
+    unclaimed: u32,
+    asked: u32,
 }
 
 /// An adapter.
@@ -110,6 +121,11 @@ macro_rules! ports {
                 channels: None,
                 turn: 0,
                 gone: false,
+                line: Line {
+                    claimed: 0,
+                    unclaimed: 0,
+                    asked: 0,
+                },
                 mapped: [(0, 0); MOST_MAPPED],
                 supports: [false; control::TYPES],
                 unit_supports: [false; control::TYPES],
@@ -314,6 +330,8 @@ impl Port {
             memory(u64::from(driver.access_ranges.clamp(1, 64)) * size_of::<AccessRange>() as u64)?;
         let argument =
             text(&(String::from(argument) + "\0")).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
+        let size = driver.device_extension_size.into();
+        lent::lend(self.n, "the device extension", extension, size);
         self.with(|state| {
             state.extension = extension;
             state.configuration = configuration;
@@ -618,7 +636,77 @@ impl Port {
             None => self.call_at(level, Callback::Interrupt, driver.interrupt, &[extension]),
         };
         self.with(|state| state.locks.interrupt = false);
-        claimed as u8 != 0
+        let claimed = claimed as u8 != 0;
+        if message.is_none() {
+            self.with(|state| match claimed {
+                true => state.line.claimed += 1,
+                false => state.line.unclaimed += 1,
+            });
+        }
+        claimed
+    }
+
+    /// Calls the interrupt routine as when another device on the line has interrupted.
+    pub fn ask_line(&self) {
+        let (level, granted) = self.with(|state| (state.levels.0, state.granted));
+        if granted > 0 {
+            return;
+        }
+        let before = cpu::priority();
+        cpu::set_priority(level.max(before));
+        let claimed = self.interrupt(None);
+        cpu::set_priority(before);
+        self.with(|state| {
+            state.line.asked += 1;
+            state.line.unclaimed -= u32::from(!claimed);
+        });
+    }
+
+    /// Prints what is only known at the end.
+    pub fn print(&self) {
+        let (line, extension) = self.with(|state| (state.line, state.extension));
+        if extension == 0 {
+            return;
+        }
+        checks::kept(self.n, Check::Poll);
+        lent::print(self.n);
+        if line.asked > 0 {
+            let Line {
+                claimed,
+                unclaimed,
+                asked,
+            } = line;
+            let n = self.n;
+            dbg_print!("NT: line dev={n} claimed={claimed} unclaimed={unclaimed} asked={asked}");
+        }
+    }
+
+    /// Watches the registers that are mapped, or the common buffer: the next access says what is waited for.
+    pub fn watch(&self, registers: bool) {
+        if !registers {
+            let (address, length) = self.with(|state| state.uncached);
+            return trap::set(self.n, Reason::PolledMemory, address, length.into());
+        }
+        for (address, length) in self.with(|state| state.mapped) {
+            if address != 0 {
+                trap::set(self.n, Reason::Polled, address, length.into());
+            }
+        }
+    }
+
+    /// The BAR and the offset of a register, by its physical address; and likewise of the common buffer.
+    pub fn register(&self, physical: u64) -> Option<(usize, u64)> {
+        let bars = self.with(|state| state.bars);
+        let mut bars = bars.into_iter().enumerate();
+        bars.find_map(|(n, (start, length))| {
+            let at = physical.checked_sub(start)?;
+            (at < length.into()).then_some((n, at))
+        })
+    }
+
+    /// Where in the common buffer an address is.
+    pub fn in_common_buffer(&self, address: u64) -> u64 {
+        address.saturating_sub(self.with(|state| state.uncached.0))
     }
 
     /// A routine of the miniport's under its interrupt lock. What it returns.

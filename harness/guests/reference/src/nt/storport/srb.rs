@@ -8,6 +8,7 @@ use crate::hal::vm::{self, PAGE, Rights};
 use crate::hal::{cpu, mem};
 use crate::nt::checks::{self, Check};
 use crate::nt::dispatch::{self, DISPATCH_LEVEL};
+use crate::nt::lent;
 use crate::nt::trap::{self, Reason};
 
 /// Most requests of an adapter.
@@ -220,19 +221,28 @@ impl Port {
     pub fn room(&self, n: usize, bytes: u32) -> Option<u64> {
         let mut packet = self.with(|state| state.packets.each[n]);
         if packet.srb == 0 {
-            packet.srb = vm::allocate(if is_long() { long::SIZE } else { short::SIZE })?;
+            let length = if is_long() { long::SIZE } else { short::SIZE };
+            packet.srb = vm::allocate(length)?;
             packet.sense = vm::allocate(SENSE)?;
-            let size = self.configuration().srb_extension_size;
-            packet.extension = vm::allocate(size.into())?;
+            let size = self.configuration().srb_extension_size.into();
+            packet.extension = vm::allocate(size)?;
+            self.lend("a request", packet.srb, length);
+            self.lend("a request's sense data", packet.sense, SENSE);
+            self.lend("a request's extension", packet.extension, size);
         }
         if packet.room < bytes {
             let pages = u64::from(bytes).div_ceil(PAGE);
             packet.data = scattered(pages)?;
+            self.lend("a request's data", packet.data, pages * PAGE);
             packet.list = vm::allocate(ELEMENTS + pages * size_of::<Element>() as u64)?;
             packet.room = bytes;
         }
         self.with(|state| state.packets.each[n] = packet);
         Some(packet.data)
+    }
+
+    fn lend(&self, what: &'static str, address: u64, length: u64) {
+        lent::lend(self.number(), what, address, length);
     }
 
     /// Gives request `n` to the miniport, after [`Port::room`]: `HwStorBuildIo` at `DISPATCH_LEVEL`
