@@ -324,6 +324,7 @@ async fn drive(
     recorder.mark(None, FIRMWARE, firmware);
     let mut session = Session::new(scenario, spec, guest, &served, recorder)
         .paced(pace)
+        .watched(matches!(options.subject, Subject::Nt(_)))
         .keeping(options.keeping.machine);
     let gone_through = session.go().await;
     let ended = session.end().await;

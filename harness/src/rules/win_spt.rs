@@ -322,10 +322,10 @@ impl Machine for Claims {
         };
         if claimed > self.told {
             let text = "the interrupt routine claims an interrupt that is not its device's";
-            say.broken(Object::Device, &[now.seq], text.into());
+            say.broken(Object::Device, &[now.seq], text);
         } else if unclaimed > 0 && self.told > claimed {
             let text = "the interrupt routine does not claim an interrupt of its device";
-            say.broken(Object::Device, &[self.last, now.seq], text.into());
+            say.broken(Object::Device, &[self.last, now.seq], text);
         } else {
             say.held(Object::Device);
         }

@@ -11,6 +11,8 @@ const TIMES: u32 = 4;
 const LONGEST_MORE: Duration = Duration::from_secs(2);
 /// How much may be recorded meanwhile: a guest that goes round and round gets no further with more of it.
 const MOST_RECORDED: usize = 10_000;
+/// The same for a guest that finds out itself what it waits for, and says so.
+const MOST_RECORDED_WATCHED: usize = 100_000;
 
 /// Waits for as long as something happens, and for the limit when nothing does; not without an end.
 ///
@@ -18,6 +20,7 @@ const MOST_RECORDED: usize = 10_000;
 #[derive(Debug)]
 pub(super) struct Patience {
     limit: Duration,
+    most_recorded: usize,
     /// How long nothing has happened.
     quiet: Duration,
     /// How long has been waited.
@@ -35,12 +38,21 @@ impl Patience {
     pub(super) fn new(limit: Duration) -> Self {
         Self {
             limit,
+            most_recorded: MOST_RECORDED,
             quiet: Duration::ZERO,
             waited: Duration::ZERO,
             seen: 0,
             first: None,
             since: Instant::now(),
         }
+    }
+
+    /// The guest watches its driver, and says when it waits without an end.
+    pub(super) fn watched(mut self, watched: bool) -> Self {
+        if watched {
+            self.most_recorded = MOST_RECORDED_WATCHED;
+        }
+        self
     }
 
     /// The most that is waited with this limit, on a machine that has processors free.
@@ -58,7 +70,7 @@ impl Patience {
     /// Whether it is over, with so many things recorded by now.
     pub(super) fn is_over(&mut self, recorded: usize) -> bool {
         let first = *self.first.get_or_insert(recorded);
-        if recorded.saturating_sub(first) > MOST_RECORDED {
+        if recorded.saturating_sub(first) > self.most_recorded {
             return true;
         }
         let now = Instant::now();

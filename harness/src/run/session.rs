@@ -65,6 +65,8 @@ pub(super) struct Session<'a> {
     stuck: bool,
     /// The guest crashed or left.
     over: bool,
+    /// The guest watches its driver.
+    watched: bool,
     /// How much longer than its time a step may take.
     pace: u32,
     /// Whether a step did not end as it should.
@@ -117,6 +119,7 @@ impl<'a> Session<'a> {
             leaving: false,
             stuck: false,
             over: false,
+            watched: false,
             pace: 1,
             amiss: false,
             keeps: false,
@@ -126,6 +129,12 @@ impl<'a> Session<'a> {
     /// Every step may take `pace` times as long.
     pub(super) fn paced(mut self, pace: u32) -> Self {
         self.pace = pace;
+        self
+    }
+
+    /// The guest watches its driver, and says when that waits without an end.
+    pub(super) fn watched(mut self, watched: bool) -> Self {
+        self.watched = watched;
         self
     }
 
@@ -140,7 +149,7 @@ impl<'a> Session<'a> {
         let scenario = self.scenario;
         for (index, step) in scenario.steps.iter().enumerate() {
             let number = Some(index);
-            if self.over {
+            if self.over || self.stuck {
                 self.recorder.mark(number, phase::SKIPPED, &step.text);
                 continue;
             }
@@ -210,7 +219,7 @@ impl<'a> Session<'a> {
 
     /// The phase that the step ends with.
     async fn step(&mut self, step: &Step) -> Result<&'static str, Trouble> {
-        let patience = &mut Patience::new(self.limit(step));
+        let patience = &mut Patience::new(self.limit(step)).watched(self.watched);
         let waited = match &step.action {
             Action::Wait(wait, device) => self.wait(wait, *device, &step.text, patience).await?,
             Action::Host(host, device) => {

@@ -6,7 +6,7 @@
 
 use super::storport;
 use crate::dbg_print;
-use crate::hal::{Local, apic, boot, cpu, time, vm};
+use crate::hal::{Local, apic, boot, cpu, vm};
 #[cfg(not(test))]
 use core::arch::global_asm;
 
@@ -55,33 +55,33 @@ unsafe fn call_image(_: u64, _: *const u64, _: u64) -> u64 {
     0
 }
 
-/// After so long in one call the place where the driver is is printed, in microseconds.
-const LONG: u64 = 3_000_000;
 /// The timer looks so often, in microseconds.
-const LOOK: u64 = 500_000;
+const LOOK: u64 = 250_000;
+/// After so many looks into one call the place where the driver is is printed. They are counted, and not the time: the
+/// clock of a guest stands still as long as nobody asks for it.
+const LONG: u32 = 8;
 
-/// When the call began that the main path is in, and how far it is found out what it waits for.
-static BEGAN: Local<(u64, u8)> = Local::new((0, 0));
+/// How often the timer has looked since the call began that the main path is in; none without one.
+static LOOKS: Local<Option<u32>> = Local::new(None);
 
 /// The timer's interrupt, which came at `place`.
 pub fn watch(place: u64) {
-    let (began, told) = BEGAN.with(|began| *began);
-    if began == 0 {
+    let Some(looks) = LOOKS.with(|looks| {
+        *looks = looks.map(|looks| looks + 1);
+        *looks
+    }) else {
         return;
-    }
-    if told < 3 && time::now() - began >= LONG {
-        let port = storport::port(storport::current_device());
-        match told {
-            0 => {
-                let place = super::image::image().and_then(|image| image.place(place));
-                let place = place.unwrap_or_else(|| "a routine of the model".into());
-                dbg_print!("NT: the driver does not come back: it is at {place}");
-                port.watch(true);
-            }
-            1 => port.watch(false),
-            _ => {}
+    };
+    let port = || storport::port(storport::current_device());
+    match looks {
+        LONG => {
+            let place = super::image::image().and_then(|image| image.place(place));
+            let place = place.unwrap_or_else(|| "a routine of the model".into());
+            dbg_print!("NT: the driver does not come back: it is at {place}");
+            port().watch(true);
         }
-        BEGAN.with(|began| began.1 += 1);
+        n if n == LONG + 1 => port().watch(false),
+        _ => {}
     }
     apic::timer(LOOK);
 }
@@ -99,14 +99,14 @@ pub fn call(routine: u64, arguments: &[u64]) -> u64 {
     let outermost = own.contains(&cpu::stack_pointer());
     let stack = if outermost { stack() } else { 0 };
     if outermost {
-        BEGAN.with(|began| *began = (time::now().max(1), 0));
+        LOOKS.with(|looks| *looks = Some(0));
         apic::timer(LOOK);
     }
     // SAFETY: the image is mapped and its code is trusted as far as a driver's is: what it breaks is
     // this machine.
     let result = unsafe { call_image(routine, all.as_ptr(), stack) };
     if outermost {
-        BEGAN.with(|began| began.0 = 0);
+        LOOKS.with(|looks| *looks = None);
     }
     result
 }
