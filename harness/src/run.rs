@@ -7,6 +7,7 @@ mod recorder;
 mod session;
 mod subject;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -325,6 +326,7 @@ async fn drive(
     let mut session = Session::new(scenario, spec, guest, &served, recorder)
         .paced(pace)
         .watched(matches!(options.subject, Subject::Nt(_)))
+        .dumping(matches!(&options.subject, Subject::Nt(driver) if driver.crash_dump))
         .keeping(options.keeping.machine);
     let gone_through = session.go().await;
     let ended = session.end().await;
@@ -442,7 +444,7 @@ fn conclude(
     begin: Instant,
 ) -> Run {
     // What a guest did because it was examined is not the driver's doing.
-    let judgements = judge(before_examined(events), &Context::default());
+    let judgements = judge(&judged(before_examined(events)), &Context::default());
     let observed = observe(events, scenario.devices.len());
     let text = transcript(events);
     let keeping = Keeping::of(scenario, &options.subject, events, &observed, &judgements);
@@ -532,6 +534,19 @@ fn before_examined(events: &[Event]) -> &[Event] {
         matches!(&event.what, What::Mark { step: None, phase, .. } if phase == phase::EXAMINED)
     });
     &events[..examined.unwrap_or(events.len())]
+}
+
+/// What the rules see of a run that ends with a crash dump: to it belongs what the guest says of the dump, but not
+/// what the device hears then. A driver that writes one needs no interrupts, and stops nothing.
+fn judged(events: &[Event]) -> Cow<'_, [Event]> {
+    let is_dump = |event: &Event| matches!(&event.what, What::Mark { step: None, phase, .. } if phase == phase::DUMPED);
+    let Some(at) = events.iter().position(is_dump) else {
+        return Cow::Borrowed(events);
+    };
+    let (before, after) = events.split_at(at);
+    let said = |event: &&Event| matches!(event.what, What::Log { .. });
+    let said = after.iter().filter(said).cloned();
+    Cow::Owned(before.iter().cloned().chain(said).collect())
 }
 
 fn decision(

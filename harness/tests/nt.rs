@@ -116,6 +116,14 @@ const BREACHES: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
+/// Mistakes that a miniport makes while it writes a crash dump: each breaks WIN-SPT-016.
+const DUMP_BREACHES: &[&str] = &[
+    "dump-initialises-dpc",
+    "dump-reads-registry",
+    "dump-waits-for-interrupt",
+    "dump-takes-memory",
+];
+
 /// The beginning of the names of a mingw-w64's programs: what ci/setup has put under target, or beside the
 /// QEMU that is named, else what is in PATH.
 fn tools() -> String {
@@ -167,6 +175,16 @@ fn mistakes() -> Vec<String> {
 
 /// Runs scenarios with an image.
 fn run(image: &str, scenarios: &[&str], parameter: Option<String>) -> Vec<ScenarioReport> {
+    run_and_crash(image, scenarios, parameter, false)
+}
+
+/// Runs scenarios with an image; `crashes`: with a crash dump at the end.
+fn run_and_crash(
+    image: &str,
+    scenarios: &[&str],
+    parameter: Option<String>,
+    crashes: bool,
+) -> Vec<ScenarioReport> {
     let root = Path::new(HERE).join("../scenarios");
     let names: Vec<String> = scenarios.iter().map(|name| (*name).to_owned()).collect();
     let library = Library::open(Some(&root), &names, &vocabulary()).unwrap();
@@ -175,6 +193,7 @@ fn run(image: &str, scenarios: &[&str], parameter: Option<String>) -> Vec<Scenar
     assert_eq!(chosen.len(), scenarios.len());
     let mut driver = NtDriver::new(image, &bytes(image)).unwrap();
     driver.mistakes = mistakes();
+    driver.crash_dump = crashes;
     let kind = image.split(['.', '-']).next().unwrap();
     let inf = Path::new(HERE).join(format!("guests/miniports/{kind}.inf"));
     let inf = Inf::read(&inf, &std::fs::read(&inf).unwrap()).unwrap();
@@ -314,6 +333,39 @@ fn a_breach_of_what_storport_asks_for_breaks_its_rule_and_no_other() {
         assert_eq!(
             broken,
             *rules,
+            "{mistake}: {}",
+            one_scenario(&reports[0], false)
+        );
+    }
+}
+
+#[test]
+fn a_crash_dump_is_written_without_interrupts_and_read_back() {
+    for (image, scenario) in [
+        ("blk.sys", "vectors/shared"),
+        ("blk-release.sys", "interrupts/line"),
+        ("scsi.sys", "scsi/disk"),
+        ("scsi-release.sys", "scsi/disk@line"),
+    ] {
+        let reports = run_and_crash(image, &[scenario], None, true);
+        let text = one_scenario(&reports[0], false);
+        assert_eq!(reports[0].verdict, Verdict::Pass, "{image}: {text}");
+        let mut rules = reports[0].rules.iter();
+        let kept = rules.any(|r| r.id == "WIN-SPT-016" && r.outcome == Ruling::Held);
+        assert!(kept, "{image}: {text}");
+    }
+}
+
+#[test]
+fn what_may_not_be_done_while_a_dump_is_written_is_found_and_nothing_else() {
+    for mistake in DUMP_BREACHES {
+        let parameter = Some(format!("mistake={mistake}"));
+        let reports = run_and_crash("blk.sys", &["vectors/shared"], parameter, true);
+        let broken = reports[0].rules.iter().filter(|rule| rule.fails());
+        let broken: Vec<&str> = broken.map(|rule| rule.id).collect();
+        assert_eq!(
+            broken,
+            ["WIN-SPT-016"],
             "{mistake}: {}",
             one_scenario(&reports[0], false)
         );

@@ -322,12 +322,30 @@ static BOOLEAN HwMessageInterrupt(PVOID extension, ULONG message)
 	return TRUE;
 }
 
+/* While a dump is written nobody interrupts: this is called again and again. */
+static BOOLEAN poll(ADAPTER *adapter)
+{
+	STORAGE_REQUEST_BLOCK *srb;
+	ULONG length;
+	USHORT n;
+
+	if (MAKES(adapter, DUMP_WAITS_FOR_INTERRUPT))
+		return FALSE;
+	for (n = kind_first; n < adapter->queues; n++)
+		while (adapter->live && (srb = take_finished(adapter, &adapter->queue[n], &length)) != NULL)
+			kind_finish(adapter, srb);
+	return TRUE;
+}
+
 static BOOLEAN HwInterrupt(PVOID extension)
 {
 	ADAPTER *adapter = extension;
-	ULONG status = read8(adapter, &adapter->isr, 0);
+	ULONG status;
 	USHORT n;
 
+	if (adapter->dump)
+		return poll(adapter);
+	status = read8(adapter, &adapter->isr, 0);
 	if (!(status & 3))
 		return MAKES(adapter, CLAIMS_ALL);
 	if (!adapter->ready) {
@@ -351,6 +369,9 @@ static BOOLEAN same(const char *a, const char *b, size_t n)
 }
 
 /* `mistake=a,b` in the argument string. */
+/* The whole of a system is loaded again for a crash dump: this image is another one then. */
+static BOOLEAN is_dump;
+
 static void read_argument(ADAPTER *adapter, const char *text)
 {
 	static const char *const names[] = {
@@ -358,11 +379,18 @@ static void read_argument(ADAPTER *adapter, const char *text)
 #include "mistakes.h"
 #undef MISTAKE
 	};
-	const char key[] = "mistake=";
+	const char key[] = "mistake=", dump[] = "dump=1";
 	ULONG n;
 
+	adapter->dump = is_dump;
 	if (text == NULL)
 		return;
+	for (n = 0; dump[n] && text[n] == dump[n]; n++)
+		;
+	if (dump[n] == 0) {
+		adapter->dump = TRUE;
+		text += n + (text[n] == ';');
+	}
 	for (n = 0; key[n]; n++)
 		if (*text++ != key[n])
 			return;
@@ -406,6 +434,8 @@ static ULONG HwFindAdapter(PVOID extension, PVOID context, PVOID bus, char *argu
 	n = read16(adapter, &adapter->common, COMMON_NUM_QUEUES);
 	if (queues > (ULONG)MOST_QUEUES - kind_first)
 		queues = MOST_QUEUES - kind_first;
+	if (adapter->dump)
+		queues = 1;
 	if (n < kind_first + 1u || queues == 0) {
 		DbgPrint("virtio: the device has no queue for requests\n");
 		add_status(adapter, STATUS_FAILED);
@@ -418,11 +448,18 @@ static ULONG HwFindAdapter(PVOID extension, PVOID context, PVOID bus, char *argu
 	config->NumberOfBuses = 1;
 	config->Dma64BitAddresses = SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED;
 	config->SynchronizationModel = StorSynchronizeFullDuplex;
-	if (adapter->table_control & 0x8000) {
+	if ((adapter->table_control & 0x8000) && !adapter->dump) {
 		config->HwMSInterruptRoutine = HwMessageInterrupt;
 		config->InterruptSynchronizationMode = InterruptSynchronizePerMessage;
 	}
 	bytes = adapter->queues * adapter->ring_bytes + kind_memory;
+	if (adapter->dump && MAKES(adapter, DUMP_TAKES_MEMORY))
+		bytes = 64 << 10;
+	if (adapter->dump && MAKES(adapter, DUMP_READS_REGISTRY)) {
+		ULONG length = sizeof bytes, value;
+		static UCHAR name[] = "Parameter";
+		StorPortRegistryRead(adapter, name, FALSE, 4, (UCHAR *)&value, &length);
+	}
 	adapter->rings = StorPortGetUncachedExtension(adapter, config, bytes);
 	if (adapter->rings == NULL)
 		return refused(adapter);
@@ -466,7 +503,7 @@ static BOOLEAN HwInitialize(PVOID extension)
 
 	adapter->messages = 0;
 	adapter->queues = adapter->all_queues;
-	if (adapter->table_control & 0x8000)
+	if ((adapter->table_control & 0x8000) && !adapter->dump)
 		while (adapter->messages <= adapter->queues
 			&& StorPortExtendedFunction(ExtFunctionGetMessageInterruptInformation, adapter,
 				adapter->messages, &information) == 0)
@@ -484,6 +521,12 @@ static BOOLEAN HwInitialize(PVOID extension)
 		;
 	if (MAKES(adapter, OVERRUNS_DEVICE_EXTENSION))
 		*((volatile UCHAR *)(adapter + 1) + 16) = 1;
+	/* Then there is no PASSIVE_LEVEL, and no DPC. */
+	if (adapter->dump) {
+		if (MAKES(adapter, DUMP_INITIALISES_DPC))
+			StorPortNotification(InitializeDpc, adapter, &adapter->config_dpc, HwConfigDpc);
+		adapter->ready = TRUE;
+	}
 	if (!adapter->ready)
 		StorPortNotification(EnablePassiveInitialization, adapter, HwPassiveInitialize, &enabled);
 	return adapter->ready || enabled;
@@ -493,9 +536,13 @@ static BOOLEAN HwInitialize(PVOID extension)
 static BOOLEAN HwResetBus(PVOID extension, ULONG path)
 {
 	ADAPTER *adapter = extension;
-	BOOLEAN answers = reset_device(adapter);
+	BOOLEAN answers;
 
 	(void)path;
+	/* The documentation wants that. */
+	if (adapter->dump)
+		return TRUE;
+	answers = reset_device(adapter);
 
 	/* Whether it answers or not, what it had is over. */
 	if (!MAKES(adapter, RESET_KEEPS_REQUESTS))
@@ -541,6 +588,7 @@ INIT NTSTATUS DriverEntry(PVOID driver, PVOID path)
 {
 	HW_INITIALIZATION_DATA data;
 
+	is_dump = driver == NULL && path == NULL;
 	memset(&data, 0, sizeof data);
 	data.HwInitializationDataSize = sizeof data;
 	data.AdapterInterfaceType = PCIBus;

@@ -30,3 +30,8 @@ MISTAKE(ENDLESS_POLL, "endless-poll")
 MISTAKE(ENDLESS_MEMORY_POLL, "endless-memory-poll")
 MISTAKE(OVERRUNS_SRB_EXTENSION, "overruns-srb-extension")
 MISTAKE(OVERRUNS_DEVICE_EXTENSION, "overruns-device-extension")
+/* While a crash dump is written. */
+MISTAKE(DUMP_INITIALISES_DPC, "dump-initialises-dpc")
+MISTAKE(DUMP_READS_REGISTRY, "dump-reads-registry")
+MISTAKE(DUMP_WAITS_FOR_INTERRUPT, "dump-waits-for-interrupt")
+MISTAKE(DUMP_TAKES_MEMORY, "dump-takes-memory")

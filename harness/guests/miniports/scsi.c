@@ -68,7 +68,7 @@ BOOLEAN kind_find(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config, ULON
 {
 	static UCHAR name[] = "PhysicalBreaks";
 	ULONG length = sizeof(ULONG), breaks = MOST_BREAKS;
-	UCHAR *value = StorPortAllocateRegistryBuffer(adapter, &length);
+	UCHAR *value = adapter->dump ? NULL : StorPortAllocateRegistryBuffer(adapter, &length);
 	ULONG most = MOST_BREAKS * 4096, segments, sectors, targets, units;
 
 	if (adapter->config.base == NULL || adapter->config.length < CONFIG_MAX_LUN + 4) {
@@ -157,7 +157,7 @@ void kind_tune(ADAPTER *adapter)
 	const ULONG wanted = STOR_PERF_DPC_REDIRECTION | STOR_PERF_INTERRUPT_MESSAGE_RANGES;
 
 	adapter->redirects = FALSE;
-	if (adapter->shared || !adapter->messages)
+	if (adapter->shared || !adapter->messages || adapter->dump)
 		return;
 	if (StorPortExtendedFunction(ExtFunctionInitializePerformanceOptimizations, adapter, TRUE, &data) != 0
 		|| (data.Flags & wanted) != wanted)

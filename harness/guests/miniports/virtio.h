@@ -86,6 +86,7 @@ typedef struct ADAPTER {
 	BOOLEAN ready;       /* the passive part of the start is done: DPCs may be used */
 	BOOLEAN live;
 	BOOLEAN early;       /* an interrupt came before `ready` */
+	BOOLEAN dump;        /* a crash dump is written: no interrupts, no DPCs, one queue for requests */
 	BOOLEAN redirects;   /* the port driver says on which message a request is to complete */
 	ULONGLONG offered, features, wanted;
 	USHORT queues;       /* in use, of `all_queues` */

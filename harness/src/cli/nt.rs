@@ -25,6 +25,10 @@ pub struct ImageArgs {
     /// With `--guest nt`: what the registry has for the driver as DriverParameter, a word.
     #[arg(long, value_name = "TEXT", requires = "driver", value_parser = word)]
     driver_parameter: Option<String>,
+    /// With `--guest nt`: at its end each scenario's system crashes, and the driver, loaded again, writes the
+    /// crash dump.
+    #[arg(long, requires = "driver")]
+    crash_dump: bool,
 }
 
 /// The guest's command line is split at spaces.
@@ -70,6 +74,7 @@ impl ImageArgs {
             )));
         }
         driver.parameter.clone_from(&self.driver_parameter);
+        driver.crash_dump = self.crash_dump;
         if let Some(path) = &self.inf {
             let inf = Inf::read(path, &bytes(path)?).map_err(|problem| Problems(vec![problem]))?;
             driver.inf = Some(Driver::of(&inf, Architecture::Amd64).models);

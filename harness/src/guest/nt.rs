@@ -26,6 +26,8 @@ pub struct NtDriver {
     pub parameter: Option<String>,
     /// Mistakes that the driver makes when `DriverParameter` says so: that of our own test drivers only.
     pub mistakes: Vec<String>,
+    /// At its end each scenario's system crashes, and the driver writes the dump.
+    pub crash_dump: bool,
 }
 
 impl NtDriver {
@@ -41,6 +43,7 @@ impl NtDriver {
             inf: None,
             parameter: None,
             mistakes: Vec::new(),
+            crash_dump: false,
         })
     }
 
@@ -137,6 +140,9 @@ impl NtDriver {
             }
         }
         let mut line = format!("{} driver=image", guest.command_line());
+        if self.crash_dump {
+            line += " dump=1";
+        }
         let mistakes: Vec<&str> = mistakes(scenario).collect();
         let parameter = match (&self.parameter, mistakes.as_slice()) {
             (Some(parameter), _) => parameter.clone(),

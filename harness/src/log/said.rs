@@ -100,7 +100,7 @@ pub enum Said {
         /// How many there are.
         times: u64,
     },
-    /// `NT: line dev=0 claimed=C unclaimed=U …`: what an interrupt routine has said of its line, to the end.
+    /// `NT: claims dev=0 claimed=C unclaimed=U …`: what an interrupt routine has said of its line, to the end.
     Line {
         /// Device, from 0.
         dev: u8,
@@ -111,7 +111,7 @@ pub enum Said {
     },
     /// `AERO_VIRTIO_SELFTEST|…`: how a test in the guest ended.
     Selftest(Selftest),
-    /// `CNT: line isr=I dpc=D unclaimed=U`.
+    /// `CNT: claims isr=I dpc=D unclaimed=U`.
     LineCount {
         /// Device, from 0; a driver that is not ours names none.
         dev: Option<u8>,
@@ -168,7 +168,7 @@ impl Said {
                 every: value("every")?,
                 times: value("times")?,
             })
-        } else if let Some(rest) = after(line, "NT: line ") {
+        } else if let Some(rest) = after(line, "NT: claims ") {
             Some(Self::Line {
                 dev: value_of(rest, "dev")?.try_into().ok()?,
                 claimed: value_of(rest, "claimed")?,
@@ -334,7 +334,7 @@ mod tests {
                 },
             ),
             (
-                "CNT: line isr=10 dpc=9 unclaimed=1",
+                "CNT: claims isr=10 dpc=9 unclaimed=1",
                 Said::LineCount {
                     dev: Some(0),
                     unclaimed: 1,
@@ -351,7 +351,7 @@ mod tests {
                 },
             ),
             (
-                "NT: line dev=0 claimed=2 unclaimed=0 asked=1",
+                "NT: claims dev=0 claimed=2 unclaimed=0 asked=1",
                 Said::Line {
                     dev: 0,
                     claimed: 2,

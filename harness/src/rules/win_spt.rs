@@ -186,6 +186,17 @@ pub const RULES: &[Rule] = &[
         watch: Watch::Each(|now, say| look(now, say, "poll")),
         ..Rule::BASE
     },
+    Rule {
+        id: "WIN-SPT-016",
+        level: Level::Vendor,
+        sentence: "A miniport that is loaded again for a crash dump writes it without interrupts, DPCs, registry and time, in 32 KiB.",
+        source: "storage/ Restrictions on Miniport Drivers that Manage the Boot Drive",
+        breaks: "a DPC is initialised, the registry is read, or a request is not completed by HwStorInterrupt",
+        proof: "With `--crash-dump` the model of Windows loads the image again at the end, has it write a dump, and reads it back.",
+        elsewhere: ELSEWHERE,
+        watch: Watch::Each(|now, say| look(now, say, "dump")),
+        ..Rule::BASE
+    },
 ];
 
 fn look(now: &Now<'_>, say: &mut Say<'_>, about: &str) {

@@ -67,6 +67,8 @@ pub(super) struct Session<'a> {
     over: bool,
     /// The guest watches its driver.
     watched: bool,
+    /// At its end the guest crashes.
+    dumps: bool,
     /// How much longer than its time a step may take.
     pace: u32,
     /// Whether a step did not end as it should.
@@ -120,6 +122,7 @@ impl<'a> Session<'a> {
             stuck: false,
             over: false,
             watched: false,
+            dumps: false,
             pace: 1,
             amiss: false,
             keeps: false,
@@ -135,6 +138,12 @@ impl<'a> Session<'a> {
     /// The guest watches its driver, and says when that waits without an end.
     pub(super) fn watched(mut self, watched: bool) -> Self {
         self.watched = watched;
+        self
+    }
+
+    /// At its end the guest crashes, and its driver writes the dump.
+    pub(super) fn dumping(mut self, dumps: bool) -> Self {
+        self.dumps = dumps;
         self
     }
 
@@ -190,6 +199,10 @@ impl<'a> Session<'a> {
             let mut patience = Patience::new(limit * self.pace);
             // A guest that is not ready does not read commands.
             if let Waited::Met(()) = self.until_ready(&mut patience).await? {
+                if self.dumps {
+                    let text = "the system crashes, and the driver writes the dump";
+                    self.recorder.mark(None, phase::DUMPED, text);
+                }
                 self.guest.say("exit").await;
                 self.leaving = true;
                 let _ = self

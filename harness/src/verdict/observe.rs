@@ -44,6 +44,8 @@ pub mod phase {
     pub const LEFT: &str = "left";
     /// From here on the guest is examined, and what it does is not the driver's doing; no step's phase.
     pub const EXAMINED: &str = "examined";
+    /// The system crashes, and what the driver does from here on it does for the dump.
+    pub const DUMPED: &str = "dumped";
     /// What was found out about a guest that was examined; no step's phase.
     pub const EVIDENCE: &str = "evidence";
 }

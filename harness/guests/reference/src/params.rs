@@ -34,6 +34,8 @@ pub struct Params {
     pub image: bool,
     /// What the registry has for it as `DriverParameter`.
     pub argument: String,
+    /// At the end the system crashes, and the image writes the dump.
+    pub dump: bool,
 }
 
 /// What is wrong with a parameter.
@@ -55,10 +57,17 @@ impl Params {
             devices: [DeviceParams::default(); MOST_DEVICES],
             image: false,
             argument: String::new(),
+            dump: false,
         };
         for part in line.split_ascii_whitespace() {
             if let Some(value) = part.strip_prefix("argument=") {
                 params.argument = value.into();
+            } else if let Some(value) = part.strip_prefix("dump=") {
+                params.dump = match value {
+                    "0" => false,
+                    "1" => true,
+                    _ => return Err(Error::Value(part)),
+                };
             } else if let Some(value) = part.strip_prefix("driver=") {
                 params.image = match value {
                     "own" => false,

@@ -135,7 +135,8 @@ impl Shell<'_> {
         };
         let params = &self.params.devices[dev];
         let found = if self.params.image {
-            let driver = Miniport::new(params.settings, &self.params.argument);
+            let argument = &self.params.argument;
+            let driver = Miniport::new(params.settings, argument, self.params.dump);
             Some(("nt", AnyDriver::Miniport(Box::new(driver))))
         } else {
             driver_for(identity, params.settings)
@@ -447,9 +448,24 @@ impl Shell<'_> {
         }
     }
 
+    /// The system crashes with all devices running, if it is to: the first that runs gets the dump.
+    fn dump(&mut self) -> bool {
+        let mut started = self.devices.iter_mut().map(|(_, device)| device);
+        let Some(device) = started.find(|device| device.started && self.params.dump) else {
+            return false;
+        };
+        let AnyDriver::Miniport(driver) = &mut device.driver else {
+            return false;
+        };
+        driver.dump(&device.wdf);
+        true
+    }
+
     fn exit(&mut self) -> ! {
-        for (_, device) in &mut self.devices {
-            device.remove(&mut self.vectors);
+        if !self.dump() {
+            for (_, device) in &mut self.devices {
+                device.remove(&mut self.vectors);
+            }
         }
         for (dev, _) in &self.devices {
             print_counters(*dev);

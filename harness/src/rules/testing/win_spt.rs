@@ -107,6 +107,12 @@ pub const CASES: &[[Case; 4]] = &[
         "touch"
     ),
     about!(
+        "WIN-SPT-016",
+        "dump",
+        "a DPC is initialised while a crash dump is written",
+        "dpc"
+    ),
+    about!(
         "WIN-SPT-015",
         "poll",
         "HwStorInitialize waits without an end at x.sys+0x1: it polls the register at 0x14 of BAR 4",
@@ -148,7 +154,7 @@ pub const MORE: &[Case] = &[
                 .up_intx()
                 .used(0)
                 .isr()
-                .log("NT: line dev=0 claimed=1 unclaimed=0 asked=1")
+                .log("NT: claims dev=0 claimed=1 unclaimed=0 asked=1")
         },
     ),
     (
@@ -160,7 +166,7 @@ pub const MORE: &[Case] = &[
                 .hello()
                 .up_intx()
                 .isr()
-                .log("NT: line dev=0 claimed=1 unclaimed=0 asked=1")
+                .log("NT: claims dev=0 claimed=1 unclaimed=0 asked=1")
         },
     ),
     (
@@ -173,7 +179,7 @@ pub const MORE: &[Case] = &[
                 .up_intx()
                 .used(0)
                 .isr()
-                .log("NT: line dev=0 claimed=0 unclaimed=1 asked=1")
+                .log("NT: claims dev=0 claimed=0 unclaimed=1 asked=1")
         },
     ),
     (
@@ -185,7 +191,7 @@ pub const MORE: &[Case] = &[
                 .hello()
                 .up_intx()
                 .isr()
-                .log("NT: line dev=0 claimed=0 unclaimed=1 asked=1")
+                .log("NT: claims dev=0 claimed=0 unclaimed=1 asked=1")
         },
     ),
 ];

@@ -35,11 +35,13 @@ pub enum Check {
     Bounds,
     /// Waiting without an end.
     Poll,
+    /// What a miniport may not do while it writes a crash dump, and that it writes it.
+    Dump,
 }
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "irql", "lock", "srb", "address", "dpc", "found", "stall", "touch", "gone", "pnp", "control",
-    "bounds", "poll",
+    "bounds", "poll", "dump",
 ];
 /// Most lines about one check.
 const MOST_LINES: u32 = 8;

@@ -151,6 +151,11 @@ pub fn counters(device: usize) -> Counters {
     COUNTERS.with(|counters| counters[device])
 }
 
+/// A service was asked about its line by somebody else, and it was not its own.
+pub fn not_claimed(device: usize) {
+    COUNTERS.with(|counters| counters[device].unclaimed += 1);
+}
+
 /// Something is to be looked at by the main loop: it goes around once more before it sleeps.
 pub fn request_round() {
     ROUND.store(true, Ordering::Relaxed);

@@ -5,7 +5,7 @@ use super::kernel::{self, missing};
 use super::storport;
 use crate::hal::mmio::Mmio;
 use crate::hal::vm::{self, PAGE, Rights};
-use crate::hal::{Local, time};
+use crate::hal::{Local, mem, time};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -54,6 +54,8 @@ pub struct Image {
     /// `.pdata`.
     functions: (u32, u32),
     begin: u32,
+    /// Where it lies, if that is not where the harness put it.
+    copy: Option<u64>,
     sections: Vec<Section>,
     imports: Vec<Import>,
     symbols: Vec<(u32, String)>,
@@ -97,6 +99,7 @@ impl Image {
             name: table.text(texts + fixed(9)? as usize)?,
             base: table.long(8)?,
             begin: table.word(16)?,
+            copy: None,
             size: fixed(0)?,
             entry: fixed(1)?,
             cookie: fixed(2)?,
@@ -135,7 +138,23 @@ impl Image {
     }
 
     fn memory(&self) -> Mmio {
-        Mmio::new(AT + u64::from(self.begin), self.size as usize)
+        Mmio::new(self.physical(), self.size as usize)
+    }
+
+    /// Where it lies in memory.
+    fn physical(&self) -> u64 {
+        self.copy.unwrap_or(AT + u64::from(self.begin))
+    }
+
+    /// A copy of it as the harness handed it over. `None` when there is no memory.
+    fn copy(&self) -> Option<u64> {
+        let copy = mem::dma(self.size as usize)?;
+        // SAFETY: both have this size, and lie apart.
+        unsafe {
+            let from = self.memory().address() as *const u8;
+            core::ptr::copy_nonoverlapping(from, copy.address() as *mut u8, self.size as usize);
+        }
+        Some(copy.address())
     }
 
     /// Binds the imports and sets the cookie, then maps each section with its rights.
@@ -157,7 +176,7 @@ impl Image {
                 0x0000_4d69_7366_6972u64 ^ time::now() << 16 & 0xffff_ffff_ffff,
             );
         }
-        let page = |n: u64| AT + u64::from(self.begin) + n * PAGE;
+        let page = |n: u64| self.physical() + n * PAGE;
         for n in 0..u64::from(self.size) / PAGE {
             vm::map_page(self.base + n * PAGE, page(n), Rights::Read);
         }
@@ -236,14 +255,37 @@ fn pages(section: &Section) -> core::ops::Range<u64> {
 
 static IMAGE: Local<Option<Image>> = Local::new(None);
 
-/// Loads the image that the harness has handed over. `false` when there is none.
-pub fn load() -> bool {
+/// The image as it was handed over, for a second load.
+static PRISTINE: Local<Option<u64>> = Local::new(None);
+
+/// Loads the image a second time, in the place of the first, as it is loaded for a crash dump. `false` when
+/// that was not prepared.
+pub fn load_again() -> bool {
+    let Some(copy) = PRISTINE.with(Option::take) else {
+        return false;
+    };
+    let Some(mut image) = image() else {
+        return false;
+    };
+    image.copy = Some(copy);
+    image.name = alloc::format!("dump_{}", image.name);
+    image.load();
+    IMAGE.with(|slot| *slot = Some(image));
+    true
+}
+
+/// Loads the image that the harness has handed over; `twice`: it can be loaded again. `false` when there is
+/// none.
+pub fn load(twice: bool) -> bool {
     // SAFETY: the guest has this memory, and nothing else uses it.
     let bytes = unsafe { core::slice::from_raw_parts(AT as *const u8, MOST) };
     let Some(image) = Image::read(bytes) else {
         return false;
     };
     vm::install();
+    if twice {
+        PRISTINE.with(|pristine| *pristine = image.copy());
+    }
     image.load();
     IMAGE.with(|slot| *slot = Some(image));
     true

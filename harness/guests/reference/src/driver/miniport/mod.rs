@@ -51,6 +51,8 @@ impl InterruptService for Service {
 pub struct Miniport {
     settings: Settings,
     argument: String,
+    /// It is to write a crash dump at the end.
+    dumps: bool,
     port: Option<&'static Port>,
     unit: Unit,
     load: Option<Load>,
@@ -60,11 +62,13 @@ pub struct Miniport {
 }
 
 impl Miniport {
-    /// A driver that is not loaded yet. `argument` is the registry's `DriverParameter`.
-    pub fn new(settings: Settings, argument: &str) -> Self {
+    /// A driver that is not loaded yet. `argument` is the registry's `DriverParameter`; `dumps`: it is to write
+    /// a crash dump at the end.
+    pub fn new(settings: Settings, argument: &str, dumps: bool) -> Self {
         Self {
             settings,
             argument: argument.into(),
+            dumps,
             port: None,
             unit: Unit::default(),
             load: None,
@@ -74,9 +78,18 @@ impl Miniport {
     }
 }
 
+impl Miniport {
+    /// The system has crashed: the image, loaded again, writes the dump to the disk.
+    pub fn dump(&mut self, device: &WdfDevice) {
+        if let Some(port) = self.port {
+            port.dump(device.function, &self.argument);
+        }
+    }
+}
+
 impl Driver for Miniport {
     fn device_add(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {
-        driver_entry()?;
+        driver_entry(self.dumps)?;
         let port = port(device.index);
         port.found(device.function);
         self.port = Some(port);

@@ -1,8 +1,9 @@
 //! `StorPortExtendedFunction`: the other half of what a miniport asks for.
 
 use super::abi::{MessageInformation, function as kind, stor_status as status};
+use super::dump;
 use super::locks;
-use super::port::{Port, of_extension};
+use super::port::{Port, is_dumping, of_extension};
 use crate::dbg_print;
 use crate::hal::{apic, time, vm};
 use crate::nt::lent;
@@ -16,6 +17,12 @@ pub(super) extern "win64" fn extended_function(
     c: u64,
     _d: u64,
 ) -> u32 {
+    if is_dumping() {
+        if code == kind::QUERY_PERFORMANCE_COUNTER {
+            dump::not_now(extension, "the time is asked for");
+        }
+        return status::NOT_IMPLEMENTED;
+    }
     match code {
         kind::ALLOCATE_POOL => allocate_pool(extension, a as u32, c),
         // Pool that is given back stays away: whoever still uses it is caught.

@@ -1,5 +1,6 @@
 //! Memory: physical addresses, the common buffer, registers, pool.
 
+use super::dump;
 use super::port::{Port, of_extension};
 use crate::dbg_print;
 use crate::hal::vm::{self, PAGE, Rights};
@@ -58,6 +59,7 @@ pub(super) extern "win64" fn uncached_extension(
         }
         return known;
     }
+    dump::limit(port, bytes);
     let memory = vm::allocate_pages(u64::from(bytes).div_ceil(PAGE)).unwrap_or(0);
     if memory != 0 {
         // To the end of its last page: what is behind that is not there.

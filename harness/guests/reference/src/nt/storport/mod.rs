@@ -6,6 +6,7 @@
 //! the table of `StorPortAcquireSpinLock`. What rests on less is listed in `docs/nt-guest.md`.
 
 mod abi;
+mod dump;
 mod extended;
 mod locks;
 mod memory;

@@ -1,8 +1,9 @@
 //! `StorPortNotification`: what a miniport tells, and half of what it asks for.
 
 use super::abi::notification as kind;
+use super::dump;
 use super::locks::{self, Callback};
-use super::port::{Port, of_extension};
+use super::port::{Port, is_dumping, of_extension};
 use crate::dbg_print;
 use crate::hal::time;
 use crate::nt::checks::{self, Check};
@@ -49,11 +50,15 @@ pub(super) extern "win64" fn notification(
             port.with(|state| state.changed = true);
             dispatch::request_round();
         }
+        kind::ENABLE_PASSIVE_INITIALIZATION if is_dumping() => answer(b, 0),
         kind::ENABLE_PASSIVE_INITIALIZATION => {
             port.with(|state| state.passive_routine = a);
             answer(b, 1);
         }
-        kind::INITIALIZE_DPC => initialize_dpc(a, b),
+        kind::INITIALIZE_DPC => {
+            dump::not_now(extension, "a DPC is initialised");
+            initialize_dpc(a, b);
+        }
         kind::ISSUE_DPC => answer(d, issue_dpc(port, extension, a, [b, c]).into()),
         kind::ACQUIRE_SPIN_LOCK => locks::acquire(extension, a as u32, b, c),
         kind::RELEASE_SPIN_LOCK => locks::release(extension, a),

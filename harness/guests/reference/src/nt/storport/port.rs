@@ -13,7 +13,7 @@ use crate::hal::pci::Function;
 use crate::hal::{Local, cpu, vm};
 use crate::nt::call::call;
 use crate::nt::checks::{self, Check};
-use crate::nt::dispatch::{DISPATCH_LEVEL, MOST_DEVICES};
+use crate::nt::dispatch::{self, DISPATCH_LEVEL, MOST_DEVICES};
 use crate::nt::image;
 use crate::nt::lent;
 use crate::nt::status::NtStatus;
@@ -25,6 +25,14 @@ const PATH: &str = "misfire\0";
 
 /// Most pieces of registers of an adapter that are known.
 const MOST_MAPPED: usize = 32;
+
+/// A crash dump is being written: the dump driver is in the place of the port driver.
+static DUMPING: Local<bool> = Local::new(false);
+
+/// Whether a crash dump is being written.
+pub(super) fn is_dumping() -> bool {
+    DUMPING.with(|dumping| *dumping)
+}
 
 /// What the image has told of itself.
 static DRIVER: Local<Option<HwInitializationData>> = Local::new(None);
@@ -161,16 +169,34 @@ pub(super) fn registered(data: HwInitializationData) {
     DRIVER.with(|driver| *driver = Some(data));
 }
 
-/// Loads the image and calls its entry, once.
+/// Loads the image a second time and calls its entry as the dump driver does, with nothing. Whether it
+/// registered.
+pub(super) fn dump_entry() -> bool {
+    DUMPING.with(|dumping| *dumping = true);
+    DRIVER.with(|driver| *driver = None);
+    if !image::load_again() {
+        return false;
+    }
+    let Some(image) = image::image() else {
+        return false;
+    };
+    let status = NtStatus(call(image.entry(), &[0, 0]) as u32);
+    if status != NtStatus::SUCCESS {
+        dbg_print!("NT: DriverEntry of {} returned {status}", image.name);
+    }
+    driver().is_some()
+}
+
+/// Loads the image and calls its entry, once; `dumps`: a crash dump will be written with it.
 ///
 /// # Errors
 /// `NO_SUCH_DEVICE` without an image; the status that the entry returned; `DRIVER_INTERNAL_ERROR` when it
 /// did not register with the port driver.
-pub fn driver_entry() -> Result<(), NtStatus> {
+pub fn driver_entry(dumps: bool) -> Result<(), NtStatus> {
     if driver().is_some() {
         return Ok(());
     }
-    if !image::load() {
+    if !image::load(dumps) {
         return Err(NtStatus::NO_SUCH_DEVICE);
     }
     let image = image::image().ok_or(NtStatus::NO_SUCH_DEVICE)?;
@@ -263,6 +289,8 @@ impl Port {
             state.gone = false;
             state.extension = 0;
             state.uncached = (0, 0);
+            state.timer = None;
+            state.changed = false;
             state.channels = None;
             state.busy = 0;
             state.paused = false;
@@ -314,7 +342,9 @@ impl Port {
                 return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
             }
         }
-        self.ask_what_is_supported(&driver);
+        if !is_dumping() {
+            self.ask_what_is_supported(&driver);
+        }
         Ok(())
     }
 
@@ -373,6 +403,8 @@ impl Port {
             max_number_of_io: 1000,
             max_ios_per_lun: 255,
             initial_lun_queue_depth: 20,
+            // DUMP_MODE_CRASH.
+            dump_mode: is_dumping().into(),
             ..PortConfiguration::default()
         };
         // SAFETY: `prepare` took memory of these sizes.
@@ -637,7 +669,7 @@ impl Port {
         };
         self.with(|state| state.locks.interrupt = false);
         let claimed = claimed as u8 != 0;
-        if message.is_none() {
+        if message.is_none() && !is_dumping() {
             self.with(|state| match claimed {
                 true => state.line.claimed += 1,
                 false => state.line.unclaimed += 1,
@@ -656,6 +688,9 @@ impl Port {
         cpu::set_priority(level.max(before));
         let claimed = self.interrupt(None);
         cpu::set_priority(before);
+        if !claimed {
+            dispatch::not_claimed(self.n);
+        }
         self.with(|state| {
             state.line.asked += 1;
             state.line.unclaimed -= u32::from(!claimed);
@@ -677,7 +712,7 @@ impl Port {
                 asked,
             } = line;
             let n = self.n;
-            dbg_print!("NT: line dev={n} claimed={claimed} unclaimed={unclaimed} asked={asked}");
+            dbg_print!("NT: claims dev={n} claimed={claimed} unclaimed={unclaimed} asked={asked}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! What `storport.sys` exports.
 
 use super::abi::{HwInitializationData, OLD_INITIALIZATION_SIZE};
-use super::port::{Port, of_extension, registered};
+use super::dump;
+use super::port::{Port, is_dumping, of_extension, registered};
 use super::{extended, locks, memory, notify};
 use crate::dbg_print;
 use crate::hal::{cpu, time, vm};
@@ -87,7 +88,8 @@ pub fn routine(dll: &str, name: &str) -> Option<u64> {
 
 /// `StorPortInitialize`: the structure is as long as its first field says.
 extern "win64" fn initialize(driver: u64, path: u64, data: u64, _context: u64) -> u32 {
-    if driver == 0 || path == 0 || data == 0 {
+    // The dump driver gives nothing, and takes nothing.
+    if data == 0 || (driver == 0 || path == 0) && !is_dumping() {
         return NtStatus::INVALID_PARAMETER.0;
     }
     // SAFETY: the miniport vouches for the structure and its size.
@@ -166,7 +168,8 @@ extern "win64" fn registry_buffer(_extension: u64, length: u64) -> u64 {
 
 /// `StorPortRegistryRead`: the registry has nothing of the driver's but `DriverParameter`, which comes
 /// another way.
-extern "win64" fn registry_read() -> u8 {
+extern "win64" fn registry_read(extension: u64) -> u8 {
+    dump::not_now(extension, "the registry is read");
     0
 }
 
