@@ -474,6 +474,7 @@ fn conclude(
         Snapshots::Leave => decide(None),
         _ if !options.subject.has_snapshots() => decide(None),
         Snapshots::Compare => match keeping.compare(&text) {
+            Ok(Comparison::Missing) if options.subject.may_lack_snapshots() => decide(None),
             Ok(comparison) => {
                 let mut decided = decide(Some(&comparison));
                 // What --bless would not accept is not offered either.

@@ -273,7 +273,7 @@ static void HwConfigDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID a
 	(void)dpc;
 	(void)argument1;
 	(void)argument2;
-	if (device_status(adapter) & STATUS_NEEDS_RESET) {
+	if (!adapter->legacy && (device_status(adapter) & STATUS_NEEDS_RESET)) {
 		DbgPrint("virtio: the device needs a reset\n");
 		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
 		reset_device(adapter);
@@ -431,7 +431,7 @@ static ULONG HwFindAdapter(PVOID extension, PVOID context, PVOID bus, char *argu
 		add_status(adapter, STATUS_FAILED);
 		return refused(adapter);
 	}
-	n = read16(adapter, &adapter->common, COMMON_NUM_QUEUES);
+	n = count_queues(adapter, MOST_QUEUES);
 	if (queues > (ULONG)MOST_QUEUES - kind_first)
 		queues = MOST_QUEUES - kind_first;
 	if (adapter->dump)
@@ -443,7 +443,7 @@ static ULONG HwFindAdapter(PVOID extension, PVOID context, PVOID bus, char *argu
 	}
 	adapter->queues = (USHORT)(kind_first + queues > n ? n : kind_first + queues);
 	adapter->all_queues = adapter->queues;
-	adapter->ring_bytes = ring_size(MOST_DESCRIPTORS);
+	adapter->ring_bytes = ring_bytes(adapter, adapter->queues);
 	config->AlignmentMask = 3;
 	config->NumberOfBuses = 1;
 	config->Dma64BitAddresses = SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED;

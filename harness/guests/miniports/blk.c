@@ -43,17 +43,22 @@ static void put32(UCHAR *to, ULONG value)
 	to[3] = (UCHAR)value;
 }
 
+/* By the legacy interface nothing tells of a change meanwhile: it is read until it stays the same. */
 static BOOLEAN read_capacity(ADAPTER *adapter)
 {
-	ULONG before, after, tries = 0;
+	ULONG before = 0, after = 0, tries = 0;
+	ULONGLONG last;
 
 	do {
-		before = read8(adapter, &adapter->common, COMMON_GENERATION);
+		last = adapter->capacity;
+		if (!adapter->legacy)
+			before = read8(adapter, &adapter->common, COMMON_GENERATION);
 		adapter->capacity = read32(adapter, &adapter->config, CONFIG_CAPACITY);
 		adapter->capacity |= (ULONGLONG)read32(adapter, &adapter->config, CONFIG_CAPACITY + 4) << 32;
-		after = read8(adapter, &adapter->common, COMMON_GENERATION);
-	} while (before != after && ++tries < 16);
-	return before == after;
+		if (!adapter->legacy)
+			after = read8(adapter, &adapter->common, COMMON_GENERATION);
+	} while ((before != after || (adapter->legacy && (tries == 0 || last != adapter->capacity))) && ++tries < 16);
+	return tries < 16;
 }
 
 static void inquiry(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, const UCHAR *cdb)

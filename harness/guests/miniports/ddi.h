@@ -436,6 +436,12 @@ IMPORT ULONG StorPortReadRegisterUlong(PVOID extension, ULONG *at);
 IMPORT void StorPortWriteRegisterUchar(PVOID extension, UCHAR *at, UCHAR value);
 IMPORT void StorPortWriteRegisterUshort(PVOID extension, USHORT *at, USHORT value);
 IMPORT void StorPortWriteRegisterUlong(PVOID extension, ULONG *at, ULONG value);
+IMPORT UCHAR StorPortReadPortUchar(PVOID extension, UCHAR *at);
+IMPORT USHORT StorPortReadPortUshort(PVOID extension, USHORT *at);
+IMPORT ULONG StorPortReadPortUlong(PVOID extension, ULONG *at);
+IMPORT void StorPortWritePortUchar(PVOID extension, UCHAR *at, UCHAR value);
+IMPORT void StorPortWritePortUshort(PVOID extension, USHORT *at, USHORT value);
+IMPORT void StorPortWritePortUlong(PVOID extension, ULONG *at, ULONG value);
 #endif
 
 /* ntoskrnl.exe */

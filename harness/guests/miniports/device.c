@@ -5,14 +5,77 @@
 #define RESET_STEP_US 500
 #define RESET_STEPS 1000
 
+/* Where a register is that both interfaces have. */
+static ULONG at(ADAPTER *adapter, ULONG modern)
+{
+	if (!adapter->legacy)
+		return modern;
+	switch (modern) {
+	case COMMON_STATUS:
+		return LEGACY_STATUS;
+	case COMMON_CONFIG_VECTOR:
+		return LEGACY_CONFIG_VECTOR;
+	case COMMON_QUEUE_SELECT:
+		return LEGACY_QUEUE_SELECT;
+	case COMMON_QUEUE_SIZE:
+		return LEGACY_QUEUE_SIZE;
+	}
+	return LEGACY_QUEUE_VECTOR;
+}
+
+static void write_status(ADAPTER *adapter, ULONG status)
+{
+	write8(adapter, &adapter->common, at(adapter, COMMON_STATUS), status);
+}
+
 void add_status(ADAPTER *adapter, ULONG bits)
 {
-	write8(adapter, &adapter->common, COMMON_STATUS, device_status(adapter) | bits);
+	write_status(adapter, device_status(adapter) | bits);
 }
 
 ULONG device_status(ADAPTER *adapter)
 {
-	return read8(adapter, &adapter->common, COMMON_STATUS);
+	return read8(adapter, &adapter->common, at(adapter, COMMON_STATUS));
+}
+
+static void select_queue(ADAPTER *adapter, ULONG n)
+{
+	write16(adapter, &adapter->common, at(adapter, COMMON_QUEUE_SELECT), n);
+}
+
+static ULONG queue_size(ADAPTER *adapter)
+{
+	return read16(adapter, &adapter->common, at(adapter, COMMON_QUEUE_SIZE));
+}
+
+/* By the legacy interface a queue of size 0 is not there, and nothing else says how many there are. */
+ULONG count_queues(ADAPTER *adapter, ULONG most)
+{
+	ULONG n;
+
+	if (!adapter->legacy)
+		return read16(adapter, &adapter->common, COMMON_NUM_QUEUES);
+	for (n = 0; n < most; n++) {
+		select_queue(adapter, n);
+		if (queue_size(adapter) == 0)
+			break;
+	}
+	return n;
+}
+
+/* By the legacy interface a queue has the size that the device says. */
+ULONG ring_bytes(ADAPTER *adapter, ULONG queues)
+{
+	ULONG n, most = MOST_DESCRIPTORS;
+
+	for (n = 0; adapter->legacy && n < queues; n++) {
+		ULONG size;
+		select_queue(adapter, n);
+		size = queue_size(adapter);
+		if (size > most)
+			most = size;
+	}
+	return ring_size(adapter, most);
 }
 
 BOOLEAN reset_device(ADAPTER *adapter)
@@ -20,7 +83,7 @@ BOOLEAN reset_device(ADAPTER *adapter)
 	ULONG n;
 
 	adapter->live = FALSE;
-	write8(adapter, &adapter->common, COMMON_STATUS, 0);
+	write_status(adapter, 0);
 	if (MAKES(adapter, NO_RESET_WAIT))
 		return TRUE;
 	for (n = 0; n < RESET_STEPS; n++) {
@@ -42,6 +105,8 @@ static ULONGLONG offered(ADAPTER *adapter)
 	ULONGLONG features = 0;
 	ULONG half;
 
+	if (adapter->legacy)
+		return read32(adapter, &adapter->common, LEGACY_FEATURES);
 	for (half = 0; half < 2; half++) {
 		write32(adapter, &adapter->common, COMMON_DEVICE_FEATURE_SELECT, half);
 		features |= (ULONGLONG)read32(adapter, &adapter->common, COMMON_DEVICE_FEATURE) << 32 * half;
@@ -57,7 +122,7 @@ BOOLEAN negotiate(ADAPTER *adapter)
 	for (tries = 0; tries < 8; tries++) {
 		if (!attempt(adapter))
 			return FALSE;
-		if (MAKES(adapter, NO_FEATURES_OK_CHECK) || !(device_status(adapter) & STATUS_NEEDS_RESET))
+		if (adapter->legacy || MAKES(adapter, NO_FEATURES_OK_CHECK) || !(device_status(adapter) & STATUS_NEEDS_RESET))
 			return TRUE;
 	}
 	add_status(adapter, STATUS_FAILED);
@@ -74,6 +139,10 @@ static BOOLEAN attempt(ADAPTER *adapter)
 	add_status(adapter, STATUS_DRIVER);
 	adapter->offered = offered(adapter);
 	adapter->features = adapter->offered & (adapter->wanted | BIT(FEATURE_VERSION_1) | BIT(FEATURE_ACCESS_PLATFORM));
+	if (adapter->legacy) {
+		write32(adapter, &adapter->common, LEGACY_DRIVER_FEATURES, (ULONG)adapter->features);
+		return TRUE;
+	}
 	if (!(adapter->features & BIT(FEATURE_VERSION_1))) {
 		DbgPrint("virtio: the device does not offer VERSION_1\n");
 		add_status(adapter, STATUS_FAILED);
@@ -121,11 +190,11 @@ static BOOLEAN set_vectors(ADAPTER *adapter)
 {
 	USHORT n;
 
-	if (!set_vector(adapter, COMMON_CONFIG_VECTOR, 0))
+	if (!set_vector(adapter, at(adapter, COMMON_CONFIG_VECTOR), 0))
 		return FALSE;
 	for (n = 0; n < adapter->queues; n++) {
-		write16(adapter, &adapter->common, COMMON_QUEUE_SELECT, n);
-		if (!set_vector(adapter, COMMON_QUEUE_VECTOR, vector_of(adapter, n)))
+		select_queue(adapter, n);
+		if (!set_vector(adapter, at(adapter, COMMON_QUEUE_VECTOR), vector_of(adapter, n)))
 			return FALSE;
 	}
 	return TRUE;
@@ -136,8 +205,16 @@ static BOOLEAN set_up_queue(ADAPTER *adapter, USHORT n)
 	QUEUE *queue = &adapter->queue[n];
 	ULONG size;
 
-	write16(adapter, &adapter->common, COMMON_QUEUE_SELECT, n);
-	size = read16(adapter, &adapter->common, COMMON_QUEUE_SIZE);
+	select_queue(adapter, n);
+	size = queue_size(adapter);
+	/* By the legacy interface the size is the device's, and the address is written last. */
+	if (adapter->legacy) {
+		if (size < 4 || ring_size(adapter, size) > adapter->ring_bytes)
+			return FALSE;
+		prepare_queue(adapter, n, (USHORT)size);
+		queue->notify_offset = 0;
+		return TRUE;
+	}
 	/* A queue of size 0 is not there (4.1.4.3); a split queue's size is a power of two (2.7). */
 	if (size > MOST_DESCRIPTORS)
 		size = MOST_DESCRIPTORS;
@@ -153,6 +230,15 @@ static BOOLEAN set_up_queue(ADAPTER *adapter, USHORT n)
 	write64(adapter, COMMON_QUEUE_DEVICE, (PVOID)queue->used);
 	queue->notify_offset = (USHORT)read16(adapter, &adapter->common, COMMON_QUEUE_NOTIFY_OFF);
 	return queue->notify_offset * adapter->notify_multiplier + 2 <= adapter->notify.length;
+}
+
+/* By the legacy interface this is what makes a queue ready. */
+static void write_address(ADAPTER *adapter, QUEUE *queue)
+{
+	ULONG length;
+	ULONGLONG physical = StorPortGetPhysicalAddress(adapter, NULL, (PVOID)queue->descriptors, &length);
+
+	write32(adapter, &adapter->common, LEGACY_QUEUE_ADDRESS, (ULONG)(physical / LEGACY_ALIGN));
 }
 
 /* From FEATURES_OK to DRIVER_OK. A vector that the device refuses means one for everything. */
@@ -176,8 +262,11 @@ BOOLEAN go_live(ADAPTER *adapter)
 		}
 	}
 	for (n = 0; n < adapter->queues; n++) {
-		write16(adapter, &adapter->common, COMMON_QUEUE_SELECT, n);
-		write16(adapter, &adapter->common, COMMON_QUEUE_ENABLE, 1);
+		select_queue(adapter, n);
+		if (adapter->legacy)
+			write_address(adapter, &adapter->queue[n]);
+		else
+			write16(adapter, &adapter->common, COMMON_QUEUE_ENABLE, 1);
 	}
 	if (adapter->messages && MAKES(adapter, QUEUE_VECTOR_AFTER_ENABLE))
 		set_vectors(adapter);

@@ -1,4 +1,6 @@
 /* MISTAKE(name, the name in scenarios) */
+/* This is none: of a device with both interfaces it uses the legacy one. */
+MISTAKE(LEGACY_INTERFACE, "legacy-interface")
 MISTAKE(NO_READ_BACK, "no-read-back")
 MISTAKE(QUEUE_VECTOR_AFTER_ENABLE, "queue-vector-after-enable")
 MISTAKE(NOTIFY_BEFORE_DRIVER_OK, "notify-before-driver-ok")

@@ -37,6 +37,35 @@ static UCHAR *map(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config, cons
 	return NULL;
 }
 
+/* 4.1.4.10: the registers of the legacy interface, in the ports of BAR 0. Those of the device follow; with MSI-X on the
+ * vectors lie between. */
+static BOOLEAN find_ports(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config, const UCHAR *space)
+{
+	PHYSICAL_ADDRESS start = word32(space + PCI_BAR0) & ~3u;
+	ULONG own = adapter->table_control & 0x8000 ? LEGACY_CONFIG_MSIX : LEGACY_CONFIG, n;
+	UCHAR *base;
+
+	if (!(word32(space + PCI_BAR0) & 1))
+		return FALSE;
+	for (n = 0; n < config->NumberOfAccessRanges; n++) {
+		ACCESS_RANGE *range = &config->AccessRanges[n];
+		if (range->RangeStart != start || range->RangeInMemory || range->RangeLength <= own)
+			continue;
+		base = StorPortGetDeviceBase(adapter, config->AdapterInterfaceType, config->SystemIoBusNumber, start,
+			range->RangeLength, TRUE);
+		if (base == NULL)
+			return FALSE;
+		adapter->legacy = TRUE;
+		adapter->common = (REGION){ base, own, TRUE };
+		adapter->notify = (REGION){ base + LEGACY_QUEUE_NOTIFY, 2, TRUE };
+		adapter->isr = (REGION){ base + LEGACY_ISR, 1, TRUE };
+		adapter->config = (REGION){ base + own, range->RangeLength - own, TRUE };
+		adapter->notify_multiplier = 0;
+		return TRUE;
+	}
+	return FALSE;
+}
+
 BOOLEAN find_structures(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config)
 {
 	UCHAR space[256];
@@ -46,12 +75,11 @@ BOOLEAN find_structures(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config
 		space, sizeof space);
 	if (got != sizeof space)
 		return FALSE;
-	if (!(space[PCI_STATUS] & 0x10))
-		return FALSE;
 	/* What was found before is of a device that was stopped since. */
 	adapter->common.base = adapter->notify.base = adapter->isr.base = adapter->config.base = NULL;
 	adapter->table_control = 0;
-	at = space[PCI_CAPABILITIES] & ~3u;
+	adapter->legacy = FALSE;
+	at = space[PCI_STATUS] & 0x10 ? space[PCI_CAPABILITIES] & ~3u : 0;
 	for (steps = 0; at >= 0x40 && at <= 240 && steps < 48; steps++, at = space[at + 1] & ~3u) {
 		if (space[at] == CAPABILITY_MSIX)
 			adapter->table_control = word32(space + at) >> 16;
@@ -68,67 +96,83 @@ BOOLEAN find_structures(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config
 			continue;
 		region->base = map(adapter, config, space, bar, offset, length);
 		region->length = length;
+		region->ports = FALSE;
 		if (type == TYPE_NOTIFY && at <= 256 - 20)
 			adapter->notify_multiplier = word32(space + at + 16);
 	}
-	return adapter->common.base && adapter->notify.base && adapter->isr.base;
+	if (!MAKES(adapter, LEGACY_INTERFACE) && adapter->common.base && adapter->notify.base && adapter->isr.base)
+		return TRUE;
+	return find_ports(adapter, config, space);
 }
 
 #ifdef INLINE_REGISTERS
-/* As a release build has them: the documented macros are plain accesses on x64. */
-#define ACCESS(type, name) \
-	static inline type get_##type(ADAPTER *adapter, UCHAR *at) \
+/* As a release build has them: the documented macros are plain accesses and port instructions on x64. */
+#define ACCESS(type, name, size, r) \
+	static inline type get_##type(ADAPTER *adapter, REGION *region, ULONG at) \
 	{ \
+		type value; \
 		(void)adapter; \
-		return *(volatile type *)at; \
+		if (!region->ports) \
+			return *(volatile type *)(region->base + at); \
+		__asm__ volatile("in" size " %w1, %" r "0" : "=a"(value) : "Nd"((USHORT)(uintptr_t)(region->base + at))); \
+		return value; \
 	} \
-	static inline void put_##type(ADAPTER *adapter, UCHAR *at, type value) \
+	static inline void put_##type(ADAPTER *adapter, REGION *region, ULONG at, type value) \
 	{ \
 		(void)adapter; \
-		*(volatile type *)at = value; \
+		if (region->ports) { \
+			__asm__ volatile("out" size " %" r "0, %w1" : : "a"(value), "Nd"((USHORT)(uintptr_t)(region->base + at))); \
+			return; \
+		} \
+		*(volatile type *)(region->base + at) = value; \
 		barrier(); \
 	}
 #else
-#define ACCESS(type, name) \
-	static inline type get_##type(ADAPTER *adapter, UCHAR *at) \
+#define ACCESS(type, name, size, r) \
+	static inline type get_##type(ADAPTER *adapter, REGION *region, ULONG at) \
 	{ \
-		return StorPortReadRegister##name(adapter, (type *)at); \
+		type *place = (type *)(region->base + at); \
+		return region->ports ? StorPortReadPort##name(adapter, place) : StorPortReadRegister##name(adapter, place); \
 	} \
-	static inline void put_##type(ADAPTER *adapter, UCHAR *at, type value) \
+	static inline void put_##type(ADAPTER *adapter, REGION *region, ULONG at, type value) \
 	{ \
-		StorPortWriteRegister##name(adapter, (type *)at, value); \
+		type *place = (type *)(region->base + at); \
+		if (region->ports) \
+			StorPortWritePort##name(adapter, place, value); \
+		else \
+			StorPortWriteRegister##name(adapter, place, value); \
 	}
 #endif
-ACCESS(UCHAR, Uchar)
-ACCESS(USHORT, Ushort)
-ACCESS(ULONG, Ulong)
+ACCESS(UCHAR, Uchar, "b", "b")
+ACCESS(USHORT, Ushort, "w", "w")
+ACCESS(ULONG, Ulong, "l", "k")
 
 ULONG read8(ADAPTER *adapter, REGION *region, ULONG at)
 {
-	return get_UCHAR(adapter, region->base + at);
+	return get_UCHAR(adapter, region, at);
 }
 
 ULONG read16(ADAPTER *adapter, REGION *region, ULONG at)
 {
-	return get_USHORT(adapter, region->base + at);
+	return get_USHORT(adapter, region, at);
 }
 
 ULONG read32(ADAPTER *adapter, REGION *region, ULONG at)
 {
-	return get_ULONG(adapter, region->base + at);
+	return get_ULONG(adapter, region, at);
 }
 
 void write8(ADAPTER *adapter, REGION *region, ULONG at, ULONG value)
 {
-	put_UCHAR(adapter, region->base + at, (UCHAR)value);
+	put_UCHAR(adapter, region, at, (UCHAR)value);
 }
 
 void write16(ADAPTER *adapter, REGION *region, ULONG at, ULONG value)
 {
-	put_USHORT(adapter, region->base + at, (USHORT)value);
+	put_USHORT(adapter, region, at, (USHORT)value);
 }
 
 void write32(ADAPTER *adapter, REGION *region, ULONG at, ULONG value)
 {
-	put_ULONG(adapter, region->base + at, value);
+	put_ULONG(adapter, region, at, value);
 }

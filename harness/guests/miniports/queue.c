@@ -9,14 +9,16 @@ static ULONG available_at(ULONG size)
 	return 16 * size;
 }
 
-static ULONG used_at(ULONG size)
+static ULONG used_at(ADAPTER *adapter, ULONG size)
 {
-	return (available_at(size) + 6 + 2 * size + 3) & ~3u;
+	ULONG align = adapter->legacy ? LEGACY_ALIGN : 4;
+
+	return (available_at(size) + 6 + 2 * size + align - 1) & ~(align - 1);
 }
 
-ULONG ring_size(ULONG size)
+ULONG ring_size(ADAPTER *adapter, ULONG size)
 {
-	return (used_at(size) + 6 + 8 * size + 4095) & ~4095u;
+	return (used_at(adapter, size) + 6 + 8 * size + 4095) & ~4095u;
 }
 
 void prepare_queue(ADAPTER *adapter, USHORT index, USHORT size)
@@ -28,12 +30,12 @@ void prepare_queue(ADAPTER *adapter, USHORT index, USHORT size)
 	memset(memory, 0, adapter->ring_bytes);
 	queue->descriptors = (PVOID)memory;
 	queue->available = (PVOID)(memory + available_at(size));
-	queue->used = (PVOID)(memory + used_at(size));
+	queue->used = (PVOID)(memory + used_at(adapter, size));
 	queue->size = size;
 	queue->free = 0;
-	queue->free_left = size;
+	queue->free_left = size < MOST_DESCRIPTORS ? size : MOST_DESCRIPTORS;
 	queue->taken = queue->next = 0;
-	for (n = 0; n < size; n++) {
+	for (n = 0; n < queue->free_left; n++) {
 		queue->descriptors[n].next = n + 1;
 		queue->requests[n] = NULL;
 	}
@@ -101,7 +103,7 @@ PVOID take_finished(ADAPTER *adapter, QUEUE *queue, ULONG *length)
 			return NULL;
 		}
 		queue->taken++;
-		if (id >= queue->size || queue->requests[id] == NULL) {
+		if (id >= queue->size || id >= MOST_DESCRIPTORS || queue->requests[id] == NULL) {
 			DbgPrint("virtio: used element %u is of no request\n", id);
 			continue;
 		}
@@ -117,7 +119,7 @@ PVOID take_any(QUEUE *queue)
 {
 	USHORT n;
 
-	for (n = 0; n < queue->size; n++) {
+	for (n = 0; n < queue->size && n < MOST_DESCRIPTORS; n++) {
 		if (queue->requests[n] != NULL) {
 			PVOID request = queue->requests[n];
 			queue->requests[n] = NULL;

@@ -37,6 +37,7 @@ enum MISTAKE {
 typedef struct {
 	UCHAR *base; /* NULL: the device has none */
 	ULONG length;
+	BOOLEAN ports; /* and no memory */
 } REGION;
 
 /* 2.7: a split virtqueue */
@@ -60,7 +61,7 @@ typedef struct {
 			ULONG length;
 		} ring[];
 	} volatile *used;
-	USHORT size;
+	USHORT size;      /* of the ring; no more than MOST_DESCRIPTORS of it are used */
 	USHORT free;      /* first free descriptor */
 	USHORT free_left;
 	USHORT taken;     /* used index up to which requests have been finished */
@@ -79,6 +80,7 @@ typedef struct {
 
 typedef struct ADAPTER {
 	REGION common, notify, isr, config;
+	BOOLEAN legacy;      /* the interface of 4.1.4.10 */
 	ULONG notify_multiplier;
 	ULONG table_control; /* the MSI-X capability's control word, 0 without one */
 	ULONG messages;      /* granted */
@@ -166,9 +168,13 @@ BOOLEAN reset_device(ADAPTER *adapter);
 BOOLEAN negotiate(ADAPTER *adapter);
 BOOLEAN go_live(ADAPTER *adapter);
 ULONG device_status(ADAPTER *adapter);
+/* How many queues the device has, `most` at most. */
+ULONG count_queues(ADAPTER *adapter, ULONG most);
+/* The memory that the ring of each of the first `queues` takes. */
+ULONG ring_bytes(ADAPTER *adapter, ULONG queues);
 
 /* queue.c */
-ULONG ring_size(ULONG size);
+ULONG ring_size(ADAPTER *adapter, ULONG size);
 void prepare_queue(ADAPTER *adapter, USHORT index, USHORT size);
 BOOLEAN submit(ADAPTER *adapter, QUEUE *queue, PVOID request, const PIECE *pieces, ULONG count);
 PVOID take_finished(ADAPTER *adapter, QUEUE *queue, ULONG *length);
@@ -191,6 +197,21 @@ PVOID take_any(QUEUE *queue);
 #define COMMON_QUEUE_DESC 0x20
 #define COMMON_QUEUE_DRIVER 0x28
 #define COMMON_QUEUE_DEVICE 0x30
+
+/* legacy interface, 4.1.4.10: offsets in the ports; the vectors are there with MSI-X alone */
+#define LEGACY_FEATURES 0x00
+#define LEGACY_DRIVER_FEATURES 0x04
+#define LEGACY_QUEUE_ADDRESS 0x08
+#define LEGACY_QUEUE_SIZE 0x0c
+#define LEGACY_QUEUE_SELECT 0x0e
+#define LEGACY_QUEUE_NOTIFY 0x10
+#define LEGACY_STATUS 0x12
+#define LEGACY_ISR 0x13
+#define LEGACY_CONFIG_VECTOR 0x14
+#define LEGACY_QUEUE_VECTOR 0x16
+#define LEGACY_CONFIG 0x14
+#define LEGACY_CONFIG_MSIX 0x18
+#define LEGACY_ALIGN 4096u /* 2.7.2 */
 
 #define barrier() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use misfire_device::shape::{Kind, Shape};
+use misfire_device::file::DeviceUnderTest;
+use misfire_device::shape::{Interface, Kind, Shape};
 
 use crate::image::{Image, ImageError, Missing, handed};
 use crate::inf::{Entry, Model, hardware_ids};
@@ -28,6 +29,8 @@ pub struct NtDriver {
     pub mistakes: Vec<String>,
     /// At its end each scenario's system crashes, and the driver writes the dump.
     pub crash_dump: bool,
+    /// The name that its lines in the tables `snapshots/nt.snap` have: that of its file, without `.sys`.
+    name: String,
 }
 
 impl NtDriver {
@@ -44,7 +47,13 @@ impl NtDriver {
             parameter: None,
             mistakes: Vec::new(),
             crash_dump: false,
+            name: name.trim_end_matches(".sys").to_owned(),
         })
+    }
+
+    /// The name of its lines in tables of snapshots; none for one that is told to do something special.
+    pub(crate) fn snapshots(&self) -> Option<&str> {
+        (self.parameter.is_none() && !self.crash_dump).then_some(self.name.as_str())
     }
 
     /// What the guest finds in its memory.
@@ -60,6 +69,11 @@ impl NtDriver {
             .as_ref()?
             .iter()
             .find(|model| model.ids.iter().any(is_one))
+    }
+
+    /// Whether it can be told this: one of our own test drivers.
+    fn knows(&self, name: &str) -> bool {
+        self.mistakes.iter().any(|own| own == name)
     }
 
     /// Why a scenario is not for this driver; `None` for one that is.
@@ -104,7 +118,10 @@ impl NtDriver {
         }
         let sets = || std::iter::once(&scenario.guest.all).chain(&scenario.guest.devices);
         if sets().any(|set| set.poll == Some(true) || set.access.as_deref() == Some("window")) {
-            return Some("it tells the driver how to reach its device, which only the reference guest's can be told".into());
+            return Some(UNTOLD.into());
+        }
+        if !self.knows(LEGACY) && scenario.devices.iter().any(|d| chooses_legacy(scenario, d)) {
+            return Some(UNTOLD.into());
         }
         let own = |action: &Action| {
             let Action::Guest(command) = action else {
@@ -143,7 +160,10 @@ impl NtDriver {
         if self.crash_dump {
             line += " dump=1";
         }
-        let mistakes: Vec<&str> = mistakes(scenario).collect();
+        let mut mistakes: Vec<&str> = mistakes(scenario).collect();
+        if self.knows(LEGACY) && scenario.devices.iter().any(|d| chooses_legacy(scenario, d)) {
+            mistakes.push(LEGACY);
+        }
         let parameter = match (&self.parameter, mistakes.as_slice()) {
             (Some(parameter), _) => parameter.clone(),
             (None, []) => return line.trim_start().to_owned(),
@@ -152,6 +172,19 @@ impl NtDriver {
         line += &format!(" argument={parameter}");
         line.trim_start().to_owned()
     }
+}
+
+/// Why a scenario is skipped that only a driver of ours can be told about.
+const UNTOLD: &str =
+    "it tells the driver how to reach its device, which only the reference guest's can be told";
+/// What our own test drivers are told for the legacy interface where there are both.
+const LEGACY: &str = "legacy-interface";
+
+/// Whether the driver is to use the legacy interface of a device that has both.
+fn chooses_legacy(scenario: &Scenario, device: &DeviceUnderTest) -> bool {
+    let mut sets = std::iter::once(&scenario.guest.all).chain(&scenario.guest.devices);
+    device.shape.virtio == Interface::Transitional
+        && sets.any(|set| set.interface.as_deref() == Some("legacy"))
 }
 
 /// Mistakes of any device of a scenario.

@@ -111,7 +111,7 @@ pub enum Said {
     },
     /// `AERO_VIRTIO_SELFTEST|…`: how a test in the guest ended.
     Selftest(Selftest),
-    /// `CNT: claims isr=I dpc=D unclaimed=U`.
+    /// `CNT: line isr=I dpc=D unclaimed=U`.
     LineCount {
         /// Device, from 0; a driver that is not ours names none.
         dev: Option<u8>,
@@ -334,7 +334,7 @@ mod tests {
                 },
             ),
             (
-                "CNT: claims isr=10 dpc=9 unclaimed=1",
+                "CNT: line isr=10 dpc=9 unclaimed=1",
                 Said::LineCount {
                     dev: Some(0),
                     unclaimed: 1,

@@ -249,13 +249,31 @@ impl Subject {
     pub(super) fn shares_snapshots(&self) -> Option<&'static str> {
         match self {
             Self::Linux(image) if image.is_series => Some("linux.snap"),
+            Self::Nt(_) => Some("nt.snap"),
             _ => None,
         }
     }
 
+    /// What its lines in such a table are called.
+    pub(super) fn snapshot_name(&self) -> String {
+        match self {
+            Self::Nt(driver) => driver.snapshots().unwrap_or(NT).to_owned(),
+            _ => self.name(),
+        }
+    }
+
+    /// Whether what has no snapshot is right all the same: a driver that has come from anywhere.
+    pub(super) fn may_lack_snapshots(&self) -> bool {
+        matches!(self, Self::Nt(_))
+    }
+
     /// Whether the snapshots beside the scenarios are of runs of this guest.
     pub fn has_snapshots(&self) -> bool {
-        !matches!(self, Self::Nt(_) | Self::Windows(_))
+        match self {
+            Self::Windows(_) => false,
+            Self::Nt(driver) => driver.snapshots().is_some(),
+            Self::Reference | Self::Linux(_) | Self::Firmware(_) => true,
+        }
     }
 
     /// The guest's command line for a scenario.

@@ -9,8 +9,8 @@ use globset::GlobBuilder;
 use super::check::{Scenario, Vocabulary, read};
 use super::problem::{Problem, Problems, nearest};
 
-/// How the name of the table ends that distributions' kernels share.
-const SHARED: &str = "/linux";
+/// How the names of the tables end that guests share: distributions' kernels, and drivers' own images.
+const SHARED: [&str; 2] = ["/linux", "/nt"];
 
 /// Scenarios by name, all of them valid.
 #[derive(Clone, Debug, Default)]
@@ -200,7 +200,7 @@ impl Reader<'_> {
 
     /// Whether a snapshot is the table that other guests share. Its lines must be scenarios of its family.
     fn is_shared(&mut self, path: &Path, name: &str, names: &[String]) -> bool {
-        let Some(family) = name.strip_suffix(SHARED) else {
+        let Some(family) = SHARED.iter().find_map(|end| name.strip_suffix(end)) else {
             return false;
         };
         let shared = family.to_owned() + "/";

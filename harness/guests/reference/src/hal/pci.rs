@@ -33,6 +33,29 @@ pub mod command {
     pub const INTERRUPT_DISABLE: u16 = 1 << 10;
 }
 
+/// What is behind a BAR.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bar {
+    /// Its number.
+    pub number: u8,
+    /// Where it begins; 0 for none.
+    pub start: u64,
+    /// Its size in bytes.
+    pub length: u32,
+    /// Ports, and no memory.
+    pub ports: bool,
+}
+
+impl Bar {
+    /// None.
+    pub const NONE: Self = Self {
+        number: 0,
+        start: 0,
+        length: 0,
+        ports: false,
+    };
+}
+
 const HAS_CAPABILITIES: u16 = 1 << 4;
 /// More capabilities do not fit into 192 bytes.
 const MOST_CAPABILITIES: usize = 48;
@@ -262,23 +285,37 @@ impl Function {
         (mask != 0).then(|| u64::from(!mask) + 1)
     }
 
-    /// The memory behind its BARs: where it begins and its size in bytes. To be asked before the function
-    /// answers to memory accesses.
-    pub fn ranges(self) -> Vec<(u64, u32)> {
+    /// What is behind its BARs. To be asked before the function answers to accesses.
+    pub fn ranges(self) -> Vec<Bar> {
         let mut ranges = Vec::new();
         let mut bar = 0;
         while bar < 6 {
             let at = offset::BAR0 + 4 * bar;
             let low = self.read32(at);
+            let ports = low & 1 != 0;
             let wide = low & 7 == 4;
             let high = if wide { self.read32(at + 4) } else { 0 };
+            let start = u64::from(high) << 32 | u64::from(low & if ports { !3 } else { !0xf });
+            let number = bar as u8;
             bar += if wide { 2 } else { 1 };
-            let start = u64::from(high) << 32 | u64::from(low & !0xf);
-            if low & 1 == 0
-                && start != 0
-                && let Some(size) = self.size(at, low)
-            {
-                ranges.push((start, size as u32));
+            if start == 0 {
+                continue;
+            }
+            let size = if ports {
+                self.write32(at, !0);
+                let mask = self.read32(at) & 0xfffc;
+                self.write32(at, low);
+                (mask != 0).then(|| u64::from(!mask & 0xffff) + 1)
+            } else {
+                self.size(at, low)
+            };
+            if let Some(size) = size {
+                ranges.push(Bar {
+                    number,
+                    start,
+                    length: size as u32,
+                    ports,
+                });
             }
         }
         ranges

@@ -3,6 +3,7 @@
 use super::dump;
 use super::port::{Port, of_extension};
 use crate::dbg_print;
+use crate::hal::pci::Bar;
 use crate::hal::vm::{self, PAGE, Rights};
 use crate::nt::checks::{self, Check};
 use crate::nt::lent;
@@ -83,17 +84,20 @@ pub(super) extern "win64" fn device_base(
     length: u32,
     io_space: u8,
 ) -> u64 {
-    if io_space != 0 {
-        return start;
-    }
     let bars = of_extension(extension).map(|port| port.with(|state| state.bars));
     let end = start.saturating_add(length.into());
-    let inside = |range: &(u64, u32)| range.0 <= start && end <= range.0 + u64::from(range.1);
+    let ports = io_space != 0;
+    let inside = |bar: &Bar| {
+        bar.ports == ports && bar.start <= start && end <= bar.start + u64::from(bar.length)
+    };
     if !bars.iter().flatten().any(inside) {
         let text = format_args!("StorPortGetDeviceBase of memory that is not the device's");
         let device = of_extension(extension).map_or(0, Port::number);
         checks::broken(device, Check::Address, text);
         return 0;
+    }
+    if ports {
+        return start;
     }
     let address = vm::map(start, length.into(), Rights::Registers).unwrap_or(0);
     if let Some(port) = of_extension(extension) {

@@ -9,7 +9,7 @@ use super::locks::{self, Callback, Locks};
 use super::notice::Leaving;
 use super::srb::Packets;
 use crate::dbg_print;
-use crate::hal::pci::Function;
+use crate::hal::pci::{Bar, Function};
 use crate::hal::{Local, cpu, vm};
 use crate::nt::call::call;
 use crate::nt::checks::{self, Check};
@@ -40,7 +40,7 @@ static DRIVER: Local<Option<HwInitializationData>> = Local::new(None);
 /// What is known of an adapter.
 pub(super) struct State {
     pub function: Option<Function>,
-    pub bars: [(u64, u32); 6],
+    pub bars: [Bar; 6],
     pub extension: u64,
     pub configuration: u64,
     pub uncached: (u64, u32),
@@ -113,7 +113,7 @@ macro_rules! ports {
             n: $n,
             state: Local::new(State {
                 function: None,
-                bars: [(0, 0); 6],
+                bars: [Bar::NONE; 6],
                 extension: 0,
                 configuration: 0,
                 uncached: (0, 0),
@@ -279,7 +279,7 @@ impl Port {
     /// The bus has found the device: its registers are looked up. What was there before had another
     /// device extension.
     pub fn found(&self, function: Function) {
-        let mut bars = [(0, 0); 6];
+        let mut bars = [Bar::NONE; 6];
         for (bar, range) in bars.iter_mut().zip(function.ranges()) {
             *bar = range;
         }
@@ -417,9 +417,9 @@ impl Port {
                 .take(count as usize)
             {
                 place.write(AccessRange {
-                    start: range.0,
-                    length: range.1,
-                    in_memory: (range.1 != 0).into(),
+                    start: range.start,
+                    length: range.length,
+                    in_memory: (range.length != 0 && !range.ports).into(),
                 });
                 place = place.add(1);
             }
@@ -732,10 +732,9 @@ impl Port {
     /// The BAR and the offset of a register, by its physical address; and likewise of the common buffer.
     pub fn register(&self, physical: u64) -> Option<(usize, u64)> {
         let bars = self.with(|state| state.bars);
-        let mut bars = bars.into_iter().enumerate();
-        bars.find_map(|(n, (start, length))| {
-            let at = physical.checked_sub(start)?;
-            (at < length.into()).then_some((n, at))
+        bars.into_iter().filter(|bar| !bar.ports).find_map(|bar| {
+            let at = physical.checked_sub(bar.start)?;
+            (at < bar.length.into()).then_some((bar.number.into(), at))
         })
     }
 
