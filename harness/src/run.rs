@@ -539,7 +539,7 @@ fn before_examined(events: &[Event]) -> &[Event] {
 
 /// What the rules see of a run that ends with a crash dump: to it belongs what the guest says of the dump, but not
 /// what the device hears then. A driver that writes one needs no interrupts, and stops nothing.
-fn judged(events: &[Event]) -> Cow<'_, [Event]> {
+pub(crate) fn judged(events: &[Event]) -> Cow<'_, [Event]> {
     let is_dump = |event: &Event| matches!(&event.what, What::Mark { step: None, phase, .. } if phase == phase::DUMPED);
     let Some(at) = events.iter().position(is_dump) else {
         return Cow::Borrowed(events);

@@ -30,7 +30,8 @@ static void write_status(ADAPTER *adapter, ULONG status)
 
 void add_status(ADAPTER *adapter, ULONG bits)
 {
-	write_status(adapter, device_status(adapter) | bits);
+	adapter->status |= bits;
+	write_status(adapter, adapter->status);
 }
 
 ULONG device_status(ADAPTER *adapter)
@@ -83,6 +84,7 @@ BOOLEAN reset_device(ADAPTER *adapter)
 	ULONG n;
 
 	adapter->live = FALSE;
+	adapter->status = 0;
 	write_status(adapter, 0);
 	if (MAKES(adapter, NO_RESET_WAIT))
 		return TRUE;

@@ -82,6 +82,7 @@ typedef struct ADAPTER {
 	REGION common, notify, isr, config;
 	BOOLEAN legacy;      /* the interface of 4.1.4.10 */
 	ULONG notify_multiplier;
+	ULONG status;        /* what was written to device_status since the reset */
 	ULONG table_control; /* the MSI-X capability's control word, 0 without one */
 	ULONG messages;      /* granted */
 	BOOLEAN shared;      /* one message for everything */

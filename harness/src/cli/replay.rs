@@ -47,7 +47,7 @@ pub(super) fn replay(trace: &Path, format: Format) -> Result<(), Failure> {
             trace.display()
         );
     }
-    let judgements = judge(&events, &Context::default());
+    let judgements = judge(&crate::run::judged(&events), &Context::default());
     match format {
         Format::Json => {
             let document = Replayed {

@@ -145,7 +145,7 @@ impl Driver for Miniport {
         )
     }
 
-    fn interrupts_enabled(&mut self, _device: &mut WdfDevice) -> Result<(), NtStatus> {
+    fn interrupts_enabled(&mut self, device: &mut WdfDevice) -> Result<(), NtStatus> {
         let port = self.port.ok_or(NtStatus::NO_SUCH_DEVICE)?;
         if !core::mem::take(&mut self.asleep) {
             port.initialize()?;
@@ -156,6 +156,8 @@ impl Driver for Miniport {
             return Err(NtStatus::DEVICE_POWER_FAILURE);
         }
         self.unit.find(port, self.settings.timeout_ms);
+        // What was written to the device has got there before the device counts as started.
+        device.function.identity();
         Ok(())
     }
 

@@ -75,8 +75,19 @@ fn ask(port: &Port, request: &Request, timeout_ms: u64) -> Option<([u8; ANSWER a
 }
 
 impl Unit {
-    /// INQUIRY and READ CAPACITY, as when a disk is found.
+    /// REPORT LUNS, INQUIRY with its pages, TEST UNIT READY and READ CAPACITY, as when a disk is found.
     pub fn find(&mut self, port: &Port, timeout_ms: u64) {
+        let luns = command(&[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0], 64);
+        if let Some((answer, _)) = ask(port, &luns, timeout_ms) {
+            // A list of eight bytes for each.
+            let units = answer[..4]
+                .iter()
+                .fold(0, |n, byte| n << 8 | u32::from(*byte))
+                / 8;
+            if units != 1 {
+                dbg_print!("DISK: {units} units at target 0");
+            }
+        }
         let inquiry = command(&[0x12, 0, 0, 0, 36, 0], 36);
         if let Some((answer, _)) = ask(port, &inquiry, timeout_ms) {
             let text = |range: core::ops::Range<usize>| {
@@ -86,6 +97,9 @@ impl Unit {
             };
             dbg_print!("DISK: {} {}", text(8..16), text(16..32));
             port.unit_found();
+            pages(port, timeout_ms);
+            // Its outcome is nobody's business: who is not ready says so again.
+            ask(port, &command(&[0; 6], 0), timeout_ms);
         }
         self.sectors = capacity(port, timeout_ms).unwrap_or(0);
         dbg_print!("DISK: {} sectors", self.sectors);
@@ -100,6 +114,20 @@ impl Unit {
     /// The size after a change that nobody has asked about yet.
     pub fn take_change(&mut self) -> Option<u64> {
         self.changed.take()
+    }
+}
+
+/// The pages of INQUIRY that every unit has by now: the list of them, the serial number, the identification.
+fn pages(port: &Port, timeout_ms: u64) {
+    let page = |page: u8| command(&[0x12, 1, page, 0, 64, 0], 64);
+    let Some((list, _)) = ask(port, &page(0), timeout_ms) else {
+        return;
+    };
+    let count = usize::from(list[3]).min(list.len() - 4);
+    for known in [0x80, 0x83] {
+        if list[4..4 + count].contains(&known) {
+            ask(port, &page(known), timeout_ms);
+        }
     }
 }
 
