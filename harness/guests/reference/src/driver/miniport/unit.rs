@@ -17,6 +17,7 @@ pub struct Unit {
     /// Its size in sectors of 512 bytes; 0 for a unit that does not answer.
     pub sectors: u64,
     changed: Option<u64>,
+    known: bool,
 }
 
 /// A command of so many bytes with an answer of so many.
@@ -75,19 +76,9 @@ fn ask(port: &Port, request: &Request, timeout_ms: u64) -> Option<([u8; ANSWER a
 }
 
 impl Unit {
-    /// REPORT LUNS, INQUIRY with its pages, TEST UNIT READY and READ CAPACITY, as when a disk is found.
+    /// INQUIRY and READ CAPACITY, as when a disk is found; when it is found again also REPORT LUNS, the pages of
+    /// INQUIRY and TEST UNIT READY.
     pub fn find(&mut self, port: &Port, timeout_ms: u64) {
-        let luns = command(&[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0], 64);
-        if let Some((answer, _)) = ask(port, &luns, timeout_ms) {
-            // A list of eight bytes for each.
-            let units = answer[..4]
-                .iter()
-                .fold(0, |n, byte| n << 8 | u32::from(*byte))
-                / 8;
-            if units != 1 {
-                dbg_print!("DISK: {units} units at target 0");
-            }
-        }
         let inquiry = command(&[0x12, 0, 0, 0, 36, 0], 36);
         if let Some((answer, _)) = ask(port, &inquiry, timeout_ms) {
             let text = |range: core::ops::Range<usize>| {
@@ -97,9 +88,12 @@ impl Unit {
             };
             dbg_print!("DISK: {} {}", text(8..16), text(16..32));
             port.unit_found();
-            pages(port, timeout_ms);
-            // Its outcome is nobody's business: who is not ready says so again.
-            ask(port, &command(&[0; 6], 0), timeout_ms);
+            if core::mem::replace(&mut self.known, true) {
+                luns(port, timeout_ms);
+                pages(port, timeout_ms);
+                // Its outcome is nobody's business: who is not ready says so again.
+                ask(port, &command(&[0; 6], 0), timeout_ms);
+            }
         }
         self.sectors = capacity(port, timeout_ms).unwrap_or(0);
         dbg_print!("DISK: {} sectors", self.sectors);
@@ -114,6 +108,21 @@ impl Unit {
     /// The size after a change that nobody has asked about yet.
     pub fn take_change(&mut self) -> Option<u64> {
         self.changed.take()
+    }
+}
+
+/// REPORT LUNS: there is to be one unit.
+fn luns(port: &Port, timeout_ms: u64) {
+    let request = command(&[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0], 64);
+    if let Some((answer, _)) = ask(port, &request, timeout_ms) {
+        // A list of eight bytes for each.
+        let units = answer[..4]
+            .iter()
+            .fold(0, |n, byte| n << 8 | u32::from(*byte))
+            / 8;
+        if units != 1 {
+            dbg_print!("DISK: {units} units at target 0");
+        }
     }
 }
 
