@@ -7,6 +7,8 @@
 #   powershell.exe -File misfire.ps1 wait-config dev=N bus=BUS
 #   powershell.exe -File misfire.ps1 idle 20ms
 #   powershell.exe -File misfire.ps1 state dev=N bus=BUS
+#   powershell.exe -File misfire.ps1 slot-out BUS how=surprise|orderly|eject
+#   powershell.exe -File misfire.ps1 slot-in BUS
 #
 # The answer is a line that begins with `MISFIRE: `. It needs Windows PowerShell 3 or newer; no text that
 # Windows translates is read. It has not been run on a Windows yet.
@@ -264,6 +266,98 @@ function Invoke-Idle([string] $time) {
     Say 'done ok idle'
 }
 
+$SlotSource = @'
+using System;
+using System.Runtime.InteropServices;
+using System.Text;
+
+public static class MisfireSlot {
+    [DllImport("cfgmgr32.dll", CharSet = CharSet.Unicode)]
+    static extern uint CM_Locate_DevNodeW(out uint node, string id, uint flags);
+    [DllImport("cfgmgr32.dll")]
+    static extern uint CM_Get_Parent(out uint parent, uint node, uint flags);
+    [DllImport("cfgmgr32.dll", CharSet = CharSet.Unicode)]
+    static extern uint CM_Get_Device_IDW(uint node, StringBuilder id, uint length, uint flags);
+    [DllImport("cfgmgr32.dll")]
+    static extern uint CM_Reenumerate_DevNode(uint node, uint flags);
+    [DllImport("cfgmgr32.dll", CharSet = CharSet.Unicode)]
+    static extern uint CM_Query_And_Remove_SubTreeW(uint node, out int veto, StringBuilder name, int length,
+        uint flags);
+    [DllImport("cfgmgr32.dll")]
+    static extern uint CM_Get_DevNode_Status(out uint status, out uint problem, uint node, uint flags);
+    [DllImport("cfgmgr32.dll")]
+    static extern uint CM_Setup_DevNode(uint node, uint flags);
+
+    // CM_LOCATE_DEVNODE_NORMAL: a node that is there. 0: there is none.
+    static uint Find(string id) {
+        uint node;
+        return CM_Locate_DevNodeW(out node, id, 0) == 0 ? node : 0;
+    }
+
+    public static string Parent(string id) {
+        uint parent;
+        StringBuilder name = new StringBuilder(400);
+        if (CM_Get_Parent(out parent, Find(id), 0) != 0) return null;
+        return CM_Get_Device_IDW(parent, name, 400, 0) == 0 ? name.ToString() : null;
+    }
+
+    // CM_REENUMERATE_SYNCHRONOUS. Without an id: everything.
+    public static uint Rescan(string id) { return CM_Reenumerate_DevNode(Find(id), 1); }
+
+    // CM_REMOVE_UI_NOT_OK and CM_REMOVE_NO_RESTART. 0, or 256 and the kind of the veto, or the CONFIGRET.
+    public static uint Remove(string id) {
+        int veto;
+        uint result = CM_Query_And_Remove_SubTreeW(Find(id), out veto, new StringBuilder(400), 400, 3);
+        return result == 0x17 ? 256 + (uint) veto : result;
+    }
+
+    // DN_STARTED.
+    public static bool IsStarted(string id) {
+        uint status, problem;
+        return CM_Get_DevNode_Status(out status, out problem, Find(id), 0) == 0 && (status & 8) != 0;
+    }
+
+    // CM_SETUP_DEVNODE_READY.
+    public static uint Start(string id) { return CM_Setup_DevNode(Find(id), 0); }
+}
+'@
+
+# Where a bus hangs is kept: when its device is gone nothing else says so.
+function Get-Kept([int] $bus) { return "C:\misfire\slot.$bus" }
+
+# The device of a slot is let go. It is gone when no driver has it started any more.
+function Remove-FromSlot([int] $bus, $values) {
+    $entity = Find-Node $bus 0
+    if ($null -eq $entity) { Say 'slot gone'; return }
+    Add-Type -TypeDefinition $SlotSource
+    $id = $entity.PNPDeviceID
+    $parent = [MisfireSlot]::Parent($id)
+    Set-Content (Get-Kept $bus) @($parent, $id)
+    if ($values['how'] -eq 'surprise') {
+        # Nothing answers in the slot any more: its bus finds that out when it looks.
+        [void] [MisfireSlot]::Rescan($parent)
+    } elseif ($values['how'] -eq 'orderly') {
+        $result = [MisfireSlot]::Remove($id)
+        if ($result -ne 0) { Say "slot stays reason=$result"; return }
+    }
+    $deadline = (Get-Date).AddSeconds(60)
+    while ([MisfireSlot]::IsStarted($id)) {
+        if ((Get-Date) -gt $deadline) { Say 'slot stays reason=started'; return }
+        Start-Sleep -Milliseconds 100
+    }
+    Say 'slot gone'
+}
+
+# A device is in its slot again: its bus looks, and what was only let go is started.
+function Add-ToSlot([int] $bus) {
+    Add-Type -TypeDefinition $SlotSource
+    $kept = @(Get-Content (Get-Kept $bus) -ErrorAction SilentlyContinue)
+    $parent = if ($kept.Count -gt 0) { $kept[0] } else { $null }
+    [void] [MisfireSlot]::Rescan($parent)
+    if ($kept.Count -gt 1 -and -not [MisfireSlot]::IsStarted($kept[1])) { [void] [MisfireSlot]::Start($kept[1]) }
+    Say 'slot in'
+}
+
 $verb = [string] $args[0]
 $rest = @($args | Select-Object -Skip 1 | ForEach-Object { [string] $_ })
 $values = Read-Values $rest
@@ -275,6 +369,8 @@ try {
         'device' { Invoke-Device $rest[0] $values }
         'wait-config' { Wait-Config $values }
         'idle' { Invoke-Idle $rest[0] }
+        'slot-out' { Remove-FromSlot ([int] $rest[0]) $values }
+        'slot-in' { Add-ToSlot ([int] $rest[0]) }
         'state' { Show-Node (Get-Number $values 'bus' 0) 0; Say 'done ok state' }
         default { Say "done failed $verb reason=unknown" }
     }

@@ -29,6 +29,8 @@ pub enum Slot {
     LetGo {
         /// The device stays in QEMU's slot, without power.
         kept: bool,
+        /// It was pulled out.
+        surprise: bool,
     },
     /// The device is in its slot again.
     PutIn,
@@ -58,16 +60,24 @@ impl Guest {
     /// Whether it watches its slots itself, as a guest does that has a driver for their ports.
     pub fn watches_slots(&self) -> bool {
         match self {
-            Self::Reference(_) | Self::Firmware(_) | Self::Windows(_) => true,
-            Self::Linux(_) => false,
+            Self::Reference(_) | Self::Firmware(_) => true,
+            Self::Linux(_) | Self::Windows(_) => false,
         }
     }
 
+    /// Whether it switches the slots of its devices, or has that done for it: then a device that is let go
+    /// has no power afterwards. A Windows is not left to it, since QEMU would not survive it
+    /// (decision 0010).
+    pub fn switches_slots(&self) -> bool {
+        !matches!(self, Self::Windows(_))
+    }
+
     /// Tells a guest that does not watch its slots what happens to one. It says when it has seen to it.
-    pub fn slot(&self, dev: u8, happens: Slot) {
+    pub fn slot(&mut self, dev: u8, happens: Slot) {
         match self {
-            Self::Reference(_) | Self::Firmware(_) | Self::Windows(_) => {}
+            Self::Reference(_) | Self::Firmware(_) => {}
             Self::Linux(guest) => guest.slot(dev, happens),
+            Self::Windows(guest) => guest.slot(dev, happens),
         }
     }
 

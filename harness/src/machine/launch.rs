@@ -237,6 +237,14 @@ impl Machine {
         Ok(self.qmp.remove_device(device_id(dev)).await?)
     }
 
+    /// Switches the power of a device's slot, for a guest that does not: a function without power is reset.
+    ///
+    /// # Errors
+    /// When QEMU does not answer, or there is no slot.
+    pub async fn switch_slot(&mut self, dev: u8, on: bool) -> Result<(), MachineError> {
+        Ok(self.qmp.switch_slot(dev, on).await?)
+    }
+
     /// The stream of the serial port for the guest's agent, or for commands; once.
     pub fn take_agent(&mut self) -> Option<UnixStream> {
         self.agent.take()

@@ -18,6 +18,7 @@ mod process;
 mod qmp;
 mod recording;
 mod run_dir;
+mod slot;
 mod spec;
 mod table;
 #[cfg(test)]

@@ -44,6 +44,10 @@ pub(super) struct Session<'a> {
     removed: BTreeSet<u8>,
     /// Those of them that QEMU has taken out.
     deleted: BTreeSet<u8>,
+    /// Devices that were pulled out, and were not put in again.
+    pulled: BTreeSet<u8>,
+    /// Slots to be switched off for a guest that does not.
+    to_switch_off: Vec<u8>,
     /// What faults asked the machine to do with a slot, and was not done yet.
     plugs: VecDeque<(Plug, u8)>,
     seen: usize,
@@ -109,6 +113,8 @@ impl<'a> Session<'a> {
             moves: !scenario.slots().is_empty(),
             removed: BTreeSet::new(),
             deleted: BTreeSet::new(),
+            pulled: BTreeSet::new(),
+            to_switch_off: Vec::new(),
             plugs: VecDeque::new(),
             seen: 0,
             ready: false,
@@ -306,6 +312,7 @@ impl<'a> Session<'a> {
 
     /// Has the guest told that a device was pulled out.
     async fn pulled(&mut self, device: u8) -> Result<(), Trouble> {
+        self.pulled.insert(device);
         if self.guest.watches_slots() {
             self.link(device, LINK_DOWN).await?;
         }
@@ -313,9 +320,25 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn let_go(&self, device: u8) {
-        let kept = self.scenario.keeps(device);
-        self.guest.slot(device, Slot::LetGo { kept });
+    fn let_go(&mut self, device: u8) {
+        let (kept, surprise) = (self.keeps(device), self.pulled.contains(&device));
+        self.guest.slot(device, Slot::LetGo { kept, surprise });
+    }
+
+    /// Whether QEMU keeps a device when the guest lets it go. Nothing but a guest's own switching takes one out
+    /// that is pulled.
+    fn keeps(&self, device: u8) -> bool {
+        let stays = !self.guest.switches_slots() && self.pulled.contains(&device);
+        self.scenario.keeps(device) || stays
+    }
+
+    /// Switches the slots off that are still on because the guest does not do it.
+    async fn switch_off(&mut self) -> Result<(), Trouble> {
+        while let Some(device) = self.to_switch_off.pop() {
+            let switched = self.guest.machine().switch_slot(device, false).await;
+            if_there(switched)?;
+        }
+        Ok(())
     }
 
     /// Has the root port of a device report an error of its link.
@@ -328,6 +351,11 @@ impl<'a> Session<'a> {
     /// Presses the attention button of a slot. A device that was asked for already, or is gone, is no
     /// error.
     async fn press(&mut self, device: u8) -> Result<(), Trouble> {
+        if self.keeps(device) && !self.guest.switches_slots() {
+            // The guest would let QEMU take it out.
+            self.let_go(device);
+            return Ok(());
+        }
         let pressed = self
             .guest
             .machine()
@@ -343,11 +371,14 @@ impl<'a> Session<'a> {
     /// Puts a device in again. Of one that QEMU has kept in its slot only the link comes up.
     async fn put_in(&mut self, device: u8) -> Result<(), Trouble> {
         self.removed.remove(&device);
+        self.pulled.remove(&device);
         let Self { guest, spec, .. } = self;
         if self.deleted.remove(&device) {
             if_there(guest.machine().add_device(spec, device.into()).await)?;
         } else if guest.watches_slots() {
             self.link(device, LINK_UP).await?;
+        } else if !guest.switches_slots() {
+            if_there(guest.machine().switch_slot(device, true).await)?;
         }
         self.guest.slot(device, Slot::PutIn);
         Ok(())
@@ -361,7 +392,7 @@ impl<'a> Session<'a> {
     ) -> Result<Waited<bool>, Trouble> {
         self.until(text, patience, true, |s| {
             let is_out = |device: &u8| {
-                let kept = s.scenario.keeps(*device);
+                let kept = s.keeps(*device);
                 s.removed.contains(device) && (kept || s.deleted.contains(device))
             };
             let gone = match device {
@@ -379,7 +410,7 @@ impl<'a> Session<'a> {
             match self.plugs.pop_front() {
                 Some((Plug::Replug, device))
                     if self.removed.contains(&device)
-                        && (self.scenario.keeps(device) || self.deleted.contains(&device)) =>
+                        && (self.keeps(device) || self.deleted.contains(&device)) =>
                 {
                     self.put_in(device).await?;
                 }
@@ -597,7 +628,10 @@ impl<'a> Session<'a> {
                 () = self.recorder.more(seen), if watching => continue,
             };
             match next {
-                Next::Line(line) => self.hear(&line)?,
+                Next::Line(line) => {
+                    self.hear(&line)?;
+                    self.switch_off().await?;
+                }
                 Next::Silent => {}
                 Next::Left(status) => {
                     self.over = true;
@@ -626,6 +660,9 @@ impl<'a> Session<'a> {
                     *device = false;
                 }
                 self.removed.insert(dev);
+                if self.keeps(dev) && !self.guest.switches_slots() {
+                    self.to_switch_off.push(dev);
+                }
             }
             Some(MachineLine::Done(done)) => self.answers.push_back(done),
             Some(MachineLine::Crash(_)) => self.over = true,

@@ -382,7 +382,6 @@ fn windows_skips(scenario: &Scenario, has_workload: bool) -> Option<&'static str
         }
     }
     scenario.steps.iter().find_map(|step| match &step.action {
-        Action::Plug(..) => Some("devices that come and go are not there yet on Windows"),
         Action::Load(
             Load::Block {
                 queue: Some(1..), ..

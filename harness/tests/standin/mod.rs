@@ -59,8 +59,11 @@ const CODE: &[u8] = &[
     /* 5d */ 0x8b, 0x0d, 0xd0, 0x7d, 0x00, 0x00,             // mov WORDS, %ecx
     /* 63 */ 0xfc,                                           // cld
     /* 64 */ 0xf3, 0xa5,                                     // rep movsl
-    /* 66 */ 0xbb, 0x00, 0x00, 0x01, 0x00,                   // mov $0x10000, %ebx   LOW
-    /* 6b */ 0xff, 0x25, 0xd4, 0x7d, 0x00, 0x00,             // jmp *ENTRY
+    /* 66 */ 0x31, 0xc0,                                     // xor %eax, %eax
+    /* 68 */ 0x8b, 0x0d, 0xe0, 0x7d, 0x00, 0x00,             // mov ZEROS, %ecx
+    /* 6e */ 0xf3, 0xab,                                     // rep stosl             what begins as zeros
+    /* 70 */ 0xbb, 0x00, 0x00, 0x01, 0x00,                   // mov $0x10000, %ebx   LOW
+    /* 75 */ 0xff, 0x25, 0xd4, 0x7d, 0x00, 0x00,             // jmp *ENTRY
 ];
 /// Where in the sector the code finds what it needs.
 const GDT: usize = 0x1a0;
@@ -69,6 +72,7 @@ const WORDS: usize = 0x1d0;
 const ENTRY: usize = 0x1d4;
 const GDT_POINTER: usize = 0x1d8;
 const PIECES: usize = 0x1de;
+const ZEROS: usize = 0x1e0;
 
 /// Writes the disk to `folder`. `canned` says what the stand-in is to do, `parameters` are the kernel's.
 pub fn disk(folder: &Path, canned: &str, parameters: &str) -> PathBuf {
@@ -93,6 +97,7 @@ pub fn disk(folder: &Path, canned: &str, parameters: &str) -> PathBuf {
     put(GDT_POINTER, &23u16.to_le_bytes());
     put(GDT_POINTER + 2, &(0x7c00 + GDT as u32).to_le_bytes());
     put(PIECES, &(pieces as u16).to_le_bytes());
+    put(ZEROS, &kernel.zeros.to_le_bytes());
     put(0x1fe, &[0x55, 0xaa]);
     // The firmware wants a disk to be a few cylinders large.
     let mut disk = [sector, image].concat();
@@ -117,10 +122,11 @@ fn start(command_line: &str) -> Vec<u8> {
     bytes
 }
 
-/// The kernel as it lies in memory from `HIGH` on, with the memory that begins as zeros: after a reset
-/// it would be as it was left.
+/// The kernel as it lies in memory from `HIGH` on, and how many words of zeros come after it: after a reset
+/// they would be as they were left.
 struct Kernel {
     memory: Vec<u8>,
+    zeros: u32,
     entry: u32,
 }
 
@@ -142,6 +148,14 @@ impl Kernel {
             memory[at..at + in_file].copy_from_slice(&elf[offset..offset + in_file]);
         }
         let entry = long(24) as u32;
-        Self { memory, entry }
+        let all = memory.len();
+        let used = memory.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
+        memory.truncate(used.next_multiple_of(4));
+        let zeros = ((all - memory.len()) / 4) as u32;
+        Self {
+            memory,
+            zeros,
+            entry,
+        }
     }
 }

@@ -218,7 +218,10 @@ impl Shell<'_> {
     /// What came or went, or is asked to go. The slots are polled: their interrupt is not used.
     fn look_at_slot(&mut self, n: usize) {
         let (dev, port) = self.slots[n];
-        let events = port.take_events();
+        let mut events = port.take_events();
+        let told = standin::take_slot(dev);
+        events.attention |= told == standin::Slot::Out;
+        events.up |= told == standin::Slot::In;
         let Some(place) = self.place(dev) else {
             if (events.changed || events.up) && events.present {
                 port.power(Power::On);
@@ -243,7 +246,9 @@ impl Shell<'_> {
         };
         self.end_load(place);
         self.devices.remove(place);
-        port.power(self.params.devices[dev].eject);
+        if told == standin::Slot::Quiet {
+            port.power(self.params.devices[dev].eject);
+        }
         println!("MISFIRE: dev {dev} removed {how}");
     }
 

@@ -1,6 +1,7 @@
 # A guest agent on COM2 for images without QEMU's own: the commands of QEMU's guest agent protocol that Misfire
-# uses. It runs as SYSTEM from a task at start-up, with Windows PowerShell 2 or newer (.NET 3.5 for JSON).
-# It has not been run on a Windows yet.
+# uses. It runs as SYSTEM from a task at start-up, with Windows PowerShell 2 or newer (.NET 3.5 for JSON); or it
+# is typed in at a PowerShell that reads commands from the port: then $MisfirePort is that open port, or the
+# console is. It has not been run on a Windows yet.
 
 $ErrorActionPreference = 'Stop'
 [void] [Reflection.Assembly]::LoadWithPartialName('System.Web.Extensions')
@@ -167,14 +168,23 @@ function Get-Answer([string] $line) {
     return , $bytes
 }
 
-$port = New-Object IO.Ports.SerialPort 'COM2', 115200, 'None', 8, 'One'
-$port.ReadBufferSize = 65536
-$port.Open()
-$stream = $port.BaseStream
+if (Test-Path Variable:MisfirePort) {
+    $reads = $MisfirePort.BaseStream
+    $writes = $reads
+} elseif (Test-Path Variable:MisfireTyped) {
+    $reads = [Console]::OpenStandardInput()
+    $writes = [Console]::OpenStandardOutput()
+} else {
+    $port = New-Object IO.Ports.SerialPort 'COM2', 115200, 'None', 8, 'One'
+    $port.ReadBufferSize = 65536
+    $port.Open()
+    $reads = $port.BaseStream
+    $writes = $reads
+}
 $line = New-Object IO.MemoryStream
 $chunk = New-Object byte[] 4096
 while ($true) {
-    $length = $stream.Read($chunk, 0, $chunk.Length)
+    $length = $reads.Read($chunk, 0, $chunk.Length)
     for ($i = 0; $i -lt $length; $i++) {
         $byte = $chunk[$i]
         if ($byte -eq 255) { $line.SetLength(0); continue }
@@ -186,6 +196,6 @@ while ($true) {
         $line.SetLength(0)
         if ($text -eq '') { continue }
         $answer = Get-Answer $text
-        if ($null -ne $answer) { $stream.Write($answer, 0, $answer.Length); $stream.Flush() }
+        if ($null -ne $answer) { $writes.Write($answer, 0, $answer.Length); $writes.Flush() }
     }
 }

@@ -74,8 +74,8 @@ pub(super) fn starts(queues: &[u16]) -> String {
 /// What it is told of what happens to the slot of a device with so many queues.
 pub(super) fn slot(dev: u8, happens: Slot, queues: u16) -> String {
     match happens {
-        Slot::LetGo { kept: true } => format!("let-go {dev} kept"),
-        Slot::LetGo { kept: false } => format!("let-go {dev} off"),
+        Slot::LetGo { kept: true, .. } => format!("let-go {dev} kept"),
+        Slot::LetGo { kept: false, .. } => format!("let-go {dev} off"),
         Slot::PutIn => format!("put-in {dev} {queues}"),
     }
 }
@@ -116,7 +116,8 @@ mod tests {
             starts(&[1, 4]),
             "say guest linux 1\nstart 0 1\nstart 1 4\nsay ready"
         );
-        assert_eq!(slot(1, Slot::LetGo { kept: true }, 4), "let-go 1 kept");
+        let (kept, surprise) = (true, false);
+        assert_eq!(slot(1, Slot::LetGo { kept, surprise }, 4), "let-go 1 kept");
         assert_eq!(slot(1, Slot::PutIn, 4), "put-in 1 4");
     }
 }

@@ -4,15 +4,24 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+mod slots;
+
+use super::super::Slot;
 use super::super::linux::AgentError;
 use super::words::{Installed, Node, Settled, installed};
 use crate::log::kd::Event;
+use slots::Slots;
 
 /// Time since the machine was started.
 pub type Time = Duration;
 
 /// How often a device node is looked at.
 const LOOK: Time = Time::from_millis(300);
+/// Where Windows notes what it installs, and how that is called.
+const SETUP_LOG: &str = "C:\\Windows\\INF\\setupapi.dev.log";
+const SETUP_NAME: &str = "setupapi.dev.log";
+/// How many lines of it are told.
+const MOST_NOTES: usize = 5;
 
 /// A part of the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,10 +98,23 @@ pub struct Ended {
 /// What the agent came back with.
 #[derive(Debug)]
 pub enum Answer {
-    /// A greeting or a file.
+    /// A greeting: which agent it is, in words.
+    Greeted(Result<String, AgentError>),
+    /// A file, or a program whose end nobody sees.
     Done(Result<(), AgentError>),
+    /// The last bytes of a file.
+    Read(Result<Vec<u8>, AgentError>),
     /// A program.
     Ran(Result<Ended, AgentError>),
+}
+
+/// Who has the agent do something: what one does takes its time, and the other does not wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// The way to the devices, and commands: one after the other.
+    Commands,
+    /// What happens to slots meanwhile.
+    Slots,
 }
 
 /// What the agent is to do.
@@ -106,6 +128,11 @@ pub enum Order {
         path: String,
         /// Its content.
         bytes: Vec<u8>,
+    },
+    /// To read the end of a file.
+    Read {
+        /// Where.
+        path: String,
     },
     /// To start a program whose end nobody sees.
     Start {
@@ -150,6 +177,8 @@ pub struct Place {
 pub enum Do {
     /// Give the agent an order, with a time limit.
     Order(Order, Time),
+    /// The same of [`Lane::Slots`].
+    Beside(Order, Time),
     /// Put the devices in.
     Plug,
     /// A line for the log.
@@ -170,6 +199,8 @@ enum Doing {
     Looking(usize),
     Command(String),
     Letting(usize),
+    /// What Windows noted of an installation that failed.
+    Notes,
 }
 
 /// Where on the way a Windows is.
@@ -192,6 +223,9 @@ pub struct Course {
     commands: VecDeque<String>,
     workload: Vec<String>,
     out: VecDeque<Do>,
+    slots: Slots,
+    /// What an installation failed of, while what Windows noted of it is read.
+    noted: Option<String>,
     failed: bool,
 }
 
@@ -215,6 +249,8 @@ impl Course {
             commands: VecDeque::new(),
             workload,
             out: VecDeque::new(),
+            slots: Slots::new(limits.device),
+            noted: None,
             failed: false,
         }
     }
@@ -233,7 +269,10 @@ impl Course {
 
     /// What there is to do next.
     pub fn to_do(&mut self) -> Option<Do> {
-        self.out.pop_front()
+        if let Some(what) = self.out.pop_front() {
+            return Some(what);
+        }
+        self.slots.to_do()
     }
 
     /// When [`tick`](Self::tick) has something to do.
@@ -249,7 +288,8 @@ impl Course {
             .filter(|_| !self.failed)
             .map(|limit| self.since + limit);
         let look = self.look.filter(|_| self.doing.is_none()).map(|(_, at)| at);
-        [end, look].into_iter().flatten().min()
+        let slots = self.slots.deadline();
+        [end, look, slots].into_iter().flatten().min()
     }
 
     /// Lets time pass.
@@ -260,6 +300,7 @@ impl Course {
         {
             self.look(dev);
         }
+        self.slots.tick(now);
         let waited = now.saturating_sub(self.since);
         match self.stage {
             Stage::Boot if waited >= self.limits.boot => self.fail(format!(
@@ -312,6 +353,7 @@ impl Course {
     /// The devices are in.
     pub fn plugged(&mut self, now: Time, devices: Vec<Place>) {
         self.devices = devices;
+        self.slots.places(&self.devices);
         self.enter(now, Stage::Device);
     }
 
@@ -321,17 +363,37 @@ impl Course {
         self.work();
     }
 
+    /// Something happens to the slot of a device.
+    pub fn slot(&mut self, now: Time, dev: usize, happens: Slot) {
+        self.slots.happens(now, dev, happens);
+    }
+
     /// The agent came back with something.
-    pub fn answer(&mut self, now: Time, answer: Answer) {
+    pub fn answer(&mut self, now: Time, lane: Lane, answer: Answer) {
+        if lane == Lane::Slots {
+            return self.slots.answer(now, answer);
+        }
         let Some(doing) = self.doing.take() else {
             return;
         };
         match (doing, answer) {
-            (Doing::Greeting, Answer::Done(Ok(()))) => match self.jobs.is_empty() {
-                true => self.enter(now, Stage::Plug),
-                false => self.enter(now, Stage::Install),
-            },
-            (Doing::Greeting, Answer::Done(Err(error))) => self.fail(error.to_string()),
+            (Doing::Greeting, Answer::Greeted(Ok(which))) => {
+                self.line(format!("harness: the agent is {which}"));
+                match self.jobs.is_empty() {
+                    true => self.enter(now, Stage::Plug),
+                    false => self.enter(now, Stage::Install),
+                }
+            }
+            (Doing::Greeting, Answer::Greeted(Err(error))) => self.fail(error.to_string()),
+            (Doing::Notes, Answer::Read(read)) => {
+                let why = self.noted.take().unwrap_or_default();
+                let end = read.map(|bytes| last_section(&bytes)).unwrap_or_default();
+                let end: String = end
+                    .iter()
+                    .map(|line| format!("; {SETUP_NAME}: {line}"))
+                    .collect();
+                self.fail(format!("{why}{end}"));
+            }
             (Doing::Job(job), answer) => self.job(now, &job, answer),
             (Doing::Restarting, Answer::Done(Err(error))) => {
                 self.fail(format!("it can't be started again: {error}"));
@@ -397,13 +459,7 @@ impl Course {
     }
 
     fn script(&mut self, args: &str, limit: Time) {
-        let all: Vec<&str> = super::SCRIPT_ARGS
-            .iter()
-            .copied()
-            .chain([super::SCRIPT_AT])
-            .chain(args.split_ascii_whitespace())
-            .collect();
-        self.run("powershell.exe", &all, limit);
+        self.out.push_back(Do::Order(script(args), limit));
     }
 
     fn next_job(&mut self, now: Time) {
@@ -425,6 +481,7 @@ impl Course {
                 return self.fail(format!("{}: {error}", job.what));
             }
             Answer::Ran(Ok(ended)) => ended,
+            Answer::Greeted(_) | Answer::Read(_) => return,
         };
         let Order::Run { program, .. } = &job.order else {
             return;
@@ -438,7 +495,15 @@ impl Course {
                     "" => String::new(),
                     said => format!("; it said: {said}"),
                 };
-                return self.fail(format!("{}: {why}{said}", job.what));
+                let why = format!("{}: {why}{said}", job.what);
+                if !program.contains("pnputil") {
+                    return self.fail(why);
+                }
+                self.noted = Some(why);
+                self.doing = Some(Doing::Notes);
+                let path = SETUP_LOG.to_owned();
+                let order = Order::Read { path };
+                return self.out.push_back(Do::Order(order, self.limits.install));
             }
         }
         self.next_job(now);
@@ -601,6 +666,32 @@ impl Course {
             self.limits.work,
         );
     }
+}
+
+/// Has the harness's script run with these arguments.
+fn script(args: &str) -> Order {
+    let all = super::SCRIPT_ARGS
+        .iter()
+        .copied()
+        .chain([super::SCRIPT_AT])
+        .chain(args.split_ascii_whitespace());
+    Order::Run {
+        program: "powershell.exe".to_owned(),
+        args: all.map(str::to_owned).collect(),
+    }
+}
+
+/// The lines of the last installation in Windows' notes that say what went wrong: they begin with `!`.
+fn last_section(bytes: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let section = text.rsplit(">>>  Section start").next().unwrap_or(&text);
+    let wrong = section
+        .lines()
+        .map(str::trim)
+        .filter(|l| l.starts_with('!'));
+    let mut wrong: Vec<String> = wrong.map(str::to_owned).collect();
+    wrong.drain(..wrong.len().saturating_sub(MOST_NOTES));
+    wrong
 }
 
 /// The value of `key=value` in a command.

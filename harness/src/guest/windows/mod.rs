@@ -24,11 +24,12 @@ use tokio::select;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
-use agent::Agent;
-use course::{Answer, Course, Do, Order, Place, Stage, StageError, Time};
+use agent::{Agent, Given};
+use course::{Answer, Course, Do, Lane, Order, Place, Stage, StageError, Time};
 pub use evidence::{Evidence, Examined};
 pub use file::{LimitsFile, UefiFile, Windows as Image, WindowsFile, WindowsFileError};
 
+use super::Slot;
 use crate::log::driver::Patterns;
 use crate::log::kd::Event;
 use crate::machine::{
@@ -113,8 +114,8 @@ pub struct Windows {
     journal: Arc<Journal>,
     course: Course,
     begin: Instant,
-    orders: mpsc::UnboundedSender<(Order, Duration)>,
-    answers: mpsc::UnboundedReceiver<Answer>,
+    orders: mpsc::UnboundedSender<Given>,
+    answers: mpsc::UnboundedReceiver<(Lane, Answer)>,
     lines: VecDeque<String>,
     evidence: Option<PathBuf>,
     dump: bool,
@@ -340,6 +341,12 @@ impl Windows {
         self.course.say(command);
     }
 
+    /// Tells the guest what happens to the slot of a device, whatever it is doing.
+    pub fn slot(&mut self, dev: u8, happens: Slot) {
+        let now = self.now();
+        self.course.slot(now, dev.into(), happens);
+    }
+
     /// The next line of the kernel or of the harness about it; see [`Machine::next`].
     ///
     /// # Errors
@@ -384,9 +391,9 @@ impl Windows {
                 Some(event) => self.kernel(&event),
                 None => return Came::Gone,
             },
-            Some(answer) = answers.recv() => {
+            Some((lane, answer)) = answers.recv() => {
                 let now = self.now();
-                self.course.answer(now, answer);
+                self.course.answer(now, lane, answer);
             }
             Some(happening) = qmp.happening() => self.happened(happening),
             () = sleep_until(until.into()) => {
@@ -447,12 +454,17 @@ impl Windows {
     fn act(&mut self, what: Do) {
         match what {
             // A task that is gone answers nothing, which is a stage that takes too long.
-            Do::Order(order, limit) => drop(self.orders.send((order, limit))),
+            Do::Order(order, limit) => self.give(Lane::Commands, order, limit),
+            Do::Beside(order, limit) => self.give(Lane::Slots, order, limit),
             Do::Line(line) => self.line(line),
             Do::Leave => self.left = Some(0),
             // Both are for `to`; later they have no meaning.
             Do::Plug | Do::Fail(_) => {}
         }
+    }
+
+    fn give(&self, lane: Lane, order: Order, limit: Duration) {
+        let _ = self.orders.send(Given { lane, order, limit });
     }
 
     fn line(&mut self, line: String) {

@@ -2,6 +2,7 @@
 //! programs only those are there that the harness starts.
 
 use super::json;
+use super::prompt::Prompt;
 use super::serial::{Serial, let_others};
 use super::{Canned, give};
 use alloc::format;
@@ -12,6 +13,9 @@ use alloc::vec::Vec;
 const LONGEST: usize = 256 * 1024;
 /// How often the port is looked at for the next byte of a request that has begun.
 const LOOKS: u32 = 5_000;
+
+/// What every file holds that is read.
+const NOTES: &str = ">>>  Section start\r\n     inf: read\r\n!!!  sto: it was not installed\r\n";
 
 /// A program that was started.
 #[derive(Default)]
@@ -43,6 +47,8 @@ pub struct Agent {
     nodes: Vec<Node>,
     files: u32,
     written: u64,
+    /// There is no agent yet, but a PowerShell.
+    prompt: Option<Prompt>,
 }
 
 impl Agent {
@@ -55,7 +61,13 @@ impl Agent {
             nodes: Vec::new(),
             files: 0,
             written: 0,
+            prompt: None,
         }
+    }
+
+    /// It is a PowerShell until it is made an agent.
+    pub fn begins_as(&mut self, prompt: Option<Prompt>) {
+        self.prompt = prompt;
     }
 
     /// Takes what has come, and answers.
@@ -113,6 +125,18 @@ impl Agent {
                 .find_map(|w| w.strip_prefix(key));
             word.and_then(|value| value.parse().ok()).unwrap_or(0)
         };
+        if line.split_ascii_whitespace().nth(2) == Some("removed") {
+            // Who waits for it to go waits no more.
+            let slot = format!("slot-out {dev}");
+            let waits = |p: &&mut Process| p.awaits.as_deref() == Some(slot.as_str());
+            if let Some(process) = self.processes.iter_mut().find(waits) {
+                *process = Process {
+                    code: Some(0),
+                    output: "MISFIRE: slot gone\r\n".to_string(),
+                    awaits: None,
+                };
+            }
+        }
         let node = match line.split_ascii_whitespace().nth(2) {
             Some("started") => Node::Started {
                 messages: value("granted="),
@@ -133,6 +157,13 @@ impl Agent {
             .rposition(|b| *b == 0xff)
             .map_or(0, |at| at + 1);
         let request = core::str::from_utf8(&request[start..]).unwrap_or("");
+        if let Some(prompt) = &mut self.prompt {
+            match prompt.hear(request) {
+                Some(said) => self.line.send(said.as_bytes()),
+                None => self.prompt = None,
+            }
+            return;
+        }
         if request.trim().is_empty() {
             return;
         }
@@ -154,6 +185,12 @@ impl Agent {
                 self.written += count as u64;
                 format!("{{\"count\": {count}, \"eof\": false}}")
             }
+            Some("guest-info") => "{\"version\": \"standin\"}".to_string(),
+            Some("guest-file-read") => format!(
+                "{{\"count\": {}, \"buf-b64\": \"{}\", \"eof\": true}}",
+                NOTES.len(),
+                json::base64(NOTES.as_bytes())
+            ),
             Some("guest-exec") => {
                 let path = json::text(request, "path").unwrap_or_default();
                 let args = json::list(request, "arg");
@@ -263,6 +300,28 @@ impl Agent {
                          messages=0 lines=0 memory=0 id=PCI\\VEN_1AF4\r\n"
                     ),
                 })
+            }
+            "slot-out" | "slot-in" => {
+                let bus = args.get(1).and_then(|bus| bus.parse::<usize>().ok());
+                let dev = bus.unwrap_or(0).wrapping_sub(1);
+                if verb == "slot-in" {
+                    super::slot_of(dev, super::Slot::In);
+                    return done("MISFIRE: slot in\r\n".to_string());
+                }
+                if canned.get("slot") == Some("veto") {
+                    return done("MISFIRE: slot stays reason=262\r\n".to_string());
+                }
+                if self.nodes.get(dev).is_none_or(|node| *node == Node::Absent) {
+                    return done("MISFIRE: slot gone\r\n".to_string());
+                }
+                // Who asks the system itself has pressed the button.
+                if !args.iter().any(|arg| arg == "how=eject") {
+                    super::slot_of(dev, super::Slot::Out);
+                }
+                Process {
+                    awaits: Some(format!("slot-out {dev}")),
+                    ..Process::default()
+                }
             }
             "load" | "device" | "wait-config" | "idle" | "state" => {
                 match canned.get(verb) {

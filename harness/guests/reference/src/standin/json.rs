@@ -69,6 +69,34 @@ pub fn base64(bytes: &[u8]) -> String {
     out
 }
 
+/// Out of base 64; `None` for what is none.
+pub fn plain(coded: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    for part in coded.as_bytes().chunks(4) {
+        let mut bits = 0;
+        let mut count = 0;
+        for byte in part {
+            let digit = match byte {
+                b'A'..=b'Z' => byte - b'A',
+                b'a'..=b'z' => byte - b'a' + 26,
+                b'0'..=b'9' => byte - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                b'=' => continue,
+                _ => return None,
+            };
+            bits = bits << 6 | u32::from(digit);
+            count += 1;
+        }
+        if part.len() < 4 || count < 2 {
+            return None;
+        }
+        bits <<= 6 * (4 - count);
+        out.extend(&bits.to_be_bytes()[1..count]);
+    }
+    Some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,9 +114,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_base64_is_none() {
+        for coded in ["A", "AB", "A===", "A-B="] {
+            assert_eq!(plain(coded), None, "{coded}");
+        }
+    }
+
+    #[test]
     fn base64_is_padded() {
         for (plain, coded) in [("", ""), ("a", "YQ=="), ("ab", "YWI="), ("abc", "YWJj")] {
             assert_eq!(base64(plain.as_bytes()), coded);
+            assert_eq!(super::plain(coded).as_deref(), Some(plain.as_bytes()));
         }
     }
 }

@@ -9,6 +9,7 @@
 mod agent;
 mod json;
 mod kd;
+mod prompt;
 mod serial;
 
 use crate::hal::{Local, console, cpu, time};
@@ -16,6 +17,7 @@ use agent::Agent;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use kd::Target;
+use prompt::Prompt;
 use serial::Serial;
 
 const COM1: u16 = 0x3f8;
@@ -60,11 +62,28 @@ enum Asked {
     Reboot,
 }
 
+/// What happens to a slot, as the agent's program says it: the kernel does not look by itself then, and
+/// leaves the slot's power to whoever told.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Slot {
+    /// Nothing.
+    Quiet,
+    /// Its device is to be let go, or is not there any more.
+    Out,
+    /// There is one again.
+    In,
+}
+
+/// Slots that the agent can tell of.
+const MOST_SLOTS: usize = 16;
+
 /// `None` while the kernel is itself.
 static TARGET: Local<Option<Target>> = Local::new(None);
 static AGENT: Local<Option<Agent>> = Local::new(None);
 static CANNED: Local<Canned> = Local::new(Canned(Vec::new()));
 static ASKED: Local<Asked> = Local::new(Asked::Nothing);
+/// What the agent was told of slots, by device, and was not looked at yet.
+static SLOTS: Local<[Slot; MOST_SLOTS]> = Local::new([Slot::Quiet; MOST_SLOTS]);
 
 /// Takes its part of a command line; what is left is the kernel's.
 pub fn parameters(line: &str) -> (&str, Option<&str>) {
@@ -91,7 +110,12 @@ pub fn install(canned: &str) {
     }
     target.boot();
     TARGET.with(|place| *place = Some(target));
-    let agent = Agent::new(Serial::install(COM2));
+    let mut agent = Agent::new(Serial::install(COM2));
+    agent.begins_as(match canned.get("agent") {
+        Some("prompt") => Some(Prompt::new(false)),
+        Some("console") => Some(Prompt::new(true)),
+        _ => None,
+    });
     if canned.get("agent") != Some("silent") {
         AGENT.with(|place| *place = Some(agent));
     }
@@ -177,6 +201,24 @@ fn is_found(line: &str) -> bool {
 /// A command for the console, as if it had been typed.
 fn give(line: &str) {
     console::give(line);
+}
+
+/// The agent was told what happens to a slot.
+fn slot_of(dev: usize, happens: Slot) {
+    SLOTS.with(|slots| {
+        if let Some(slot) = slots.get_mut(dev) {
+            *slot = happens;
+        }
+    });
+}
+
+/// What the agent was told of the slot of a device, once.
+pub fn take_slot(dev: usize) -> Slot {
+    let quiet = |slots: &mut [Slot; MOST_SLOTS]| {
+        let slot = slots.get_mut(dev)?;
+        Some(core::mem::replace(slot, Slot::Quiet))
+    };
+    SLOTS.with(quiet).unwrap_or(Slot::Quiet)
 }
 
 fn ask_for_crash() {
