@@ -25,7 +25,7 @@ use crate::guest::{Firmware, Guest, Reference};
 use crate::machine::{Accel, Boot, MachineError, MachineSpec, Qemu, Recording, RunDir, argv};
 use crate::report::{Document, FaultReport, Progress, ScenarioReport, millis};
 use crate::rules::{Context, FIRMWARE, GUEST, IDLE_FIRMWARE, Judgement, judge};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Step};
 use crate::snapshot::{self, Comparison};
 use crate::transcript::transcript;
 use crate::verdict::{Case, Decision, Observed, Verdict, joined, observe, phase};
@@ -271,7 +271,9 @@ async fn drive(
     let attachments = served.iter().map(|s| s.qemu().clone()).collect();
     let each = scenario.steps.iter();
     let pace = options.subject.pace();
-    let steps: Duration = each.map(|step| Patience::most(step.timeout * pace)).sum();
+    let gives_up = options.subject.gives_up(scenario);
+    let most = |step: &Step| Patience::most(step.timeout * pace + gives_up);
+    let steps: Duration = each.map(most).sum();
     let stays = if options.keeping.machine {
         session::STAY
     } else {
@@ -324,7 +326,7 @@ async fn drive(
     };
     recorder.mark(None, FIRMWARE, firmware);
     let mut session = Session::new(scenario, spec, guest, &served, recorder)
-        .paced(pace)
+        .paced(pace, gives_up)
         .watched(matches!(options.subject, Subject::Nt(_)))
         .dumping(matches!(&options.subject, Subject::Nt(driver) if driver.crash_dump))
         .keeping(options.keeping.machine);

@@ -3,10 +3,12 @@
 
 mod standin;
 
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpStream;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use command_fds::{CommandFdExt as _, FdMapping};
 use misfire::cli::vocabulary;
 use misfire::machine::{Accel, Cache, Qemu};
 use misfire::report::{ScenarioReport, one_scenario};
@@ -103,11 +105,16 @@ impl Bench {
             .await
     }
 
+    fn write_scenario(&self, text: &str) {
+        let folder = self.path("scenarios/tests");
+        std::fs::create_dir_all(&folder).unwrap();
+        let text = format!("{text}\n{}", self.expect);
+        std::fs::write(folder.join("disk.toml"), text).unwrap();
+    }
+
     async fn run_scenario(&self, text: &str) -> ScenarioReport {
         let root = self.path("scenarios");
-        std::fs::create_dir_all(root.join("tests")).unwrap();
-        let text = format!("{text}\n{}", self.expect);
-        std::fs::write(root.join("tests/disk.toml"), text).unwrap();
+        self.write_scenario(text);
         let names = ["tests/disk".to_owned()];
         let library = Library::open(Some(&root), &names, &vocabulary())
             .unwrap_or_else(|problems| panic!("{problems:?}"));
@@ -442,6 +449,77 @@ async fn a_workload_that_hangs_in_a_kernel_that_lives_is_told_apart() {
     );
 }
 
+/// What is in a line after a text, up to the next blank.
+fn after<'l>(line: &'l str, text: &str) -> Option<&'l str> {
+    line.split_once(text)?.1.split(' ').next()
+}
+
+#[test]
+fn a_guest_that_hangs_stays_for_a_debugger_and_a_viewer_until_it_is_let_go() {
+    let mut bench = Bench::new("load=stuck");
+    bench.more = "limits = { work = 1.0 }".into();
+    let guest = bench.guest_file();
+    bench.write_scenario(&SCENARIO.replace("WAIT", bench.wait));
+    let mut run = Command::new(env!("CARGO_BIN_EXE_misfire"))
+        .args([
+            "run",
+            "tests/disk",
+            "--keep-on-failure",
+            "--cold",
+            "--accel",
+            "tcg",
+        ])
+        .arg("--guest")
+        .arg(guest)
+        .arg("--scenarios")
+        .arg(bench.path("scenarios"))
+        .arg("--out")
+        .arg(bench.path("out"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(run.stderr.take().unwrap()).lines();
+    let (mut debugger, mut viewer, mut said) = (None, None, String::new());
+    for line in lines.map_while(Result::ok) {
+        said += &format!("{line}\n");
+        debugger = debugger.or(after(&line, "misfire kd --late ").map(str::to_owned));
+        viewer = viewer.or(after(&line, "a VNC viewer at ").map(str::to_owned));
+        if debugger.is_some() && viewer.is_some() {
+            break;
+        }
+    }
+    let (Some(debugger), Some(viewer)) = (debugger, viewer) else {
+        panic!("it did not stay: {said}");
+    };
+    assert!(said.contains("the guest stays until Ctrl-C"), "{said}");
+    let port = debugger.rsplit(':').next().unwrap();
+    let windbg = format!("windbg -k com:ipport={port},port=127.0.0.1");
+    assert!(said.contains(&windbg), "{said}");
+
+    // A viewer is greeted, and the kernel answers whoever takes the debugger's line.
+    let mut greeting = [0; 4];
+    let mut screen = TcpStream::connect(&viewer).unwrap();
+    screen.read_exact(&mut greeting).unwrap();
+    assert_eq!(&greeting, b"RFB ");
+    let mut console = Command::new(env!("CARGO_BIN_EXE_misfire"))
+        .args(["kd", "--late", "--probe", "1", &debugger])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let heard = BufReader::new(console.stdout.take().unwrap()).lines();
+    let mut heard = heard.map_while(Result::ok);
+    assert!(heard.any(|line| line == "kd: alive"));
+    console.kill().unwrap();
+    console.wait().unwrap();
+
+    let ours = rustix::process::Pid::from_child(&run);
+    rustix::process::kill_process(ours, rustix::process::Signal::INT).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(130));
+    // With the run the machine is gone.
+    assert!(TcpStream::connect(&viewer).is_err());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_driver_that_refuses_its_device_is_told_with_the_problem_code() {
     let mut bench = Bench::new("node=10");
@@ -458,85 +536,6 @@ async fn a_driver_that_refuses_its_device_is_told_with_the_problem_code() {
         log.contains("the device node has problem 10 FAILED_START"),
         "{log}"
     );
-}
-
-/// How long the stand-in's chatter takes to come through a serial port of QEMU, by what a listener that
-/// is handed its socket's path says when it begins and ends.
-fn chatter(lines: u32, listen: impl Fn(&Path) -> Duration) -> Duration {
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let disk = standin::disk(dir.path(), &format!("chatter={lines}"), "");
-    let socket = dir.path().join("com1");
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let qemu = runtime.block_on(Qemu::find(&Cache::of_user())).unwrap();
-    // It listens before there is a machine, so whoever connects needs not wait.
-    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-    let mut command = std::process::Command::new(&qemu.program);
-    command
-        .args(["-nodefaults", "-display", "none", "-machine", "q35"])
-        .args(["-m", "64M", "-accel", "tcg", "-cpu", "max"])
-        .arg("-drive")
-        .arg(format!(
-            "if=none,id=d,format=raw,snapshot=on,file={}",
-            disk.display()
-        ))
-        .args(["-device", "ide-hd,drive=d,bus=ide.0"])
-        .args(["-chardev", "socket,id=com1,fd=3,server=on,wait=on"])
-        .args(["-serial", "chardev:com1"])
-        .stdin(std::process::Stdio::null());
-    let line = FdMapping {
-        parent_fd: listener.into(),
-        child_fd: 3,
-    };
-    let mut machine = command.fd_mappings(vec![line]).unwrap().spawn().unwrap();
-    let took = listen(&socket);
-    machine.kill().unwrap();
-    machine.wait().unwrap();
-    took
-}
-
-/// Reads until `end` has come; how long that took from the first byte on.
-fn read_until(mut from: impl std::io::Read, end: &[u8]) -> Duration {
-    let mut chunk = vec![0; 64 << 10];
-    let mut last: Vec<u8> = Vec::new();
-    let mut begin = None;
-    loop {
-        let length = from.read(&mut chunk).unwrap();
-        assert_ne!(length, 0, "the end never came");
-        let begin = *begin.get_or_insert_with(Instant::now);
-        last.extend(&chunk[..length]);
-        if last.windows(end.len()).any(|window| window == end) {
-            return begin.elapsed();
-        }
-        last.drain(..last.len().saturating_sub(end.len()));
-    }
-}
-
-#[test]
-fn the_debugger_keeps_up_with_a_chatty_kernel_at_115200_baud() {
-    const LINES: u32 = 2000;
-    /// Bytes of a line on the wire: frame, header, text.
-    const BYTES: f64 = 33.0 + 80.0 + 10.0;
-    let thrown_away = chatter(LINES, |socket| {
-        let socket = std::os::unix::net::UnixStream::connect(socket).unwrap();
-        read_until(socket, b"chatter ends")
-    });
-    let debugged = chatter(LINES, |socket| {
-        let mut console = std::process::Command::new(env!("CARGO_BIN_EXE_misfire"))
-            .arg("kd")
-            .arg(socket)
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let took = read_until(console.stdout.take().unwrap(), b"chatter ends");
-        console.kill().unwrap();
-        console.wait().unwrap();
-        took
-    });
-    let rate = f64::from(LINES) * BYTES / debugged.as_secs_f64();
-    println!("thrown away: {thrown_away:?}; debugged: {debugged:?}, {rate:.0} bytes a second");
-    // 115200 baud are 11520 bytes a second. QEMU's port has no such limit: there the console was two to four
-    // times slower than throwing away, unoptimised on a busy machine. That is shown, and not judged.
-    assert!(rate > 11_520.0, "{rate:.0} bytes a second");
 }
 
 /// A run that ends on its way to the device, and what it says.
@@ -577,12 +576,52 @@ async fn each_stage_that_takes_too_long_is_named() {
             "",
             "stage `ready`: the system crashed: 0x7B INACCESSIBLE_BOOT_DEVICE",
         ),
+        ("agent=crash", "", "stage `ready`: the system crashed: 0xD1"),
+        (
+            "pnputil=crash",
+            "",
+            "stage `install`: the system crashed: 0xD1 DRIVER_IRQL_NOT_LESS_OR_EQUAL (0x28, 0x2, 0x0,",
+        ),
+        (
+            "pnputil=3010 shutdown=crash",
+            "",
+            "stage `restart`: the system crashed: 0xD1",
+        ),
+        (
+            "pnputil=3010 shutdown=stuck",
+            "limits = { restart = 2.0 }",
+            "stage `restart`: the system did not start again within 2 s",
+        ),
     ] {
         let (bench, report) = ends(canned, more).await;
         let told = told(&report);
         assert!(told.contains(stage), "{stage}:\n{told}");
         assert!(is_png(&bench.kept("screen.png")), "{told}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tpm_that_nobody_gives_is_told_in_qemus_words() {
+    let mut bench = Bench::new("");
+    bench.more = "tpm = \"swtpm.sock\"".into();
+    // Somebody listened there once.
+    drop(UnixListener::bind(bench.path("swtpm.sock")).unwrap());
+    let report = bench.run().await;
+    assert_eq!(report.verdict, Verdict::Error);
+    let told = told(&report);
+    assert!(told.contains("swtpm.sock"), "{told}");
+    assert!(told.contains("Connection refused"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_of_a_driver_that_starts_its_device_is_its_conduct_and_no_error() {
+    let bench = Bench::new("node=crash");
+    let report = bench.run().await;
+    let told = told(&report);
+    assert_eq!(report.verdict, Verdict::Fail, "{told}\n{}", bench.log());
+    assert_eq!(report.outcome, Some(Outcome::Crashed), "{told}");
+    assert!(told.contains("it crashed: 0xD1"), "{told}");
+    assert!(is_png(&bench.kept("screen.png")), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

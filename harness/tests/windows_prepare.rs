@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command as Misfire;
+use misfire::log::kd::frame::{Frame, kind};
 use misfire::machine::{Accel, Cache, Qemu};
 use misfire::prepare::{
     Firmware, Iso, Pace, Record, Source, Stage, WindowsError, WindowsRequest, windows,
@@ -98,6 +99,42 @@ fn medium(start: &[u8], images: &[(&str, &str, &str, u32)]) -> Vec<u8> {
     iso
 }
 
+/// What a kernel tells its debugger of a crash: the text, the stop, and the answer to the one question that is
+/// asked before it is believed.
+fn crash() -> Vec<u8> {
+    let text = b"\n*** Fatal System Error: 0x0000007b\n                       \
+                 (0xFFFFF80540000000,0x00000000C0000034,0x0000000000000000,0x0000000000000001)\n\n";
+    let mut print = 0x3230u32.to_le_bytes().to_vec();
+    print.resize(8, 0);
+    print.extend((text.len() as u32).to_le_bytes());
+    print.resize(16, 0);
+    print.extend(text);
+    let put = |payload: &mut Vec<u8>, at: usize, bytes: &[u8]| {
+        payload[at..at + bytes.len()].copy_from_slice(bytes);
+    };
+    let at = 0xffff_f805_4041_8a10_u64.to_le_bytes();
+    let mut stop = vec![0; 244];
+    put(&mut stop, 0, &0x3030u32.to_le_bytes());
+    stop[8] = 1;
+    put(&mut stop, 24, &at);
+    put(&mut stop, 32, &0x8000_0003u32.to_le_bytes());
+    put(&mut stop, 48, &at);
+    put(&mut stop, 212, &2u16.to_le_bytes());
+    put(&mut stop, 216, &[0xcc, 0xc3]);
+    let mut version = vec![0; 56];
+    put(&mut version, 0, &0x3146u32.to_le_bytes());
+    put(&mut version, 16, &15u16.to_le_bytes());
+    put(&mut version, 18, &22_631u16.to_le_bytes());
+    put(&mut version, 24, &0x8664u16.to_le_bytes());
+    let frames = [
+        (kind::DEBUG_IO, 0x8080_0800, print),
+        (kind::STATE_CHANGE, 0x8080_0001, stop),
+        (kind::MANIPULATE, 0x8080_0000, version),
+    ];
+    let frames = frames.map(|(kind, id, payload)| Frame::Data { kind, id, payload }.bytes());
+    frames.concat()
+}
+
 /// A folder with a stand-in that was assembled with these defines, and a request for it.
 struct Case {
     folder: tempfile::TempDir,
@@ -107,6 +144,7 @@ struct Case {
 impl Case {
     fn new(defines: &[&str]) -> Self {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        std::fs::write(folder.path().join("frames.bin"), crash()).unwrap();
         assemble(folder.path(), "disk.S", defines);
         let start = assemble(folder.path(), "cd.S", defines);
         let iso = folder.path().join("win.iso");
@@ -318,6 +356,23 @@ async fn every_stage_that_does_not_end_is_told_with_its_picture_and_goes_on_late
             );
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_while_the_system_is_set_up_is_told_with_its_code_and_its_picture() {
+    let case = Case::new(&["-DCRASH"]);
+    let (made, told) = case.prepare(None).await;
+    let Err(error @ WindowsError::Crash { .. }) = &made else {
+        panic!("{made:?}, {told:#?}");
+    };
+    let code = "0x7B INACCESSIBLE_BOOT_DEVICE (0xfffff80540000000, 0xc0000034, 0x0, 0x1)";
+    assert!(error.to_string().contains(code), "{error}");
+    assert!(error.help().unwrap().contains("goes on"), "{error:?}");
+    let WindowsError::Crash { stage, picture, .. } = error else {
+        unreachable!()
+    };
+    assert_eq!(*stage, Stage::Specialize, "{told:#?}");
+    assert!(is_png(picture.as_ref().unwrap()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -540,6 +595,26 @@ fn what_can_not_be_prepared_is_told_and_nothing_is_written() {
             vec!["--iso", &iso, "--out", &out, "--virtio-win", "no.iso"],
             3,
             "no.iso can't be read",
+        ),
+        (
+            vec!["--iso", &iso, "--out", &out, "--virtio-win", &text],
+            2,
+            "it is not an ISO image; without this medium a small agent",
+        ),
+        (
+            vec!["--iso", &iso, "--out", &out, "--virtio-win", &iso],
+            2,
+            "there is no guest-agent\\qemu-ga-x86_64.msi on it",
+        ),
+        (
+            vec!["--iso", &iso, "--out", &out, "--tpm", "no.sock"],
+            2,
+            "no swtpm listens at no.sock: No such file",
+        ),
+        (
+            vec!["--iso", &iso, "--out", &out, "--tpm", &text],
+            2,
+            "it is no socket; `swtpm socket --tpm2",
         ),
         (vec!["--iso", &iso], 2, "--out"),
         (

@@ -72,7 +72,10 @@ pub(super) fn kd(args: &KdArgs) -> Result<(), Failure> {
     };
     let wire: Box<dyn Wire> = match args.socket.rsplit_once(':') {
         Some((host, port)) if !host.contains('/') && port.parse::<u16>().is_ok() => {
-            Box::new(TcpStream::connect(&args.socket).map_err(cannot)?)
+            let stream = TcpStream::connect(&args.socket).map_err(cannot)?;
+            // A target stands still until it is acknowledged: nothing is kept back to fill a segment.
+            stream.set_nodelay(true).map_err(cannot)?;
+            Box::new(stream)
         }
         _ => Box::new(UnixStream::connect(&args.socket).map_err(cannot)?),
     };
@@ -95,6 +98,7 @@ fn listen(mut wire: Box<dyn Wire>, args: &KdArgs) -> std::io::Result<()> {
     let mut probed = false;
     let mut chunk = vec![0; CHUNK];
     let mut output: Vec<u8> = Vec::new();
+    let mut waits = Duration::ZERO;
     wire.write_at_most(SHORT)?;
     loop {
         let now = start.elapsed();
@@ -103,7 +107,11 @@ fn listen(mut wire: Box<dyn Wire>, args: &KdArgs) -> std::io::Result<()> {
         let limit = until.map_or(LONGEST, |until| until.saturating_sub(now));
         let limit = if output.is_empty() { limit } else { SHORT };
         // No limit at all is another thing than none left.
-        wire.wait_at_most(limit.max(Duration::from_millis(1)))?;
+        let limit = limit.max(Duration::from_millis(1));
+        if limit != waits {
+            wire.wait_at_most(limit)?;
+            waits = limit;
+        }
         match wire.read(&mut chunk) {
             Ok(0) => break,
             Ok(n) => {
@@ -129,11 +137,11 @@ fn listen(mut wire: Box<dyn Wire>, args: &KdArgs) -> std::io::Result<()> {
             }
             probed = true;
         }
-        tell(&mut client);
         // A target that takes nothing is read all the same. What it missed is said again.
         if output.len() > MOST_WAITING {
             output.clear();
         }
+        // First the answer, in one piece: the target stands still until it has it.
         output.extend(client.take_output());
         if !output.is_empty() {
             match wire.write(&output) {
@@ -146,6 +154,7 @@ fn listen(mut wire: Box<dyn Wire>, args: &KdArgs) -> std::io::Result<()> {
                 Err(error) => return Err(error),
             }
         }
+        tell(&mut client);
     }
     client.end();
     tell(&mut client);

@@ -172,13 +172,17 @@ impl Task {
                 () = sleep_until(until.into()) => self.client.tick(self.begin.elapsed()),
             }
             let said = self.client.take_output();
-            self.keep(Way::To, &said);
-            self.events();
             // A guest that takes nothing is read all the same. What it missed is said again.
             if output.len() > MOST_WAITING {
                 output.clear();
             }
-            output.extend(said);
+            output.extend(&said);
+            // First the answer, in one piece: the guest stands still until it has it.
+            if let Ok(length) = writer.try_write(&output) {
+                output.drain(..length);
+            }
+            self.keep(Way::To, &said);
+            self.events();
         }
         self.client.end();
         self.events();

@@ -75,6 +75,8 @@ pub(super) struct Session<'a> {
     dumps: bool,
     /// How much longer than its time a step may take.
     pace: u32,
+    /// How long a driver may wait for a request that does not end.
+    gives_up: Duration,
     /// Whether a step did not end as it should.
     amiss: bool,
     /// A guest with which something is wrong stays, until somebody stops us.
@@ -130,14 +132,15 @@ impl<'a> Session<'a> {
             watched: false,
             dumps: false,
             pace: 1,
+            gives_up: Duration::ZERO,
             amiss: false,
             keeps: false,
         }
     }
 
-    /// Every step may take `pace` times as long.
-    pub(super) fn paced(mut self, pace: u32) -> Self {
-        self.pace = pace;
+    /// Every step may take `pace` times as long, and `gives_up` longer.
+    pub(super) fn paced(mut self, pace: u32, gives_up: Duration) -> Self {
+        (self.pace, self.gives_up) = (pace, gives_up);
         self
     }
 
@@ -223,7 +226,7 @@ impl<'a> Session<'a> {
     fn limit(&self, step: &Step) -> Duration {
         match self.guest {
             Guest::Linux(_) => step.timeout.min(LINUX_LIMIT),
-            Guest::Windows(_) => step.timeout * self.pace,
+            Guest::Windows(_) => step.timeout * self.pace + self.gives_up,
             Guest::Reference(_) | Guest::Firmware(_) => step.timeout,
         }
     }

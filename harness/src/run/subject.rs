@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use misfire_device::fault::Fault;
 use misfire_device::file::DeviceUnderTest;
@@ -182,6 +183,17 @@ impl Subject {
         match self {
             Self::Reference | Self::Nt(_) | Self::Linux(_) | Self::Firmware(_) => 1,
             Self::Windows(subject) => subject.image.pace,
+        }
+    }
+
+    /// How much longer each step of a scenario may take in which a driver has to give requests up: the system
+    /// says when.
+    pub(super) fn gives_up(&self, scenario: &Scenario) -> Duration {
+        let parameters = scenario.guest.devices.iter().chain([&scenario.guest.all]);
+        let mut timeouts = parameters.map(|parameters| parameters.timeout_ms);
+        match self {
+            Self::Windows(subject) if timeouts.any(|time| time.is_some()) => subject.image.request,
+            _ => Duration::ZERO,
         }
     }
 
@@ -372,6 +384,9 @@ fn windows_skips(scenario: &Scenario, has_workload: bool) -> Option<&'static str
         {
             return Some("its guest parameters are the reference driver's own");
         }
+        if parameters.depth.is_some_and(|depth| depth > 1) && !has_workload {
+            return Some("it needs several requests in flight, and there is one at a time");
+        }
     }
     for device in &scenario.devices {
         if device.shape.siblings.is_some() {
@@ -388,6 +403,12 @@ fn windows_skips(scenario: &Scenario, has_workload: bool) -> Option<&'static str
             },
             _,
         ) => Some("on Windows the processor chooses the queue"),
+        Action::Load(
+            Load::Block {
+                kind: "discard", ..
+            },
+            _,
+        ) if !has_workload => Some("what is discarded on Windows is for its file systems to say"),
         Action::Guest(command) => {
             let known = [
                 "device restart",

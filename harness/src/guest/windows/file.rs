@@ -103,11 +103,13 @@ pub struct LimitsFile {
     pub device: Option<f64>,
     /// Each command of a scenario.
     pub work: Option<f64>,
+    /// Until a driver is to give up a request that does not end.
+    pub request: Option<f64>,
 }
 
 impl LimitsFile {
     /// Each with its key and its default in seconds.
-    fn all(&self) -> [(&'static str, Option<f64>, u64); 6] {
+    fn all(&self) -> [(&'static str, Option<f64>, u64); 7] {
         [
             ("boot", self.boot, 180),
             ("ready", self.ready, 300),
@@ -115,6 +117,7 @@ impl LimitsFile {
             ("restart", self.restart, 300),
             ("device", self.device, 120),
             ("work", self.work, 120),
+            ("request", self.request, 65),
         ]
     }
 }
@@ -201,6 +204,8 @@ pub struct Windows {
     pub pace: u32,
     /// How long each stage may take.
     pub limits: Limits,
+    /// Until a driver is to give up a request that does not end.
+    pub request: Duration,
 }
 
 impl Section for WindowsFile {
@@ -296,7 +301,7 @@ impl Windows {
         let seconds = file.limits.all().map(|(_, limit, default)| {
             limit.map_or(Duration::from_secs(default), Duration::from_secs_f64)
         });
-        let [boot, ready, install, restart, device, work] = seconds;
+        let [boot, ready, install, restart, device, work, request] = seconds;
         Ok(Self {
             name: name.to_owned(),
             installed: Installed {
@@ -323,6 +328,7 @@ impl Windows {
             message_number_limit: file.message_number_limit,
             dump: file.dump,
             pace: file.pace.unwrap_or(6),
+            request,
             limits: Limits {
                 boot,
                 ready,

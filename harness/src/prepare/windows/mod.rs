@@ -12,6 +12,7 @@ mod course;
 mod error;
 mod iso;
 mod marker;
+mod medium;
 mod record;
 mod release;
 mod request;

@@ -1,11 +1,12 @@
 //! What is asked for, and whether it can be done: nothing is written before that is known.
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use super::answer::Answers;
 use super::iso::Iso;
-use super::{Image, Release, WindowsError};
+use super::{Image, Release, WindowsError, medium};
 use crate::machine::Qemu;
 
 /// How a machine starts.
@@ -91,6 +92,9 @@ pub(super) struct Plan {
     pub words: String,
 }
 
+/// What the settings look for on a medium of virtio-win.
+const AGENT: [&str; 2] = ["guest-agent", "qemu-ga-x86_64.msi"];
+
 /// What is installed.
 #[derive(Clone, Debug)]
 pub(super) struct Install {
@@ -106,6 +110,41 @@ impl WindowsRequest {
         let qemu_img = qemu_img(&qemu.program)?;
         for path in self.virtio_win.iter().chain(&self.certificates) {
             fs::File::open(path).map_err(WindowsError::os("read", path))?;
+        }
+        if let Some(path) = &self.virtio_win {
+            let cannot = WindowsError::os("read", path);
+            let lacks = match medium::has(path, &AGENT).map_err(cannot)? {
+                Some(true) => None,
+                Some(false) => Some("there is no guest-agent\\qemu-ga-x86_64.msi on it"),
+                None => Some("it is not an ISO image"),
+            };
+            if let Some(lacks) = lacks {
+                return Err(WindowsError::Argument {
+                    what: "--virtio-win",
+                    why: format!(
+                        "{}: {lacks}; without this medium a small agent in PowerShell is installed",
+                        path.display()
+                    ),
+                });
+            }
+        }
+        if let Some(path) = &self.tpm {
+            let found = fs::metadata(path).map_err(|error| error.to_string());
+            let why = match found.map(|data| data.file_type().is_socket()) {
+                Ok(true) => None,
+                Ok(false) => Some("it is no socket".to_owned()),
+                Err(error) => Some(error),
+            };
+            if let Some(why) = why {
+                return Err(WindowsError::Argument {
+                    what: "--tpm",
+                    why: format!(
+                        "no swtpm listens at {}: {why}; `swtpm socket --tpm2 --tpmstate dir=DIR --ctrl \
+                         type=unixio,path=SOCKET` is one",
+                        path.display()
+                    ),
+                });
+            }
         }
         if !(1..=64).contains(&self.processors) {
             return Err(WindowsError::Argument {

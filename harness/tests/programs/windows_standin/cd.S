@@ -31,7 +31,7 @@ _start:
 	mov $0x2000, %ax
 	out %ax, %dx
 #endif
-	mov $0x0301, %ax
+	mov $0x0303, %ax
 	mov $disk, %bx
 	mov $1, %cx
 	mov $0x0080, %dx

@@ -1,6 +1,7 @@
 /* What the stand-in for Windows has on its disk: one sector. At its first start it says what the settings of
  * harness/guests/windows/setup would say, and shuts down; later it speaks to a debugger on COM1 as a Windows kernel
- * does first, and answers each line on COM2 as an agent does. STOP is the stage in which it stops for ever. */
+ * does first, and answers each line on COM2 as an agent does. STOP is the stage in which it stops for ever; with
+ * CRASH it is three sectors, and crashes at its first start. */
 #ifndef STOP
 #define STOP 0
 #endif
@@ -13,6 +14,21 @@ _start:
 	mov %ax, %ss
 	mov $0x7c00, %sp
 	cld
+#ifdef CRASH
+	/* The rest of it, and what a kernel tells its debugger when it crashes. */
+	mov $0x0202, %ax
+	mov $frames, %bx
+	mov $2, %cx
+	mov $0x0080, %dx
+	int $0x13
+	mov $frames, %si
+	mov $frames_end - frames, %cx
+	mov $0x3f8, %dx
+1:	lodsb
+	out %al, %dx
+	loop 1b
+	jmp stop
+#endif
 	cmpb $0, starts
 	jne later
 	incb starts
@@ -106,3 +122,9 @@ starts:
 	.byte 0
 	.org 510
 	.byte 0x55, 0xaa
+#ifdef CRASH
+frames:
+	.incbin "frames.bin"
+frames_end:
+	.org 1536
+#endif

@@ -168,6 +168,9 @@ impl Agent {
             return;
         }
         let answer = match json::text(request, "execute").as_deref() {
+            Some("guest-sync-delimited") if canned.get("agent") == Some("crash") => {
+                return super::ask_for_crash();
+            }
             Some("guest-sync-delimited") => {
                 self.line.send(&[0xff]);
                 format!("{}", json::number(request, "id").unwrap_or(0))
@@ -247,7 +250,11 @@ impl Agent {
                 self.script(&args[script + 1..], canned)
             }
             "shutdown" => {
-                super::ask_for_reboot();
+                match canned.get("shutdown") {
+                    Some("crash") => super::ask_for_crash(),
+                    Some("stuck") => {}
+                    _ => super::ask_for_reboot(),
+                }
                 Process {
                     code: Some(0),
                     ..Process::default()
@@ -256,6 +263,10 @@ impl Agent {
             "certutil" | "pnputil" | "bcdedit" | "verifier" | "reg" | "cmd" => {
                 let code = match canned.get(name) {
                     Some("stuck") => None,
+                    Some("crash") => {
+                        super::ask_for_crash();
+                        None
+                    }
                     Some(code) => Some(code.parse().unwrap_or(1)),
                     None => Some(0),
                 };
@@ -285,6 +296,7 @@ impl Agent {
                 let node = bus.and_then(|bus| self.nodes.get(bus.wrapping_sub(1)));
                 let mut node = node.cloned().unwrap_or_default();
                 match canned.get("node") {
+                    Some("crash") => super::ask_for_crash(),
                     Some("absent") => node = Node::Absent,
                     Some(code) => node = Node::Problem(code.parse().unwrap_or(10)),
                     None => {}

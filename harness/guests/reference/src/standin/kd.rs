@@ -81,8 +81,8 @@ impl Target {
         }
     }
 
-    /// Prints so many lines, as fast as the port takes them, and waits for nobody.
-    pub fn chatter(&mut self, lines: u32) {
+    /// Prints so many lines as fast as the port takes them. It waits for who acknowledges them, or for nobody.
+    pub fn chatter(&mut self, lines: u32, waits: bool) {
         for n in 0..lines {
             let end = if n + 1 == lines {
                 "chatter ends"
@@ -90,6 +90,10 @@ impl Target {
                 "chatter"
             };
             let text = alloc::format!("{end:-<80} line {n}\n");
+            if waits {
+                self.print(text.as_bytes());
+                continue;
+            }
             let frame = self.frame(DEBUG_IO, &printed(text.as_bytes()));
             self.line.send(&frame);
             self.ours = (self.ours & !SYNC) ^ 1;

@@ -105,7 +105,7 @@ pub fn install(canned: &str) {
     }
     let mut target = Target::new(Serial::install(COM1));
     if let Some(lines) = canned.get("chatter").and_then(|n| n.parse().ok()) {
-        target.chatter(lines);
+        target.chatter(lines, canned.get("waits").is_some());
         cpu::halt()
     }
     target.boot();
