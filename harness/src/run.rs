@@ -301,8 +301,8 @@ async fn drive(
                 setting.recording = Some(recording.map_err(Trouble::Recording)?);
             }
             let journal = recorder.journal();
-            let (qemu, image) = (&options.qemu, &subject.image);
-            let booted = Windows::boot(qemu, image, &setting, &spec, &queues, journal, limit);
+            let (qemu, image) = (&options.qemu, subject.image_for(scenario));
+            let booted = Windows::boot(qemu, &image, &setting, &spec, &queues, journal, limit);
             let guest = Guest::Windows(Box::new(booted.await?));
             (guest, IDLE_FIRMWARE)
         }

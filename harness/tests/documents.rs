@@ -171,3 +171,43 @@ fn every_prediction_for_virtio_win_stands_in_the_scenario_that_the_document_name
         }
     }
 }
+
+#[test]
+fn every_command_and_flag_that_the_document_on_windows_names_is_there() {
+    let text = include_str!("../../docs/windows.md");
+    let help = |args: &[&str]| {
+        let mut command = assert_cmd::Command::cargo_bin("misfire").unwrap();
+        let output = command.args(args).arg("--help").output().unwrap();
+        assert!(output.status.success(), "{args:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let commands = [
+        &["prepare", "windows"][..],
+        &["doctor"],
+        &["run"],
+        &["kd"],
+        &["schema"],
+        &["inf"],
+    ];
+    let all: String = commands.iter().map(|args| help(args)).collect();
+    let is_letter = |c: char| c.is_ascii_lowercase() || c == '-';
+    for (at, _) in text.match_indices(" --").chain(text.match_indices("`--")) {
+        let flag = &text[at + 1..];
+        let flag = &flag[..flag.find(|c| !is_letter(c)).unwrap_or(flag.len())];
+        assert!(all.contains(flag), "{flag}");
+    }
+    for (at, _) in text.match_indices("misfire ") {
+        let verb = text[at + 8..].split([' ', '`']).next().unwrap_or_default();
+        let known = |args: &&[&str]| args[0] == verb;
+        let is_command = text[..at].ends_with(['`', ' ']) && !verb.starts_with(char::is_uppercase);
+        assert!(!is_command || commands.iter().any(known), "misfire {verb}");
+    }
+    // Patterns mean what the document says that they mean.
+    for meaning in misfire::log::driver::MEANINGS {
+        assert!(
+            text.contains(&format!("`{}`", meaning.word)),
+            "{}",
+            meaning.word
+        );
+    }
+}

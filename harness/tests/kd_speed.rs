@@ -25,7 +25,7 @@ const END: &[u8] = b"chatter ends";
 /// Each is measured so often, and the middle counts: others use the machine too.
 const TIMES: usize = 3;
 /// How much longer the debugger may take than who acknowledges with the least effort.
-const MORE: f64 = 2.5;
+const MORE: f64 = 3.0;
 
 /// How long it takes from the first byte to the last line, by who listens at the socket.
 fn chatter(canned: &str, listen: impl Fn(&Path) -> Duration) -> Duration {

@@ -362,6 +362,20 @@ async fn a_package_that_asks_for_a_restart_gets_one_and_a_flag_of_the_verifier_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_scenario_without_messages_has_a_system_that_hands_out_none() {
+    let bench = Bench::new("");
+    // The stand-in has no bcdedit: it is told beside.
+    standin::disk(bench.dir.path(), "", "grant=none");
+    let steps = SCENARIO.replace("WAIT", bench.wait) + "[guest]\ngrant = \"none\"\n";
+    let report = bench.run_scenario(&steps).await;
+    let log = bench.log();
+    assert_eq!(report.verdict, Verdict::Pass, "{}\n{log}", told(&report));
+    assert_eq!(report.interrupts.as_deref(), Some("intx"), "{log}");
+    // It takes effect when the system was started again.
+    assert_eq!(log.matches("kd: booted").count(), 2, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_crash_has_its_stop_code_its_arguments_and_a_picture() {
     let bench = Bench::new("load=crash");
     let report = bench.run().await;

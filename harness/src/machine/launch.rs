@@ -185,11 +185,16 @@ impl Machine {
 
     /// Debugger and control channel, for whoever waits for either.
     pub fn ends(&mut self) -> (Option<&mut Debugger>, &mut Qmp) {
-        self.heard = true;
         match &mut self.console {
             Line::Debugger(debugger) => (Some(debugger), &mut self.qmp),
             Line::Console(_) => (None, &mut self.qmp),
         }
+    }
+
+    /// The guest was heard by who waits at [`Machine::ends`]: a QEMU that ends from here on has taken its
+    /// arguments.
+    pub fn was_heard(&mut self) {
+        self.heard = true;
     }
 
     /// The last lines that were taken, oldest first.

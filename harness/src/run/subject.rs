@@ -51,15 +51,27 @@ pub struct WindowsSubject {
 }
 
 impl WindowsSubject {
+    /// What is booted for a scenario: one in which nobody is granted a message has a system of its own.
+    pub(super) fn image_for(&self, scenario: &Scenario) -> windows::Image {
+        match scenario.guest.all.grant.as_deref() {
+            Some("none") => self.image.without_messages(),
+            _ => self.image.clone(),
+        }
+    }
+
     /// What is set at the node of a device before it is used, as the guest's script takes it.
     pub(super) fn node_settings(&self, scenario: &Scenario, dev: usize) -> Option<String> {
         let own = scenario.guest.devices.get(dev);
         let all = &scenario.guest.all;
+        let grant = own.and_then(|own| own.grant.as_deref());
+        let has_one = grant.or(all.grant.as_deref()) == Some("one");
         let limit = own
             .and_then(|own| own.message_limit)
             .or(all.message_limit)
+            .or(has_one.then_some(1))
             .or(self.image.message_number_limit);
         let msi = own.and_then(|own| own.msi_supported).or(all.msi_supported);
+        let msi = msi.or((grant == Some("none")).then_some(false));
         let words: Vec<String> = [
             limit.map(|limit| format!("limit={limit}")),
             msi.map(|msi| format!("msi={}", u8::from(msi))),
@@ -374,7 +386,7 @@ fn windows_skips(scenario: &Scenario, has_workload: bool) -> Option<&'static str
         return Some("a mistake is made by the reference guest's driver only");
     }
     for parameters in scenario.guest.devices.iter().chain([&scenario.guest.all]) {
-        if parameters.os.is_some() || parameters.grant.is_some() || parameters.style.is_some() {
+        if parameters.os.is_some() || parameters.style.is_some() {
             return Some("its guest parameters are those of the model of Windows");
         }
         if parameters.poll.is_some()

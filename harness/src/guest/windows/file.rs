@@ -341,6 +341,26 @@ impl Windows {
     }
 }
 
+impl Windows {
+    /// The same system, told to hand out no messages at all.
+    pub fn without_messages(&self) -> Self {
+        let mut without = self.clone();
+        let job = forbidding_messages();
+        if !without.jobs.contains(&job) {
+            without.jobs.push(job);
+        }
+        without
+    }
+}
+
+/// Windows uses no messages when it was started again.
+fn forbidding_messages() -> Job {
+    let args = ["/set", "msi", "forcedisable"];
+    let mut job = run("forbidding messages", "bcdedit.exe", &args);
+    job.restarts = true;
+    job
+}
+
 impl WindowsFile {
     /// The patterns of the driver's log, which were checked.
     fn patterns(&self) -> Patterns {
@@ -417,13 +437,7 @@ impl WindowsFile {
             }
         }
         if self.msi_forcedisable {
-            let mut job = run(
-                "forbidding messages",
-                "bcdedit.exe",
-                &["/set", "msi", "forcedisable"],
-            );
-            job.restarts = true;
-            jobs.push(job);
+            jobs.push(forbidding_messages());
         }
         jobs.extend(self.verifier_job(&verified));
         Ok(jobs)
@@ -547,6 +561,11 @@ mod tests {
         };
         assert_eq!(args, &["/flags", "0x90", "/driver", "dut.sys"]);
         assert!(last.restarts);
+        assert_eq!(windows.without_messages(), windows);
+        let file = read(dir.path(), "image = \"win11.qcow2\"").unwrap();
+        let windows = Windows::own("win11", "dut@1", &file).unwrap();
+        let without = windows.without_messages();
+        assert_eq!(without.jobs.last().unwrap().what, "forbidding messages");
     }
 
     #[test]

@@ -409,6 +409,7 @@ impl Windows {
     }
 
     fn kernel(&mut self, event: &Event) {
+        self.machine.was_heard();
         self.crashed |= matches!(event, Event::Bugcheck(_));
         // The debugger has put it into the journal.
         self.lines.push_back(line_of(event));

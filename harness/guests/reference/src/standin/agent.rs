@@ -34,6 +34,7 @@ enum Node {
     Absent,
     Started {
         messages: u32,
+        lines: u32,
     },
     Problem(u32),
 }
@@ -140,6 +141,7 @@ impl Agent {
         let node = match line.split_ascii_whitespace().nth(2) {
             Some("started") => Node::Started {
                 messages: value("granted="),
+                lines: line.contains(" mode=intx ").into(),
             },
             Some("failed") => Node::Problem(value("problem=")),
             Some("removed") => Node::Absent,
@@ -303,9 +305,9 @@ impl Agent {
                 }
                 done(match node {
                     Node::Absent => "MISFIRE: node found=no\r\n".to_string(),
-                    Node::Started { messages } => format!(
+                    Node::Started { messages, lines } => format!(
                         "MISFIRE: node found=yes problem=0 status=OK service=standin \
-                         messages={messages} lines=0 memory=1 id=PCI\\VEN_1AF4\r\n"
+                         messages={messages} lines={lines} memory=1 id=PCI\\VEN_1AF4\r\n"
                     ),
                     Node::Problem(code) => format!(
                         "MISFIRE: node found=yes problem={code} status=Error service=standin \
