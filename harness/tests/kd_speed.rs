@@ -143,8 +143,11 @@ fn in_a_run(socket: &Path) -> Duration {
     })
 }
 
+/// Who listens at a socket, and how long it took.
+type Listener = fn(&Path) -> Duration;
+
 /// The middle of several times, in seconds.
-fn middle(canned: &str, listen: fn(&Path) -> Duration) -> f64 {
+fn middle(canned: &str, listen: Listener) -> f64 {
     let mut times = [0.0; TIMES].map(|_: f64| chatter(canned, listen).as_secs_f64());
     times.sort_by(f64::total_cmp);
     times[TIMES / 2]
@@ -163,8 +166,7 @@ fn the_debugger_keeps_up_with_a_chatty_kernel_at_115200_baud() {
         "acknowledged: {:8.0} bytes a second: each line is waited for",
         rate(least)
     );
-    let listeners: [(&str, fn(&Path) -> Duration); 2] =
-        [("misfire kd", by_console), ("in a run", in_a_run)];
+    let listeners: [(&str, Listener); 2] = [("misfire kd", by_console), ("in a run", in_a_run)];
     for (name, listen) in listeners {
         let seconds = middle("waits=yes", listen);
         let (rate, times) = (rate(seconds), seconds / least);

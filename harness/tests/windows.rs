@@ -463,6 +463,30 @@ async fn a_workload_that_hangs_in_a_kernel_that_lives_is_told_apart() {
     );
 }
 
+#[test]
+fn the_doctor_hears_the_debugger_and_the_agent_and_has_the_driver_read() {
+    let bench = Bench::new("agent=prompt");
+    let guest = bench.guest_file();
+    let text = std::fs::read_to_string(&guest).unwrap();
+    std::fs::write(&guest, text.replace("pace = 1", "pace = 9")).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_misfire"))
+        .args(["doctor", "--guest"])
+        .arg(guest)
+        .env("XDG_CACHE_HOME", bench.path("cache"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    for line in [
+        "good  guest: standin (windows)",
+        "good  kernel debugger: the kernel, build 26100, speaks to a debugger on COM1",
+        "good  agent: it answers on COM2",
+        "good  guest's driver: it read from a disk that works",
+    ] {
+        assert!(said.contains(line), "{line}:\n{said}");
+    }
+    assert!(output.status.success(), "{said}");
+}
+
 /// What is in a line after a text, up to the next blank.
 fn after<'l>(line: &'l str, text: &str) -> Option<&'l str> {
     line.split_once(text)?.1.split(' ').next()
@@ -507,6 +531,7 @@ fn a_guest_that_hangs_stays_for_a_debugger_and_a_viewer_until_it_is_let_go() {
         panic!("it did not stay: {said}");
     };
     assert!(said.contains("the guest stays until Ctrl-C"), "{said}");
+    assert!(said.contains("the kernel answers its debugger"), "{said}");
     let port = debugger.rsplit(':').next().unwrap();
     let windbg = format!("windbg -k com:ipport={port},port=127.0.0.1");
     assert!(said.contains(&windbg), "{said}");

@@ -10,7 +10,7 @@
 #   powershell.exe -File misfire.ps1 slot-out BUS how=surprise|orderly|eject
 #   powershell.exe -File misfire.ps1 slot-in BUS
 #
-# The answer is a line that begins with `MISFIRE: `. It needs Windows PowerShell 3 or newer; no text that
+# The answer is a line that begins with `MISFIRE: `. It needs Windows PowerShell 2 or newer; no text that
 # Windows translates is read. It has not been run on a Windows yet.
 
 $ErrorActionPreference = 'Stop'
@@ -31,6 +31,90 @@ function Read-Values([string[]] $words) {
 function Get-Number($values, [string] $key, [long] $default) {
     if ($values.ContainsKey($key)) { return [long] $values[$key] }
     return $default
+}
+
+$NodeSource = @'
+using System;
+using System.Runtime.InteropServices;
+using System.Text;
+
+public static class MisfireNode {
+    [DllImport("cfgmgr32.dll", CharSet = CharSet.Unicode)]
+    static extern uint CM_Locate_DevNodeW(out uint node, string id, uint flags);
+    [DllImport("cfgmgr32.dll")]
+    static extern uint CM_Get_Parent(out uint parent, uint node, uint flags);
+    [DllImport("cfgmgr32.dll", CharSet = CharSet.Unicode)]
+    static extern uint CM_Get_Device_IDW(uint node, StringBuilder id, uint length, uint flags);
+    [DllImport("cfgmgr32.dll")]
+    static extern uint CM_Reenumerate_DevNode(uint node, uint flags);
+    [DllImport("cfgmgr32.dll", CharSet = CharSet.Unicode)]
+    static extern uint CM_Query_And_Remove_SubTreeW(uint node, out int veto, StringBuilder name, int length,
+        uint flags);
+    [DllImport("cfgmgr32.dll")]
+    static extern uint CM_Get_DevNode_Status(out uint status, out uint problem, uint node, uint flags);
+    [DllImport("cfgmgr32.dll")]
+    static extern uint CM_Setup_DevNode(uint node, uint flags);
+    [DllImport("cfgmgr32.dll")]
+    static extern uint CM_Disable_DevNode(uint node, uint flags);
+    [DllImport("cfgmgr32.dll")]
+    static extern uint CM_Enable_DevNode(uint node, uint flags);
+
+    // CM_LOCATE_DEVNODE_NORMAL: a node that is there. 0: there is none.
+    static uint Find(string id) {
+        uint node;
+        return CM_Locate_DevNodeW(out node, id, 0) == 0 ? node : 0;
+    }
+
+    public static string Parent(string id) {
+        uint parent;
+        StringBuilder name = new StringBuilder(400);
+        if (CM_Get_Parent(out parent, Find(id), 0) != 0) return null;
+        return CM_Get_Device_IDW(parent, name, 400, 0) == 0 ? name.ToString() : null;
+    }
+
+    // CM_REENUMERATE_SYNCHRONOUS. Without an id: everything.
+    public static uint Rescan(string id) { return CM_Reenumerate_DevNode(Find(id), 1); }
+
+    // CM_REMOVE_UI_NOT_OK and CM_REMOVE_NO_RESTART. 0, or 256 and the kind of the veto, or the CONFIGRET.
+    public static uint Remove(string id) {
+        int veto;
+        uint result = CM_Query_And_Remove_SubTreeW(Find(id), out veto, new StringBuilder(400), 400, 3);
+        return result == 0x17 ? 256 + (uint) veto : result;
+    }
+
+    // DN_STARTED.
+    public static bool IsStarted(string id) {
+        uint status, problem;
+        return CM_Get_DevNode_Status(out status, out problem, Find(id), 0) == 0 && (status & 8) != 0;
+    }
+
+    // CM_SETUP_DEVNODE_RESET: what was removed may be started again, when its bus is looked at next.
+    public static uint Reset(string id) { return CM_Setup_DevNode(Find(id), 4); }
+
+    // CM_DISABLE_UI_NOT_OK.
+    public static uint Disable(string id) { return CM_Disable_DevNode(Find(id), 4); }
+
+    public static uint Enable(string id) { return CM_Enable_DevNode(Find(id), 0); }
+}
+'@
+
+function Use-Nodes { if (-not ('MisfireNode' -as [type])) { Add-Type -TypeDefinition $NodeSource } }
+
+# Before Windows 10 there are no commands for device nodes.
+function Test-Command([string] $name) { return $null -ne (Get-Command $name -ErrorAction SilentlyContinue) }
+
+function Stop-Node([string] $id) {
+    if (Test-Command 'Disable-PnpDevice') { Disable-PnpDevice -InstanceId $id -Confirm:$false; return }
+    Use-Nodes
+    $result = [MisfireNode]::Disable($id)
+    if ($result -ne 0) { throw "CM_Disable_DevNode: $result" }
+}
+
+function Start-Node([string] $id) {
+    if (Test-Command 'Enable-PnpDevice') { Enable-PnpDevice -InstanceId $id -Confirm:$false; return }
+    Use-Nodes
+    $result = [MisfireNode]::Enable($id)
+    if ($result -ne 0) { throw "CM_Enable_DevNode: $result" }
 }
 
 # The entity of the function at this place. The registry has the place in a form that is not translated.
@@ -98,15 +182,15 @@ function Set-Interrupts([int] $bus, $values) {
             New-ItemProperty -LiteralPath $key -Name $pair[1] -PropertyType DWord -Value $number -Force | Out-Null
         }
     }
-    Disable-PnpDevice -InstanceId $entity.PNPDeviceID -Confirm:$false
-    Enable-PnpDevice -InstanceId $entity.PNPDeviceID -Confirm:$false
+    Stop-Node $entity.PNPDeviceID
+    Start-Node $entity.PNPDeviceID
     Say 'done ok interrupts'
 }
 
 function Find-Disk($entity) {
+    Use-Nodes
     foreach ($disk in Get-WmiObject Win32_DiskDrive) {
-        $parent = Get-PnpDeviceProperty -InstanceId $disk.PNPDeviceID -KeyName 'DEVPKEY_Device_Parent'
-        if ([string] $parent.Data -eq $entity.PNPDeviceID) { return $disk }
+        if ([MisfireNode]::Parent($disk.PNPDeviceID) -eq $entity.PNPDeviceID) { return $disk }
     }
     return $null
 }
@@ -228,8 +312,8 @@ function Invoke-Device([string] $what, $values) {
     $entity = Find-Node (Get-Number $values 'bus' 0) 0
     if ($null -eq $entity) { Say "done failed device reason=no-device op=$what dev=$dev"; return }
     try {
-        if ($what -ne 'start') { Disable-PnpDevice -InstanceId $entity.PNPDeviceID -Confirm:$false }
-        if ($what -ne 'stop') { Enable-PnpDevice -InstanceId $entity.PNPDeviceID -Confirm:$false }
+        if ($what -ne 'start') { Stop-Node $entity.PNPDeviceID }
+        if ($what -ne 'stop') { Start-Node $entity.PNPDeviceID }
     } catch {
         [Console]::Out.WriteLine('misfire.ps1: ' + $_.Exception.Message)
         Say "done failed device reason=refused op=$what dev=$dev"
@@ -254,7 +338,7 @@ function Wait-Config($values) {
             Say "done ok wait-config dev=$dev shows=$now"
             return
         }
-        Update-HostStorageCache
+        if (Test-Command 'Update-HostStorageCache') { Update-HostStorageCache }
         Start-Sleep -Milliseconds 200
     } while ((Get-Date) -lt $deadline)
     Say "done failed wait-config reason=timeout dev=$dev"
@@ -266,62 +350,6 @@ function Invoke-Idle([string] $time) {
     Say 'done ok idle'
 }
 
-$SlotSource = @'
-using System;
-using System.Runtime.InteropServices;
-using System.Text;
-
-public static class MisfireSlot {
-    [DllImport("cfgmgr32.dll", CharSet = CharSet.Unicode)]
-    static extern uint CM_Locate_DevNodeW(out uint node, string id, uint flags);
-    [DllImport("cfgmgr32.dll")]
-    static extern uint CM_Get_Parent(out uint parent, uint node, uint flags);
-    [DllImport("cfgmgr32.dll", CharSet = CharSet.Unicode)]
-    static extern uint CM_Get_Device_IDW(uint node, StringBuilder id, uint length, uint flags);
-    [DllImport("cfgmgr32.dll")]
-    static extern uint CM_Reenumerate_DevNode(uint node, uint flags);
-    [DllImport("cfgmgr32.dll", CharSet = CharSet.Unicode)]
-    static extern uint CM_Query_And_Remove_SubTreeW(uint node, out int veto, StringBuilder name, int length,
-        uint flags);
-    [DllImport("cfgmgr32.dll")]
-    static extern uint CM_Get_DevNode_Status(out uint status, out uint problem, uint node, uint flags);
-    [DllImport("cfgmgr32.dll")]
-    static extern uint CM_Setup_DevNode(uint node, uint flags);
-
-    // CM_LOCATE_DEVNODE_NORMAL: a node that is there. 0: there is none.
-    static uint Find(string id) {
-        uint node;
-        return CM_Locate_DevNodeW(out node, id, 0) == 0 ? node : 0;
-    }
-
-    public static string Parent(string id) {
-        uint parent;
-        StringBuilder name = new StringBuilder(400);
-        if (CM_Get_Parent(out parent, Find(id), 0) != 0) return null;
-        return CM_Get_Device_IDW(parent, name, 400, 0) == 0 ? name.ToString() : null;
-    }
-
-    // CM_REENUMERATE_SYNCHRONOUS. Without an id: everything.
-    public static uint Rescan(string id) { return CM_Reenumerate_DevNode(Find(id), 1); }
-
-    // CM_REMOVE_UI_NOT_OK and CM_REMOVE_NO_RESTART. 0, or 256 and the kind of the veto, or the CONFIGRET.
-    public static uint Remove(string id) {
-        int veto;
-        uint result = CM_Query_And_Remove_SubTreeW(Find(id), out veto, new StringBuilder(400), 400, 3);
-        return result == 0x17 ? 256 + (uint) veto : result;
-    }
-
-    // DN_STARTED.
-    public static bool IsStarted(string id) {
-        uint status, problem;
-        return CM_Get_DevNode_Status(out status, out problem, Find(id), 0) == 0 && (status & 8) != 0;
-    }
-
-    // CM_SETUP_DEVNODE_READY.
-    public static uint Start(string id) { return CM_Setup_DevNode(Find(id), 0); }
-}
-'@
-
 # Where a bus hangs is kept: when its device is gone nothing else says so.
 function Get-Kept([int] $bus) { return "C:\misfire\slot.$bus" }
 
@@ -329,32 +357,32 @@ function Get-Kept([int] $bus) { return "C:\misfire\slot.$bus" }
 function Remove-FromSlot([int] $bus, $values) {
     $entity = Find-Node $bus 0
     if ($null -eq $entity) { Say 'slot gone'; return }
-    Add-Type -TypeDefinition $SlotSource
+    Use-Nodes
     $id = $entity.PNPDeviceID
-    $parent = [MisfireSlot]::Parent($id)
+    $parent = [MisfireNode]::Parent($id)
     Set-Content (Get-Kept $bus) @($parent, $id)
     if ($values['how'] -eq 'surprise') {
         # Nothing answers in the slot any more: its bus finds that out when it looks.
-        [void] [MisfireSlot]::Rescan($parent)
+        [void] [MisfireNode]::Rescan($parent)
     } elseif ($values['how'] -eq 'orderly') {
-        $result = [MisfireSlot]::Remove($id)
+        $result = [MisfireNode]::Remove($id)
         if ($result -ne 0) { Say "slot stays reason=$result"; return }
     }
     $deadline = (Get-Date).AddSeconds(60)
-    while ([MisfireSlot]::IsStarted($id)) {
+    while ([MisfireNode]::IsStarted($id)) {
         if ((Get-Date) -gt $deadline) { Say 'slot stays reason=started'; return }
         Start-Sleep -Milliseconds 100
     }
     Say 'slot gone'
 }
 
-# A device is in its slot again: its bus looks, and what was only let go is started.
+# A device is in its slot again: what was only let go may start again, and its bus looks.
 function Add-ToSlot([int] $bus) {
-    Add-Type -TypeDefinition $SlotSource
+    Use-Nodes
     $kept = @(Get-Content (Get-Kept $bus) -ErrorAction SilentlyContinue)
     $parent = if ($kept.Count -gt 0) { $kept[0] } else { $null }
-    [void] [MisfireSlot]::Rescan($parent)
-    if ($kept.Count -gt 1 -and -not [MisfireSlot]::IsStarted($kept[1])) { [void] [MisfireSlot]::Start($kept[1]) }
+    if ($kept.Count -gt 1 -and -not [MisfireNode]::IsStarted($kept[1])) { [void] [MisfireNode]::Reset($kept[1]) }
+    [void] [MisfireNode]::Rescan($parent)
     Say 'slot in'
 }
 

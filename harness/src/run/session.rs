@@ -234,7 +234,16 @@ impl<'a> Session<'a> {
     /// Lets the guest be until it ends or we are stopped.
     async fn stay(&mut self, how: &str) {
         let name = &self.scenario.name;
-        eprintln!("{name}: the guest stays until Ctrl-C\n{how}");
+        let mut found = String::new();
+        self.recorder.look(0, |event| match &event.what {
+            What::Mark {
+                phase: of, text, ..
+            } if of == phase::EVIDENCE => {
+                found += &format!("  {text}\n");
+            }
+            _ => {}
+        });
+        eprintln!("{name}: the guest stays until Ctrl-C\n{found}{how}");
         let far = std::time::Instant::now() + STAY;
         while let Ok(Next::Line(_)) = self.guest.next("a person", far).await {}
     }

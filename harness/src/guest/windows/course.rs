@@ -17,6 +17,8 @@ pub type Time = Duration;
 
 /// How often a device node is looked at.
 const LOOK: Time = Time::from_millis(300);
+/// The first build whose `pnputil` knows `/add-driver`: Windows 10 1607.
+const ADDS_DRIVERS: u16 = 14_393;
 /// Where Windows notes what it installs, and how that is called.
 const SETUP_LOG: &str = "C:\\Windows\\INF\\setupapi.dev.log";
 const SETUP_NAME: &str = "setupapi.dev.log";
@@ -223,6 +225,8 @@ pub struct Course {
     commands: VecDeque<String>,
     workload: Vec<String>,
     out: VecDeque<Do>,
+    /// The kernel's build.
+    build: Option<u16>,
     slots: Slots,
     /// What an installation failed of, while what Windows noted of it is read.
     noted: Option<String>,
@@ -249,6 +253,7 @@ impl Course {
             commands: VecDeque::new(),
             workload,
             out: VecDeque::new(),
+            build: None,
             slots: Slots::new(limits.device),
             noted: None,
             failed: false,
@@ -272,7 +277,7 @@ impl Course {
         if let Some(what) = self.out.pop_front() {
             return Some(what);
         }
-        self.slots.to_do()
+        self.slots.take()
     }
 
     /// When [`tick`](Self::tick) has something to do.
@@ -334,6 +339,7 @@ impl Course {
     /// The kernel told its debugger something.
     pub fn kernel(&mut self, now: Time, event: &Event) {
         match (event, self.stage) {
+            (Event::Kernel { build, .. }, _) => self.build = Some(*build),
             (Event::Bugcheck(bugcheck), Stage::Boot | Stage::Ready | Stage::Install)
             | (Event::Bugcheck(bugcheck), Stage::Restart | Stage::Plug) => {
                 self.fail(format!("the system crashed: {bugcheck}"));
@@ -464,7 +470,10 @@ impl Course {
 
     fn next_job(&mut self, now: Time) {
         match self.jobs.pop_front() {
-            Some(job) => {
+            Some(mut job) => {
+                if self.build.is_some_and(|build| build < ADDS_DRIVERS) {
+                    older(&mut job.order);
+                }
                 let order = job.order.clone();
                 self.out.push_back(Do::Order(order, self.limits.install));
                 self.doing = Some(Doing::Job(job));
@@ -665,6 +674,17 @@ impl Course {
             &format!("device stop dev={dev} bus={bus}"),
             self.limits.work,
         );
+    }
+}
+
+/// `pnputil /add-driver INF /install` as it was before Windows 10 1607.
+fn older(order: &mut Order) {
+    if let Order::Run { program, args } = order
+        && program.starts_with("pnputil")
+        && let [add, inf, _] = args.as_slice()
+        && add == "/add-driver"
+    {
+        *args = vec!["-i".to_owned(), "-a".to_owned(), inf.clone()];
     }
 }
 

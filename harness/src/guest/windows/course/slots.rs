@@ -62,7 +62,7 @@ impl Slots {
     }
 
     /// What there is to do.
-    pub fn to_do(&mut self) -> Option<Do> {
+    pub fn take(&mut self) -> Option<Do> {
         self.out.pop_front()
     }
 

@@ -180,6 +180,31 @@ fn a_package_that_is_not_installed_ends_the_way_with_the_exit_code() {
 }
 
 #[test]
+fn an_older_windows_is_given_the_package_in_words_that_it_knows() {
+    for (build, words) in [
+        (7601, "-i -a x.inf"),
+        (14_393, "/add-driver x.inf /install"),
+    ] {
+        let mut job = job("pnputil.exe");
+        job.order = Order::Run {
+            program: "pnputil.exe".to_owned(),
+            args: ["/add-driver", "x.inf", "/install"]
+                .map(str::to_owned)
+                .into(),
+        };
+        let mut course = Course::cold(LIMITS, vec![job], Vec::new());
+        course.kernel(seconds(1), &Event::Booted);
+        course.to_do();
+        course.kernel(seconds(1), &Event::Kernel { build, base: 0 });
+        greeted(&mut course, seconds(2));
+        let Some(Do::Order(Order::Run { args, .. }, _)) = course.to_do() else {
+            panic!("not a program");
+        };
+        assert_eq!(args.join(" "), words);
+    }
+}
+
+#[test]
 fn a_package_that_asks_for_a_restart_gets_one() {
     let mut course = installing(vec![job("pnputil.exe"), job("bcdedit.exe")]);
     course.answer(seconds(3), COMMANDS, ended(3010, ""));
