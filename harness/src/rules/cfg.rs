@@ -325,7 +325,10 @@ impl Machine for Nothing {
                     &[sent, now.seq],
                     "the driver resets the device after a configuration change interrupt with nothing changed",
                 );
-            } else if now.notifies().is_some() || now.success() || matches!(now.at, At::Mark(_)) {
+            } else if now.notifies().is_some()
+                || now.success()
+                || matches!(now.at, At::Told | At::End)
+            {
                 self.sent = None;
                 say.held(Object::Config);
             }

@@ -17,6 +17,8 @@ use crate::log::{MachineLine, Said, Speech};
 pub const FIRMWARE: &str = "firmware";
 /// The phase of the mark that names the guest, where it is not one of ours.
 pub const GUEST: &str = "guest";
+/// The phase of the mark before the guest is told to end.
+pub const LEAVE: &str = "leave";
 /// No firmware, so none that drives a device.
 pub const IDLE_FIRMWARE: &str = "none";
 
@@ -255,9 +257,16 @@ fn about<'a>(dev: u8, event: &'a Event, speech: &'a Speech) -> Option<At<'a>> {
         What::Dirty(dirty) if dirty.dev == dev => Some(At::Dirty(dirty)),
         What::MsixTable { dev: of, entries } if *of == dev => Some(At::Table(entries)),
         What::Log { .. } => speech.said(event.seq, dev).map(At::Said),
+        What::Mark { phase, text, .. } if tells(phase, text) => Some(At::Told),
         What::Mark { phase, .. } => Some(At::Mark(phase)),
         _ => None,
     }
+}
+
+/// Whether a mark says that somebody is told to do something.
+fn tells(phase: &str, text: &str) -> bool {
+    let commands = text.starts_with("guest ") || text.starts_with("host ");
+    phase == LEAVE || phase == "begin" && commands
 }
 
 /// The first event of the driver under test for device `dev`: firmware may have driven the device

@@ -62,6 +62,9 @@ pub enum At<'a> {
     Said(&'a Said),
     /// A step of the scenario began, ended or ran out of time.
     Mark(&'a str),
+    /// The guest, or who puts devices in and out, is told to do something: what the driver does from here on
+    /// may be that. A load is none of it, and neither is waiting.
+    Told,
     /// The trace is over.
     End,
 }

@@ -55,6 +55,6 @@ pub(crate) mod testing;
 
 pub use catalogue::{Explained, explain};
 pub use judge::{
-    Context, FIRMWARE, GUEST, IDLE_FIRMWARE, Judgement, Outcome, Severity, judge, tenure,
+    Context, FIRMWARE, GUEST, IDLE_FIRMWARE, Judgement, LEAVE, Outcome, Severity, judge, tenure,
 };
 pub use registry::{FAMILIES, Family, Level, Rule, Sight, rule, rules};

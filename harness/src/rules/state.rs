@@ -189,6 +189,7 @@ impl State {
             | At::Dirty(_)
             | At::Said(_)
             | At::Mark(_)
+            | At::Told
             | At::End => {}
         }
     }

@@ -16,6 +16,7 @@ use crate::log::{Done, MachineLine};
 use crate::machine::{
     MachineError, MachineSpec, Next, QmpError, TablePlace, device_number, slot_id,
 };
+use crate::rules::LEAVE;
 use crate::scenario::{Action, Plug, Scenario, Step, Wait};
 use crate::verdict::phase;
 
@@ -212,6 +213,7 @@ impl<'a> Session<'a> {
                     let text = "the system crashes, and the driver writes the dump";
                     self.recorder.mark(None, phase::DUMPED, text);
                 }
+                self.recorder.mark(None, LEAVE, "the guest is told to end");
                 self.guest.say("exit").await;
                 self.leaving = true;
                 let _ = self

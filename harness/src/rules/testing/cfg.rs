@@ -133,6 +133,18 @@ pub const CASES: &[Case] = &[
     ),
     (
         "VIO-CFG-007",
+        "a driver that resets the device when a step has ended meanwhile",
+        FAIL,
+        || spurious().mark("end").mark("begin").reset(),
+    ),
+    (
+        "VIO-CFG-007",
+        "a driver that resets the device since it is told to",
+        HELD,
+        || spurious().told("guest device restart").reset(),
+    ),
+    (
+        "VIO-CFG-007",
         "a guest that crashes, and whose console lags",
         FAIL,
         || spurious().request(0).log("MISFIRE: crash 0xD1 X"),

@@ -307,6 +307,15 @@ impl Trace {
         })
     }
 
+    /// The guest or the host is told something.
+    pub fn told(self, text: &str) -> Self {
+        self.push(What::Mark {
+            step: Some(0),
+            phase: "begin".into(),
+            text: text.into(),
+        })
+    }
+
     /// A fault fires.
     pub fn fault(self, fault: &str, class: Legality, object: &str) -> Self {
         let dev = self.dev;
