@@ -354,6 +354,9 @@ fn spec(scenario: &Scenario, options: &Options, devices: Vec<Attachment>) -> Mac
             let mut spec = Reference::spec(&options.qemu, options.accel, devices, &parameters);
             spec.slots = scenario.slots();
             spec.image = options.subject.image();
+            if let Subject::Nt(driver) = &options.subject {
+                spec.processors = driver.processors(scenario);
+            }
             spec
         }
         Subject::Linux(image) => MachineSpec {
@@ -384,7 +387,7 @@ fn windows_setting(scenario: &Scenario, options: &Options, subject: &WindowsSubj
 /// The most processors of a guest whose drivers have a queue for each.
 const MOST_PROCESSORS: u16 = 4;
 
-/// As many processors as a device has queues to choose from.
+/// What the scenario says, else as many processors as a device has queues to choose from.
 fn processors(scenario: &Scenario) -> u16 {
     let queues = scenario.devices.iter().map(|device| {
         let shape = &device.shape;
@@ -395,7 +398,8 @@ fn processors(scenario: &Scenario) -> u16 {
             _ => 1,
         }
     });
-    queues.max().unwrap_or(1).clamp(1, MOST_PROCESSORS)
+    let by_queues = queues.max().unwrap_or(1).clamp(1, MOST_PROCESSORS);
+    scenario.guest.all.processors.unwrap_or(by_queues)
 }
 
 /// The guest's command line.

@@ -64,6 +64,8 @@ const BREACHES: &[(&str, &str, &[&str])] = &[
     ("long-stall", "vectors/per-queue", &["WIN-SPT-007"]),
     ("touches-completed", "vectors/per-queue", &["WIN-SPT-008"]),
     ("touches-removed", "hotplug/surprise", &["WIN-SPT-009"]),
+    ("locks-out-of-order", "vectors/per-queue", &["WIN-SPT-002"]),
+    ("locks-either-way", "vectors/per-queue", &["WIN-SPT-020"]),
     ("keeps-pnp-request", "hotplug/orderly", &["WIN-SPT-010"]),
     ("keeps-power-request", "power/sleep", &["WIN-SPT-010"]),
     (
@@ -161,11 +163,31 @@ fn mistakes() -> Vec<String> {
 
 /// Runs scenarios with an image.
 fn run(image: &str, scenarios: &[&str], parameter: Option<String>) -> Vec<ScenarioReport> {
-    run_and_crash(image, scenarios, parameter, false)
+    run_as(1, image, scenarios, parameter, false)
 }
 
-/// Runs scenarios with an image; `crashes`: with a crash dump at the end.
+/// The same on so many processors.
+fn run_on(
+    processors: u16,
+    image: &str,
+    scenarios: &[&str],
+    parameter: Option<String>,
+) -> Vec<ScenarioReport> {
+    run_as(processors, image, scenarios, parameter, false)
+}
+
+/// The same on one processor, with a crash dump at the end if it `crashes`.
 fn run_and_crash(
+    image: &str,
+    scenarios: &[&str],
+    parameter: Option<String>,
+    crashes: bool,
+) -> Vec<ScenarioReport> {
+    run_as(1, image, scenarios, parameter, crashes)
+}
+
+fn run_as(
+    processors: u16,
     image: &str,
     scenarios: &[&str],
     parameter: Option<String>,
@@ -177,9 +199,11 @@ fn run_and_crash(
     let mut chosen = library.scenarios;
     chosen.retain(|scenario| scenarios.contains(&scenario.name.as_str()));
     assert_eq!(chosen.len(), scenarios.len());
-    let folder = parameter.clone().unwrap_or_else(|| "correct".into());
+    let made = parameter.clone().unwrap_or_else(|| "correct".into());
+    let folder = format!("{made}-{processors}");
     let mut driver = driver(image, parameter);
     driver.crash_dump = crashes;
+    driver.processors = Some(processors);
     run_with(image, chosen, driver, &folder, Snapshots::Leave, 1)
 }
 
@@ -224,7 +248,11 @@ fn run_with(
 
 /// Runs scenarios with an image, and says which are not as expected.
 fn wrong(image: &str, scenarios: &[&str]) -> Vec<String> {
-    let reports = run(image, scenarios, None);
+    wrong_on(1, image, scenarios)
+}
+
+fn wrong_on(processors: u16, image: &str, scenarios: &[&str]) -> Vec<String> {
+    let reports = run_on(processors, image, scenarios, None);
     let bad = reports.iter().filter(|r| r.verdict != Verdict::Pass);
     bad.map(|report| one_scenario(report, false)).collect()
 }
@@ -424,6 +452,86 @@ fn an_overrun_is_a_crash_that_names_its_place_in_the_image() {
         "{log}"
     );
     assert!(log.contains("(the function 0x"), "{log}");
+}
+
+/// What the correct miniports are put to on several processors.
+const PARALLEL: &[&str] = &[
+    "vectors/per-queue",
+    "vectors/shared",
+    "vectors/one-granted",
+    "vectors/rebalance",
+    "interrupts/line",
+    "config/changes",
+    "reset/needs-reset",
+    "power/sleep",
+    "hotplug/surprise",
+    "rings/split@largest",
+    "rings/stall@until-reset",
+];
+/// The same for hosts.
+const PARALLEL_SCSI: &[&str] = &[
+    "scsi/disk",
+    "scsi/disk@one-vector",
+    "scsi/disk@line",
+    "scsi/events",
+    "scsi/task-management",
+];
+/// Mistakes that are none on one processor, and what they break on two.
+const RACES: &[(&str, &str, &[&str])] = &[
+    ("submits-from-build", "vectors/per-queue", &["WIN-SPT-021"]),
+    (
+        "messages-share-a-word",
+        "vectors/per-queue",
+        &["WIN-SPT-021"],
+    ),
+];
+
+#[test]
+fn the_correct_miniports_are_right_on_several_processors() {
+    for processors in [2, 4] {
+        for image in ["blk.sys", "blk-release.sys"] {
+            let wrong = wrong_on(processors, image, PARALLEL);
+            assert!(
+                wrong.is_empty(),
+                "{processors}, {image}: {}",
+                wrong.join("\n")
+            );
+        }
+    }
+    let wrong = wrong_on(2, "scsi-release.sys", PARALLEL_SCSI);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn locks_and_what_they_guard_are_put_to_the_test_on_two_processors() {
+    let reports = run_on(2, "blk.sys", &["vectors/per-queue"], None);
+    let log = std::fs::read_to_string(&reports[0].files["log"]).unwrap();
+    assert!(log.contains("NT: 2 processors"), "{log}");
+    for id in ["WIN-SPT-020", "WIN-SPT-021"] {
+        let mut rules = reports[0].rules.iter();
+        assert!(
+            rules.any(|r| r.id == id && r.outcome == Ruling::Held),
+            "{id}"
+        );
+    }
+}
+
+#[test]
+fn a_race_is_found_on_two_processors_and_is_none_on_one() {
+    for (mistake, scenario, rules) in RACES {
+        for (processors, rules) in [(1, &[][..]), (2, *rules)] {
+            let parameter = Some(format!("mistake={mistake}"));
+            let reports = run_on(processors, "blk.sys", &[scenario], parameter);
+            let broken = reports[0].rules.iter().filter(|rule| rule.fails());
+            let broken: Vec<&str> = broken.map(|rule| rule.id).collect();
+            assert_eq!(
+                broken,
+                rules,
+                "{mistake} on {processors}: {}",
+                one_scenario(&reports[0], false)
+            );
+        }
+    }
 }
 
 fn misfire(arguments: &[&str]) -> (Option<i32>, String) {

@@ -99,6 +99,19 @@ BOOLEAN add_data(ADAPTER *adapter, REQUEST *request, STORAGE_REQUEST_BLOCK *srb,
 	return TRUE;
 }
 
+static BOOLEAN build(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
+{
+	REQUEST *request = srb->MiniportContext;
+
+	request->submitted = FALSE;
+	if (!kind_build(adapter, srb))
+		return FALSE;
+	/* On one processor nothing comes in between. */
+	if (MAKES(adapter, SUBMITS_FROM_BUILD) && adapter->live)
+		request->submitted = submit(adapter, kind_queue(adapter, srb), srb, request->pieces, request->count);
+	return !request->submitted;
+}
+
 static BOOLEAN HwBuildIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
 {
 	ADAPTER *adapter = extension;
@@ -111,7 +124,7 @@ static BOOLEAN HwBuildIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
 			complete(adapter, srb, SRB_STATUS_INVALID_REQUEST);
 			return FALSE;
 		}
-		return kind_build(adapter, srb);
+		return build(adapter, srb);
 	case SRB_FUNCTION_FLUSH:
 	case SRB_FUNCTION_SHUTDOWN:
 		complete(adapter, srb, SRB_STATUS_SUCCESS);
@@ -204,6 +217,12 @@ static BOOLEAN HwStartIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
 		StorPortNotification(ReleaseSpinLock, adapter, &lock);
 	}
 	queue = kind_queue(adapter, srb);
+	/* Of the DPC and the StartIo lock either may come first, but always the same. */
+	if (MAKES(adapter, LOCKS_EITHER_WAY)) {
+		STOR_LOCK_HANDLE lock = { 0 };
+		StorPortNotification(AcquireSpinLock, adapter, DpcLock, &queue->dpc, &lock);
+		StorPortNotification(ReleaseSpinLock, adapter, &lock);
+	}
 	if (!submit(adapter, queue, srb, request->pieces, request->count)) {
 		/* Nothing else is to come before there is room. */
 		StorPortBusy(adapter, 1);
@@ -217,11 +236,10 @@ static void HwQueueDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID ar
 {
 	ADAPTER *adapter = extension;
 	QUEUE *queue = argument1;
-	STOR_LOCK_HANDLE lock = { 0 };
+	STOR_LOCK_HANDLE lock = { 0 }, outer = { 0 };
 	STORAGE_REQUEST_BLOCK *srb;
 	ULONG length;
 
-	(void)dpc;
 	(void)argument2;
 	if (queue < &adapter->queue[kind_first]) {
 		BOOLEAN changed;
@@ -231,6 +249,13 @@ static void HwQueueDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID ar
 		if (changed)
 			StorPortNotification(BusChangeDetected, adapter, 0);
 		return;
+	}
+	if (MAKES(adapter, LOCKS_OUT_OF_ORDER) || MAKES(adapter, LOCKS_EITHER_WAY)) {
+		ULONG kind = MAKES(adapter, LOCKS_OUT_OF_ORDER) ? InterruptLock : DpcLock;
+		StorPortNotification(AcquireSpinLock, adapter, kind, kind == DpcLock ? dpc : NULL, &outer);
+		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
+		StorPortNotification(ReleaseSpinLock, adapter, &lock);
+		StorPortNotification(ReleaseSpinLock, adapter, &outer);
 	}
 	for (;;) {
 		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
@@ -311,6 +336,9 @@ static BOOLEAN HwMessageInterrupt(PVOID extension, ULONG message)
 	if (MAKES(adapter, DPC_NOT_INITIALISED))
 		issue(adapter, &adapter->spare_dpc, NULL);
 	if (!adapter->shared && message > 0) {
+		/* Routines of two messages run at the same time, each under its own lock. */
+		if (MAKES(adapter, MESSAGES_SHARE_A_WORD))
+			adapter->told |= 1u << (message & 31);
 		if (message <= adapter->queues)
 			issue_queue(adapter, (USHORT)(message - 1));
 		return TRUE;

@@ -183,7 +183,8 @@ struct PORT_CONFIGURATION_INFORMATION {
 #define SP_RETURN_BAD_CONFIG 3
 #define SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED 2 /* one source */
 #define StorSynchronizeFullDuplex 1               /* mingw-w64 */
-#define InterruptSynchronizePerMessage 1          /* "INTERRUPT_SYNCHRONIZATION_MODE": the second of its list */
+#define InterruptSynchronizeAll 1                 /* "INTERRUPT_SYNCHRONIZATION_MODE": the second of its list */
+#define InterruptSynchronizePerMessage 2          /* the third */
 #define PCIConfiguration 4                        /* "BUS_DATA_TYPE"; mingw-w64 */
 
 /* "STORAGE_REQUEST_BLOCK" */

@@ -101,6 +101,7 @@ typedef struct ADAPTER {
 	volatile LONG config_changed;
 	STOR_DPC config_dpc;
 	STOR_DPC spare_dpc;  /* never initialised */
+	volatile ULONG told; /* by messages: a bit for each queue */
 	QUEUE queue[MOST_QUEUES];
 	UCHAR mistakes[MISTAKES];
 	/* The kind's own. */
@@ -116,6 +117,7 @@ typedef struct {
 	UCHAR head[56];
 	UCHAR tail[112];
 	ULONG count;
+	BOOLEAN submitted;   /* by HwBuildIo, which is a mistake */
 	PIECE pieces[MOST_PIECES];
 } REQUEST;
 

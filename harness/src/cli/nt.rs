@@ -8,7 +8,7 @@ use miette::{IntoDiagnostic as _, WrapErr as _};
 use super::Failure;
 use crate::guest::{NT, NtDriver};
 use crate::inf::{Architecture, Driver, Inf};
-use crate::scenario::Problems;
+use crate::scenario::{MOST_PROCESSORS, Problems};
 
 /// What a run with a driver's own image takes.
 #[derive(Clone, Debug, Args)]
@@ -29,6 +29,10 @@ pub struct ImageArgs {
     /// crash dump.
     #[arg(long, requires = "driver")]
     crash_dump: bool,
+    /// With `--guest nt`: processors of the machine, 1 to 8. Default: what the scenario says, else one.
+    #[arg(long, value_name = "N", requires = "driver",
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(MOST_PROCESSORS)))]
+    processors: Option<u16>,
 }
 
 /// The guest's command line is split at spaces.
@@ -75,6 +79,7 @@ impl ImageArgs {
         }
         driver.parameter.clone_from(&self.driver_parameter);
         driver.crash_dump = self.crash_dump;
+        driver.processors = self.processors;
         if let Some(path) = &self.inf {
             let inf = Inf::read(path, &bytes(path)?).map_err(|problem| Problems(vec![problem]))?;
             driver.inf = Some(Driver::of(&inf, Architecture::Amd64).models);

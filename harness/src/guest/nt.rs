@@ -25,6 +25,8 @@ pub struct NtDriver {
     pub inf: Option<Vec<Model>>,
     /// What the registry has for the driver as `DriverParameter`.
     pub parameter: Option<String>,
+    /// How many processors it runs on; without it the scenario says, and else there is one.
+    pub processors: Option<u16>,
     /// Mistakes that the driver makes when `DriverParameter` says so: that of our own test drivers only.
     pub mistakes: Vec<String>,
     /// At its end each scenario's system crashes, and the driver writes the dump.
@@ -45,6 +47,7 @@ impl NtDriver {
             missing: image.missing(),
             inf: None,
             parameter: None,
+            processors: None,
             mistakes: Vec::new(),
             crash_dump: false,
             name: name.trim_end_matches(".sys").to_owned(),
@@ -139,6 +142,13 @@ impl NtDriver {
         ))
     }
 
+    /// How many processors a scenario is run on.
+    pub fn processors(&self, scenario: &Scenario) -> u16 {
+        self.processors
+            .or(scenario.guest.all.processors)
+            .unwrap_or(1)
+    }
+
     /// The kernel's command line for a scenario.
     pub(crate) fn command_line(&self, scenario: &Scenario) -> String {
         let mut guest = scenario.guest.clone();
@@ -159,6 +169,10 @@ impl NtDriver {
         let mut line = format!("{} driver=image", guest.command_line());
         if self.crash_dump {
             line += " dump=1";
+        }
+        let processors = self.processors(scenario);
+        if processors > 1 {
+            line += &format!(" processors={processors}");
         }
         let mut mistakes: Vec<&str> = mistakes(scenario).collect();
         if self.knows(LEGACY) && scenario.devices.iter().any(|d| chooses_legacy(scenario, d)) {

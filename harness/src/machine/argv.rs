@@ -7,7 +7,8 @@ use std::ffi::OsString;
 use crate::image::LOAD_ADDRESS;
 
 use super::spec::{
-    Boot, EXIT_PORT, FIRST_SIBLING_SLOT, FIRST_SLOT, Inherited, MachineSpec, Plugged, START_ADDRESS,
+    Accel, Boot, EXIT_PORT, FIRST_SIBLING_SLOT, FIRST_SLOT, Inherited, MachineSpec, Plugged,
+    START_ADDRESS,
 };
 
 /// What a q35 has and the reference guest does not use: each costs time at start.
@@ -16,6 +17,16 @@ const SPARED: &str =
 
 /// What a system that is not ours has no use for.
 const SPARED_WITH_ACPI: &str = "sata=off,smbus=off,usb=off,vmport=off,i8042=off,smm=off";
+
+/// How instructions are carried out. The processors of our own kernel take turns where they are emulated
+/// (docs/nt-guest.md).
+fn accel(spec: &MachineSpec) -> String {
+    let ours = matches!(spec.boot, Boot::Direct | Boot::SeaBios);
+    match spec.accel {
+        Accel::Tcg if ours && spec.processors > 1 => "tcg,thread=single".into(),
+        accel => accel.name().into(),
+    }
+}
 
 /// The program and its arguments for `spec`.
 ///
@@ -30,7 +41,7 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
     args.flag("-no-reboot");
     args.option("-display", "none");
     args.option("-name", "misfire");
-    args.option("-accel", spec.accel.name());
+    args.option("-accel", accel(spec));
     let spared = match spec.boot {
         Boot::Direct => format!(",{SPARED}"),
         Boot::SeaBios => String::new(),

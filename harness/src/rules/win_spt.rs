@@ -197,6 +197,28 @@ pub const RULES: &[Rule] = &[
         watch: Watch::Each(|now, say| look(now, say, "dump")),
         ..Rule::BASE
     },
+    Rule {
+        id: "WIN-SPT-020",
+        level: Level::Vendor,
+        sentence: "A miniport takes locks in one order, so that two processors never wait for each other.",
+        source: "storport/ StorPortAcquireSpinLock: the order of locks, and that a wrong one is a deadlock",
+        breaks: "of two locks either is taken while the other is held, or processors wait for each other",
+        proof: PROOF,
+        elsewhere: ELSEWHERE,
+        watch: Watch::Each(|now, say| look(now, say, "deadlock")),
+        ..Rule::BASE
+    },
+    Rule {
+        id: "WIN-SPT-021",
+        level: Level::Vendor,
+        sentence: "What routines of a miniport write on several processors, they write under a lock that all of them hold.",
+        source: "storport/ HW_BUILDIO; HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE; Synchronized Access within Unsynchronized Miniport Driver Routines",
+        breaks: "its device extension or its common buffer is written by two processors in turn, and no lock is common to them",
+        proof: PROOF,
+        elsewhere: ELSEWHERE,
+        watch: Watch::Each(|now, say| look(now, say, "race")),
+        ..Rule::BASE
+    },
 ];
 
 fn look(now: &Now<'_>, say: &mut Say<'_>, about: &str) {

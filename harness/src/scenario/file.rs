@@ -85,6 +85,9 @@ pub struct GuestFile {
     pub access: Option<String>,
     /// The interface that the driver uses: `modern`, or `legacy`. Default: the modern one if there is one.
     pub interface: Option<String>,
+    /// Processors of a guest `nt` or a Linux guest, 1 to 8. Default: `nt` has one, a Linux guest as many as the device
+    /// has queues, up to 4. The reference guest has one.
+    pub processors: Option<u16>,
     /// The same for one device each, in the order of the devices.
     #[serde(default)]
     pub device: Vec<GuestFile>,

@@ -11,6 +11,8 @@ use super::{MOST_MISTAKES, mistakes};
 const MOST_QUEUES: u32 = 16;
 const MOST_DEPTH: u32 = 64;
 const LONGEST_MS: u32 = 600_000;
+/// The most processors that a scenario can ask for, and that the model of Windows has.
+pub const MOST_PROCESSORS: u16 = 8;
 
 /// Parameters of the reference guest; what is `None` is left to the guest's default.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -50,6 +52,8 @@ pub struct Parameters {
     pub access: Option<String>,
     /// `modern` or `legacy`.
     pub interface: Option<String>,
+    /// Processors of the machine; only in the set for every device.
+    pub processors: Option<u16>,
 }
 
 impl GuestParameters {
@@ -132,6 +136,10 @@ impl Checker<'_> {
         let mut each = Vec::new();
         for (index, entry) in file.device.iter().enumerate() {
             let path = ["guest".into(), "device".into(), index.into()];
+            if entry.processors.is_some() {
+                let message = "processors are the machine's, not one device's";
+                self.fail(&path, message, None);
+            }
             if !entry.device.is_empty() {
                 self.fail(
                     &path,
@@ -180,6 +188,11 @@ impl Checker<'_> {
             ("descriptors", file.descriptors.map(u32::from), 32768),
             ("queues", file.queues.map(u32::from), MOST_QUEUES),
             ("depth", file.depth.map(u32::from), MOST_DEPTH),
+            (
+                "processors",
+                file.processors.map(u32::from),
+                MOST_PROCESSORS.into(),
+            ),
         ] {
             if let Some(value) = value.filter(|v| !(1..=most).contains(v)) {
                 let message = format!("{key} = {value}: expected 1 to {most}");
@@ -200,6 +213,7 @@ impl Checker<'_> {
             poll: file.poll,
             access: file.access.clone(),
             interface: file.interface.clone(),
+            processors: file.processors,
         }
     }
 }

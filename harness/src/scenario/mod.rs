@@ -21,7 +21,7 @@ use misfire_device::file::{document, problem};
 
 pub use check::{Scenario, Vocabulary, read};
 pub use expect::{Expect, Expectations, Interrupts, Io, Known, Outcome};
-pub use guest::{GuestParameters, Parameters};
+pub use guest::{GuestParameters, MOST_PROCESSORS, Parameters};
 pub use library::{Library, Partition, PartitionError, find_root};
 pub use misfire_device::file::{DeviceUnderTest, Problem, Problems, nearest};
 pub use mistakes::{MOST as MOST_MISTAKES, Mistake, mistakes};

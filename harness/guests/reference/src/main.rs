@@ -20,8 +20,8 @@ mod standin;
 #[cfg(not(test))]
 mod entry {
     use crate::hal::boot::{self, StartInfo};
-    use crate::hal::{Exit, apic, console, cpu, exit, idt, time};
-    use crate::nt::bugcheck;
+    use crate::hal::{Exit, apic, console, cpu, exit, idt, processor, time};
+    use crate::nt::{bugcheck, smp};
     use crate::params::{Error, Params};
     use crate::{println, shell, standin};
     use core::panic::PanicInfo;
@@ -30,6 +30,7 @@ mod entry {
     extern "C" fn kernel_main(info: *const StartInfo) -> ! {
         // SAFETY: this is the boot path, once, and the firmware's memory is untouched.
         let line = unsafe {
+            processor::install(0);
             idt::install();
             boot::command_line(info)
         };
@@ -47,6 +48,10 @@ mod entry {
         apic::install();
         time::install();
         cpu::enable_interrupts();
+        if params.processors > 1 {
+            let running = processor::start(params.processors, smp::idle);
+            println!("NT: {running} processors");
+        }
         shell::run(&params)
     }
 

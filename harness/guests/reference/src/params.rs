@@ -2,6 +2,7 @@
 
 use crate::driver::mistake::Mistakes;
 use crate::driver::{Interface, Settings, Style, args};
+use crate::hal::processor;
 use crate::hal::root_port::Power;
 use crate::nt::dispatch::MOST_DEVICES;
 use crate::nt::pnp::Policy;
@@ -36,6 +37,8 @@ pub struct Params {
     pub argument: String,
     /// At the end the system crashes, and the image writes the dump.
     pub dump: bool,
+    /// How many processors are to run.
+    pub processors: usize,
 }
 
 /// What is wrong with a parameter.
@@ -58,6 +61,7 @@ impl Params {
             image: false,
             argument: String::new(),
             dump: false,
+            processors: 1,
         };
         for part in line.split_ascii_whitespace() {
             if let Some(value) = part.strip_prefix("argument=") {
@@ -68,6 +72,10 @@ impl Params {
                     "1" => true,
                     _ => return Err(Error::Value(part)),
                 };
+            } else if let Some(value) = part.strip_prefix("processors=") {
+                let number =
+                    args::number(value).filter(|n| (1..=processor::MOST as u64).contains(n));
+                params.processors = number.ok_or(Error::Value(part))? as usize;
             } else if let Some(value) = part.strip_prefix("driver=") {
                 params.image = match value {
                     "own" => false,

@@ -118,6 +118,18 @@ pub const CASES: &[[Case; 4]] = &[
         "HwStorInitialize waits without an end at x.sys+0x1: it polls the register at 0x14 of BAR 4",
         "stall"
     ),
+    about!(
+        "WIN-SPT-020",
+        "deadlock",
+        "the StartIo lock is taken while a DPC lock is held, which is taken elsewhere while the StartIo lock is held",
+        "lock"
+    ),
+    about!(
+        "WIN-SPT-021",
+        "race",
+        "processors write the same memory, and no lock is held each time",
+        "deadlock"
+    ),
 ];
 
 /// A driver that was lent everything up to an address.

@@ -1,7 +1,7 @@
 //! The local APIC, the I/O APIC, and where a PCI pin ends.
 
-use super::cpu;
 use super::mmio::Mmio;
+use super::{cpu, exclusive};
 
 /// Where messages are written: processor 0, fixed delivery.
 pub const MESSAGE_ADDRESS: u64 = 0xfee0_0000;
@@ -25,8 +25,14 @@ mod local {
     pub const END_OF_INTERRUPT: usize = 0xb0;
     pub const SPURIOUS: usize = 0xf0;
     pub const COMMAND: usize = 0x300;
+    pub const COMMAND_TO: usize = 0x310;
     /// Of the command: to this processor, asserted.
     pub const SELF: u32 = 1 << 18 | 1 << 14;
+    /// To the one that is named, asserted; it is to begin anew, and then at a page.
+    pub const OTHER: u32 = 1 << 14;
+    pub const INIT: u32 = 5 << 8;
+    pub const START: u32 = 6 << 8;
+    pub const TO_SHIFT: u32 = 24;
     pub const TIMER: usize = 0x320;
     pub const TIMER_START: usize = 0x380;
     pub const TIMER_DIVIDE: usize = 0x3e0;
@@ -52,14 +58,46 @@ const DIVIDE_BY_16: u32 = 3;
 pub fn install() {
     cpu::out8(0x21, 0xff);
     cpu::out8(0xa1, 0xff);
-    LOCAL.write(local::TASK_PRIORITY, 0u32);
-    LOCAL.write(local::SPURIOUS, 0x100 | u32::from(SPURIOUS_VECTOR));
-    LOCAL.write(local::TIMER_DIVIDE, DIVIDE_BY_16);
-    LOCAL.write(local::TIMER, u32::from(TIMER_VECTOR));
+    install_own();
     for input in 0..io::INPUTS as u8 {
         mask(input);
     }
     redirect(SERIAL_INPUT, u32::from(SERIAL_VECTOR));
+}
+
+/// The local APIC of the processor that runs this, on.
+pub fn install_own() {
+    LOCAL.write(local::TASK_PRIORITY, 0u32);
+    LOCAL.write(local::SPURIOUS, 0x100 | u32::from(SPURIOUS_VECTOR));
+    LOCAL.write(local::TIMER_DIVIDE, DIVIDE_BY_16);
+    LOCAL.write(local::TIMER, u32::from(TIMER_VECTOR));
+}
+
+/// Where messages for a processor are written.
+pub fn message_address(processor: usize) -> u64 {
+    MESSAGE_ADDRESS | (processor as u64) << 12
+}
+
+fn command(to: u32, command: u32) {
+    exclusive(|| {
+        LOCAL.write(local::COMMAND_TO, to << local::TO_SHIFT);
+        LOCAL.write(local::COMMAND, local::OTHER | command);
+    });
+}
+
+/// Has a processor begin at a page below 1 MiB.
+pub fn start_processor(n: u32, page: u64) {
+    command(n, local::INIT);
+    command(n, local::START | (page >> 12) as u32);
+}
+
+/// Asks for an interrupt of [`DISPATCH_VECTOR`] on a processor.
+pub fn request_dispatch_on(processor: usize) {
+    if processor == super::processor::number() {
+        request_dispatch();
+    } else {
+        command(processor as u32, DISPATCH_VECTOR.into());
+    }
 }
 
 /// The interrupt that is being handled is over.

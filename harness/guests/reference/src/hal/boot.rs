@@ -99,6 +99,51 @@ boot64:
     hlt
     jmp 4b
 
+    // Another processor: it begins in 16-bit mode at the start of a page below 1 MiB, where this was copied
+    // to, and needs nothing but its own stack.
+    .code16
+    .global trampoline
+trampoline:
+    cli
+    cld
+    movw %cs, %ax
+    movw %ax, %ds
+    lgdtl trampoline_gdt_pointer - trampoline
+    movl $0x620, %eax
+    movl %eax, %cr4
+    movl $boot_pml4, %eax
+    movl %eax, %cr3
+    movl $0xc0000080, %ecx      // EFER: LME, NXE
+    rdmsr
+    orl $0x900, %eax
+    wrmsr
+    movl $0x80010023, %eax
+    movl %eax, %cr0
+    ljmpl $0x08, $processor64
+    .balign 4
+trampoline_gdt_pointer:
+    .word 23
+    .long boot_gdt
+    .global trampoline_end
+trampoline_end:
+
+    .code64
+processor64:
+    movw $0x10, %ax
+    movw %ax, %ds
+    movw %ax, %es
+    movw %ax, %ss
+    xorl %eax, %eax
+    movw %ax, %fs
+    movw %ax, %gs
+    movq PROCESSOR_STACK, %rsp
+    movl PROCESSOR_STARTED, %edi
+    xorl %ebp, %ebp
+    call processor_main
+6:  cli
+    hlt
+    jmp 6b
+
     .section .rodata.boot, "a"
     .balign 16
 boot_gdt:
@@ -124,6 +169,25 @@ boot_pd_high: .skip 4096
     guard = const (STACK_TOP - STACK_SIZE - 0x1000) / 0x1000 * 8,
     options(att_syntax)
 );
+
+/// Where a processor begins that is started; the firmware leaves it alone.
+pub const TRAMPOLINE: u64 = 0x1_0000;
+
+#[cfg(not(test))]
+unsafe extern "C" {
+    static trampoline: u8;
+    static trampoline_end: u8;
+}
+
+/// Puts the way of another processor where it begins.
+pub fn install_trampoline() {
+    #[cfg(not(test))]
+    // SAFETY: the page is the guest's, and nothing else uses it.
+    unsafe {
+        let (from, end) = (&raw const trampoline, &raw const trampoline_end);
+        core::ptr::copy_nonoverlapping(from, TRAMPOLINE as *mut u8, end as usize - from as usize);
+    }
+}
 
 /// Whether a range lies in what is mapped above 4 GiB.
 pub fn is_mapped_high(base: u64, length: u64) -> bool {

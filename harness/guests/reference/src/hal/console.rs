@@ -2,7 +2,7 @@
 //!
 //! Output goes through the port's 16-byte FIFO, so the line status is asked once for each 16 bytes.
 
-use super::{Local, cpu};
+use super::{Local, cpu, exclusive};
 use core::fmt;
 
 const PORT: u16 = 0x3f8;
@@ -130,7 +130,8 @@ impl fmt::Write for Writer {
 
 /// Prints; a line leaves when its end is printed.
 pub fn print(text: fmt::Arguments) {
-    let _ = fmt::Write::write_fmt(&mut Writer, text);
+    // A line is one processor's.
+    let _ = exclusive(|| fmt::Write::write_fmt(&mut Writer, text));
 }
 
 /// Prints one line on the serial port.

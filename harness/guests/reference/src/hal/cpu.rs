@@ -89,6 +89,60 @@ pub fn flush_page(address: u64) {
     unsafe { asm!("invlpg [{}]", in(reg) address, options(nostack, preserves_flags)) }
 }
 
+/// Writes a model-specific register.
+fn write_register(register: u32, value: u64) {
+    // SAFETY: the callers write what the processor may have there.
+    unsafe {
+        asm!("wrmsr", in("ecx") register, in("eax") value as u32, in("edx") (value >> 32) as u32,
+            options(nostack, preserves_flags));
+    }
+}
+
+/// The processor's own area begins at `address`: GS.
+pub fn set_own_area(address: u64) {
+    const GS_BASE: u32 = 0xc000_0101;
+    write_register(GS_BASE, address);
+}
+
+/// Four bytes of the processor's own area.
+pub fn own32(at: usize) -> u32 {
+    let value: u32;
+    // SAFETY: the area is there, and reading changes nothing.
+    unsafe {
+        asm!("mov {:e}, gs:[{}]", out(reg) value, in(reg) at,
+            options(nostack, preserves_flags, readonly));
+    }
+    value
+}
+
+/// Eight bytes of the processor's own area.
+pub fn own64(at: usize) -> u64 {
+    let value: u64;
+    // SAFETY: as for `own32`.
+    unsafe {
+        asm!("mov {}, gs:[{}]", out(reg) value, in(reg) at,
+            options(nostack, preserves_flags, readonly));
+    }
+    value
+}
+
+/// Writes eight bytes of the processor's own area.
+pub fn set_own64(at: usize, value: u64) {
+    // SAFETY: the area is there, and nothing else keeps a reference into it.
+    unsafe { asm!("mov gs:[{}], {}", in(reg) at, in(reg) value, options(nostack, preserves_flags)) }
+}
+
+/// Forgets what is cached of all pages.
+pub fn flush_pages() {
+    // SAFETY: the tables stay what they are.
+    unsafe { asm!("mov {0}, cr3", "mov cr3, {0}", out(reg) _, options(nostack, preserves_flags)) }
+}
+
+/// Another processor is waited for.
+pub fn pause() {
+    core::hint::spin_loop();
+}
+
 /// Where the stack is.
 pub fn stack_pointer() -> u64 {
     let value: u64;

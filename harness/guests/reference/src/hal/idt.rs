@@ -2,7 +2,8 @@
 //!
 //! Compiled code uses the red zone below its stack pointer, so every entry switches to a stack of
 //! its own. The stubs save all registers, the vector ones too, and handlers run with interrupts
-//! off: they do not nest. Only the one of `apic::DISPATCH_VECTOR` lets others in, on a third stack.
+//! off. One that lets others in has to do so within [`nested`], so that they come to stacks below its own.
+//! Each processor has its own segments, task and stacks; the gates are the same for all.
 
 #[cfg(not(test))]
 use core::arch::{asm, global_asm};
@@ -10,16 +11,28 @@ use core::cell::UnsafeCell;
 
 #[cfg(not(test))]
 use super::apic;
+use super::{mem, processor};
 
+/// Size of the stack of one handler, and how many there are of each kind.
 const STACK: usize = 32 * 1024;
+const INTERRUPTS: usize = 10;
+const EXCEPTIONS: usize = 1;
+const DISPATCHES: usize = 2;
+const STACKS: usize = (INTERRUPTS + EXCEPTIONS + DISPATCHES) * STACK;
 const VECTORS: usize = 256;
 const CODE: u16 = 0x08;
 const TASK: u16 = 0x18;
 /// Interrupt gate, present, ring 0.
 const GATE: u8 = 0x8e;
 
-#[repr(C, align(16))]
-struct Stack([u8; STACK]);
+/// Which handlers are let in on stacks of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Of devices, the timer and the serial port.
+    Interrupt = 0,
+    /// Of [`apic::DISPATCH_VECTOR`].
+    Dispatch = 2,
+}
 
 #[repr(C, packed)]
 struct TaskState {
@@ -50,20 +63,17 @@ struct TablePointer {
 }
 
 struct Tables {
-    gates: [Gate; VECTORS],
     segments: [u64; 5],
     task: TaskState,
-    interrupt_stack: Stack,
-    exception_stack: Stack,
-    dispatch_stack: Stack,
 }
 
-struct Shared(UnsafeCell<Tables>);
-// SAFETY: written once, by `install`, before interrupts are on; read by the processor.
-unsafe impl Sync for Shared {}
+struct Shared<T>(UnsafeCell<T>);
+// SAFETY: gates are written once, before interrupts are on, and then read by processors. A processor's tables
+// are written before it runs, and then by itself, with interrupts off.
+unsafe impl<T> Sync for Shared<T> {}
 
-static TABLES: Shared = Shared(UnsafeCell::new(Tables {
-    gates: [Gate {
+static GATES: Shared<[Gate; VECTORS]> = Shared(UnsafeCell::new(
+    [Gate {
         low: 0,
         code: 0,
         ist: 0,
@@ -72,19 +82,21 @@ static TABLES: Shared = Shared(UnsafeCell::new(Tables {
         high: 0,
         reserved: 0,
     }; VECTORS],
-    segments: [0, 0x00af_9a00_0000_ffff, 0x00cf_9200_0000_ffff, 0, 0],
-    task: TaskState {
-        reserved: 0,
-        rsp: [0; 3],
-        reserved1: 0,
-        ist: [0; 7],
-        reserved2: [0; 5],
-        io_map: size_of::<TaskState>() as u16,
-    },
-    interrupt_stack: Stack([0; STACK]),
-    exception_stack: Stack([0; STACK]),
-    dispatch_stack: Stack([0; STACK]),
-}));
+));
+
+static TABLES: [Shared<Tables>; processor::MOST] = [const {
+    Shared(UnsafeCell::new(Tables {
+        segments: [0, 0x00af_9a00_0000_ffff, 0x00cf_9200_0000_ffff, 0, 0],
+        task: TaskState {
+            reserved: 0,
+            rsp: [0; 3],
+            reserved1: 0,
+            ist: [0; 7],
+            reserved2: [0; 5],
+            io_map: size_of::<TaskState>() as u16,
+        },
+    }))
+}; processor::MOST];
 
 /// The registers at an interrupt, as the stub saved them.
 #[repr(C)]
@@ -187,20 +199,15 @@ unsafe extern "C" {
     static stubs: u8;
 }
 
-/// Loads the descriptor tables.
+/// Writes the gates, and gives the first processor its tables.
 ///
 /// # Safety
 /// Once, at boot, before interrupts are enabled.
-#[cfg(not(test))]
 pub unsafe fn install() {
-    // SAFETY: nothing else uses the tables yet, and they are never moved.
+    // SAFETY: nothing else uses the gates yet, and they are never moved.
+    #[cfg(not(test))]
     unsafe {
-        let tables = &mut *TABLES.0.get();
-        let top = |stack: &Stack| &raw const *stack as u64 + STACK as u64;
-        tables.task.ist[0] = top(&tables.interrupt_stack);
-        tables.task.ist[1] = top(&tables.exception_stack);
-        tables.task.ist[2] = top(&tables.dispatch_stack);
-        for (n, gate) in tables.gates.iter_mut().enumerate() {
+        for (n, gate) in (*GATES.0.get()).iter_mut().enumerate() {
             let entry = &raw const stubs as u64 + n as u64 * STUB;
             *gate = Gate {
                 low: entry as u16,
@@ -216,20 +223,74 @@ pub unsafe fn install() {
                 reserved: 0,
             };
         }
-        let task = &raw const tables.task as u64;
-        let limit = size_of::<TaskState>() as u64 - 1;
-        tables.segments[3] =
-            limit | (task & 0xff_ffff) << 16 | 0x89 << 40 | (task >> 24 & 0xff) << 56;
-        tables.segments[4] = task >> 32;
-        let segments = TablePointer {
-            limit: size_of_val(&tables.segments) as u16 - 1,
-            base: &raw const tables.segments as u64,
-        };
-        let gates = TablePointer {
-            limit: size_of_val(&tables.gates) as u16 - 1,
-            base: &raw const tables.gates as u64,
-        };
+        assert!(prepare(0), "memory for stacks");
+        load(0);
+    }
+}
+
+/// Makes the tables of a processor that does not run yet. `false` when there is no memory for its stacks.
+pub fn prepare(n: usize) -> bool {
+    let Some(stacks) = mem::pages(STACKS) else {
+        return false;
+    };
+    // SAFETY: the processor does not use them yet.
+    unsafe { describe(n, stacks) };
+    true
+}
+
+/// # Safety
+/// The processor does not use its tables yet.
+unsafe fn describe(n: usize, stacks: u64) {
+    let top = |above: usize| stacks + (above * STACK) as u64;
+    // SAFETY: the caller's contract.
+    let tables = unsafe { &mut *TABLES[n].0.get() };
+    tables.task.ist[0] = top(INTERRUPTS);
+    tables.task.ist[1] = top(INTERRUPTS + EXCEPTIONS);
+    tables.task.ist[2] = top(INTERRUPTS + EXCEPTIONS + DISPATCHES);
+    let task = &raw const tables.task as u64;
+    let limit = size_of::<TaskState>() as u64 - 1;
+    tables.segments[3] = limit | (task & 0xff_ffff) << 16 | 0x89 << 40 | (task >> 24 & 0xff) << 56;
+    tables.segments[4] = task >> 32;
+}
+
+/// Loads the tables of the processor that runs this.
+///
+/// # Safety
+/// Once, by processor `n`, before its interrupts are enabled, with its tables made.
+pub unsafe fn load(n: usize) {
+    let segments = TablePointer {
+        limit: 5 * 8 - 1,
+        base: TABLES[n].0.get() as u64,
+    };
+    let gates = TablePointer {
+        limit: (VECTORS * size_of::<Gate>()) as u16 - 1,
+        base: GATES.0.get() as u64,
+    };
+    #[cfg(not(test))]
+    // SAFETY: the tables hold what is true and are never moved.
+    unsafe {
         asm!("lgdt [{}]", "lidt [{}]", "ltr {:x}", in(reg) &raw const segments,
             in(reg) &raw const gates, in(reg) TASK, options(nostack));
     }
+    #[cfg(test)]
+    let _ = (segments.base, gates.base, segments.limit, gates.limit);
+}
+
+/// Runs `act` so that it may let handlers in that come to the same entry: they have stacks below its own. There
+/// are no more of them than there are priorities. Called and left with interrupts off.
+pub fn nested<R>(entry: Entry, act: impl FnOnce() -> R) -> R {
+    let place = TABLES[processor::number()].0.get();
+    let move_by = |bytes: i64| {
+        // SAFETY: the table is this processor's, which has interrupts off; the field is not aligned.
+        unsafe {
+            let field = (&raw mut (*place).task.ist)
+                .cast::<u64>()
+                .add(entry as usize);
+            field.write_unaligned(field.read_unaligned().wrapping_add_signed(bytes));
+        }
+    };
+    move_by(-(STACK as i64));
+    let result = act();
+    move_by(STACK as i64);
+    result
 }

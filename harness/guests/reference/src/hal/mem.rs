@@ -3,7 +3,7 @@
 //! The heap is one region that is only ever extended; freed blocks go to a list of their size
 //! class. DMA memory comes from the same region, by the page, and is kept for good.
 
-use super::cpu;
+use super::exclusive;
 use super::mmio::Mmio;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
@@ -27,7 +27,7 @@ struct HeapState {
     free: [*mut u8; CLASSES],
 }
 
-// SAFETY: one processor, and everything that reaches it has interrupts off.
+// SAFETY: one processor at a time reaches it, with interrupts off.
 unsafe impl Sync for Heap {}
 
 #[cfg_attr(not(test), global_allocator)]
@@ -59,12 +59,12 @@ impl HeapState {
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's contract.
-        cpu::without_interrupts(|| unsafe { self.take(layout) })
+        exclusive(|| unsafe { self.take(layout) })
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the caller's contract.
-        cpu::without_interrupts(|| unsafe { self.give_back(block, layout) });
+        exclusive(|| unsafe { self.give_back(block, layout) });
     }
 }
 
@@ -98,17 +98,21 @@ impl Heap {
     }
 }
 
+/// Memory for stacks: `size` bytes, a multiple of a page's, which hold anything. Where it begins.
+pub fn pages(size: usize) -> Option<u64> {
+    // SAFETY: see `Sync`.
+    let block = exclusive(|| unsafe { (*HEAP.0.get()).extend(size, PAGE) });
+    (!block.is_null()).then_some(block as u64)
+}
+
 /// Zeroed memory for a device to read and write: physical and virtual address are the same.
 /// `size` is in bytes and rounded up to pages. `None` when the memory is used up.
 pub fn dma(size: usize) -> Option<Mmio> {
     let size = size.next_multiple_of(PAGE);
-    // SAFETY: see `Sync`.
-    let block = cpu::without_interrupts(|| unsafe { (*HEAP.0.get()).extend(size, PAGE) });
-    (!block.is_null()).then(|| {
-        // SAFETY: the block was just taken and has this size.
-        unsafe { ptr::write_bytes(block, 0, size) };
-        Mmio::new(block as u64, size)
-    })
+    let block = pages(size)?;
+    // SAFETY: the block was just taken and has this size.
+    unsafe { ptr::write_bytes(block as *mut u8, 0, size) };
+    Some(Mmio::new(block, size))
 }
 
 #[cfg(not(test))]

@@ -1,4 +1,4 @@
-//! The machine: a q35 with one processor, as QEMU makes it and the firmware leaves it.
+//! The machine: a q35 as QEMU makes it and the firmware leaves it, with one processor or more.
 //!
 //! Nothing here knows of Windows or of a driver.
 
@@ -10,11 +10,13 @@ pub mod idt;
 pub mod mem;
 pub mod mmio;
 pub mod pci;
+pub mod processor;
 pub mod root_port;
 pub mod time;
 pub mod vm;
 
 use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Where the isa-debug-exit device listens; QEMU's exit status is `value * 2 + 1`.
 const DEBUG_EXIT: u16 = 0xf4;
@@ -37,12 +39,36 @@ pub fn exit(how: Exit) -> ! {
     cpu::halt()
 }
 
-/// A value that the one processor reaches from the main path and from interrupt handlers.
-///
-/// Interrupts do not nest. The main path reaches what a handler changes with interrupts off.
+/// Who runs alone, plus one; 0: nobody.
+static ALONE: AtomicU32 = AtomicU32::new(0);
+
+/// Runs `f` with interrupts off, and while no other processor runs such a thing. It may be called inside
+/// itself. What `f` does has to have an end that depends on no other processor.
+pub fn exclusive<R>(f: impl FnOnce() -> R) -> R {
+    if !processor::are_several() {
+        return cpu::without_interrupts(f);
+    }
+    cpu::without_interrupts(|| {
+        let own = processor::number() as u32 + 1;
+        if ALONE.load(Ordering::Relaxed) == own {
+            return f();
+        }
+        while ALONE
+            .compare_exchange_weak(0, own, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
+            cpu::pause();
+        }
+        let result = f();
+        ALONE.store(0, Ordering::Release);
+        result
+    })
+}
+
+/// A value that the processors reach from their main paths and from interrupt handlers, one at a time.
 pub struct Local<T>(UnsafeCell<T>);
 
-// SAFETY: there is one processor; see `with`.
+// SAFETY: one processor reaches it at a time; see `with`.
 unsafe impl<T> Sync for Local<T> {}
 
 impl<T> Local<T> {
@@ -51,10 +77,10 @@ impl<T> Local<T> {
         Self(UnsafeCell::new(value))
     }
 
-    /// Reaches the value with interrupts off. `f` must not reach the same value again.
+    /// Reaches the value as [`exclusive`] has it. `f` must not reach the same value again.
     pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        cpu::without_interrupts(|| {
-            // SAFETY: with interrupts off nothing else runs, and `f` does not come back here.
+        exclusive(|| {
+            // SAFETY: nothing else runs meanwhile that reaches it, and `f` does not come back here.
             f(unsafe { &mut *self.0.get() })
         })
     }

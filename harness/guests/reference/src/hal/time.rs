@@ -5,7 +5,7 @@
 //! looked around often enough, not when the host was busy long enough.
 
 use super::pci::Function;
-use super::{Local, apic, cpu};
+use super::{Local, apic, cpu, processor};
 
 /// The timer's frequency in Hz.
 const FREQUENCY: u64 = 3_579_545;
@@ -60,8 +60,14 @@ pub fn now() -> u64 {
     CLOCK.with(|clock| {
         let read = cpu::in32(clock.port) & COUNTER_MASK;
         let passed = u64::from(read.wrapping_sub(clock.last) & COUNTER_MASK);
-        let most = (core::mem::take(&mut clock.slept) + STEP_US) * FREQUENCY / 1_000_000;
-        clock.ticks += passed.min(most);
+        let most = (clock.slept + STEP_US) * FREQUENCY / 1_000_000;
+        let counted = passed.min(most);
+        clock.ticks += counted;
+        // Who looks meanwhile on another processor leaves the rest of the sleep to the one that sleeps.
+        clock.slept = match processor::number() {
+            0 => 0,
+            _ => clock.slept.saturating_sub(counted * 1_000_000 / FREQUENCY),
+        };
         clock.last = read;
         clock.ticks * 1_000_000 / FREQUENCY
     })

@@ -2,7 +2,9 @@
 //! of memory has a page behind it that is not there.
 
 use super::mmio::Mmio;
-use super::{Local, cpu, mem};
+use super::processor::{self, Own};
+use super::{Local, cpu, exclusive, mem};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 /// A page, in bytes.
 pub const PAGE: u64 = 4096;
@@ -90,15 +92,41 @@ fn entry(address: u64, make: bool) -> Option<(Mmio, usize)> {
 
 /// Maps the page at `physical` to `address`. `false` when there is no memory for tables.
 pub fn map_page(address: u64, physical: u64, rights: Rights) -> bool {
-    let Some((table, at)) = entry(address, true) else {
-        return false;
-    };
-    table.write(at, physical & ADDRESS | rights.bits() | PRESENT);
-    cpu::flush_page(address);
-    true
+    exclusive(|| {
+        let Some((table, at)) = entry(address, true) else {
+            return false;
+        };
+        table.write(at, physical & ADDRESS | rights.bits() | PRESENT);
+        cpu::flush_page(address);
+        true
+    })
 }
 
-/// Takes `pages` pages from `address` on away: touching them is a page fault.
+/// How often pages were taken away.
+static TAKEN_AWAY: AtomicU32 = AtomicU32::new(0);
+/// How often they had been when a processor forgot last what it had cached.
+static FORGOTTEN: Own<u32> = Own::new(0);
+
+/// Pages that another processor has taken away are gone for this one too from here on.
+pub fn catch_up() {
+    if !processor::are_several() {
+        return;
+    }
+    let now = TAKEN_AWAY.load(Ordering::Acquire);
+    if FORGOTTEN.with(|known| core::mem::replace(known, now)) != now {
+        cpu::flush_pages();
+    }
+}
+
+/// The page at `physical`, mapped to `address`, may be read and no more written; on other processors as [`unmap`]
+/// has it.
+pub fn protect(address: u64, physical: u64) {
+    map_page(address, physical, Rights::Read);
+    TAKEN_AWAY.fetch_add(1, Ordering::Release);
+}
+
+/// Takes `pages` pages from `address` on away: touching them is a page fault; on other processors from their next
+/// [`catch_up`] on.
 pub fn unmap(address: u64, pages: u64) {
     for page in 0..pages {
         let address = address + page * PAGE;
@@ -107,6 +135,7 @@ pub fn unmap(address: u64, pages: u64) {
             cpu::flush_page(address);
         }
     }
+    TAKEN_AWAY.fetch_add(1, Ordering::Release);
 }
 
 /// Where the page of an address is in memory, and where in it the address points; `None` for what is not

@@ -5,7 +5,7 @@
 use super::dispatch;
 use super::image;
 use crate::hal::idt::Frame;
-use crate::hal::{self, Exit, cpu};
+use crate::hal::{self, Exit, cpu, processor};
 use crate::println;
 use crate::standin;
 
@@ -26,6 +26,8 @@ pub const UNEXPECTED_KERNEL_MODE_TRAP: BugCheck = BugCheck(0x7f, "UNEXPECTED_KER
 pub const DRIVER_IRQL_NOT_LESS_OR_EQUAL: BugCheck = BugCheck(0xd1, "DRIVER_IRQL_NOT_LESS_OR_EQUAL");
 /// Somebody outside wants to know what the processor does.
 pub const NMI_HARDWARE_FAILURE: BugCheck = BugCheck(0x80, "NMI_HARDWARE_FAILURE");
+/// Processors that do not come back.
+pub const DPC_WATCHDOG_VIOLATION: BugCheck = BugCheck(0x133, "DPC_WATCHDOG_VIOLATION");
 /// A line that stays asserted.
 pub const HARDWARE_INTERRUPT_STORM: BugCheck = BugCheck(0xf2, "HARDWARE_INTERRUPT_STORM");
 
@@ -47,6 +49,7 @@ const NAMES: &[BugCheck] = &[
     DRIVER_IRQL_NOT_LESS_OR_EQUAL,
     BugCheck(0xe2, "MANUALLY_INITIATED_CRASH"),
     HARDWARE_INTERRUPT_STORM,
+    DPC_WATCHDOG_VIOLATION,
     BugCheck(0xf7, "DRIVER_OVERRAN_STACK_BUFFER"),
     BugCheck(0x139, "KERNEL_SECURITY_CHECK_FAILURE"),
 ];
@@ -73,6 +76,14 @@ const WRITE: u64 = 2;
 /// Prints the STOP line and the machine line, and ends the machine.
 pub fn bug_check(code: BugCheck, parameters: [u64; 4]) -> ! {
     cpu::disable_interrupts();
+    // The other processors come to a stop at what they share.
+    hal::exclusive(|| stop(code, parameters))
+}
+
+fn stop(code: BugCheck, parameters: [u64; 4]) -> ! {
+    if processor::are_several() {
+        println!("NT: it is processor {} that stops", processor::number());
+    }
     let [a, b, c, d] = parameters;
     println!(
         "*** STOP: 0x{:08X} (0x{a:016X},0x{b:016X},0x{c:016X},0x{d:016X})",

@@ -96,13 +96,12 @@ impl Slot {
             self.control(at, msix::ENABLE | msix::FUNCTION_MASK);
             let Some(table) = self.table(at) else { return };
             for entry in 0..table.length() / msix::ENTRY {
-                let vector = vectors[assignment.message_of_entry(entry)];
+                let message = assignment.message_of_entry(entry);
+                let vector = vectors[message];
+                let address = apic::message_address(assignment.processor_of(message));
                 let base = entry * msix::ENTRY;
-                table.write(base + msix::ADDRESS, apic::MESSAGE_ADDRESS as u32);
-                table.write(
-                    base + msix::ADDRESS_HIGH,
-                    (apic::MESSAGE_ADDRESS >> 32) as u32,
-                );
+                table.write(base + msix::ADDRESS, address as u32);
+                table.write(base + msix::ADDRESS_HIGH, (address >> 32) as u32);
                 table.write(base + msix::DATA, u32::from(vector));
                 if entry < UNMASKED {
                     table.write(base + msix::VECTOR_CONTROL, 0u32);

@@ -6,7 +6,8 @@
 
 use super::storport;
 use crate::dbg_print;
-use crate::hal::{Local, apic, boot, cpu, vm};
+use crate::hal::processor::{self, Own};
+use crate::hal::{apic, vm};
 #[cfg(not(test))]
 use core::arch::global_asm;
 
@@ -61,8 +62,8 @@ const LOOK: u64 = 250_000;
 /// clock of a guest stands still as long as nobody asks for it.
 const LONG: u32 = 8;
 
-/// How often the timer has looked since the call began that the main path is in; none without one.
-static LOOKS: Local<Option<u32>> = Local::new(None);
+/// How often the timer has looked since the call began that a processor's main path is in; none without one.
+static LOOKS: Own<Option<u32>> = Own::new(None);
 
 /// The timer's interrupt, which came at `place`.
 pub fn watch(place: u64) {
@@ -86,7 +87,7 @@ pub fn watch(place: u64) {
     apic::timer(LOOK);
 }
 
-static STACK_TOP: Local<u64> = Local::new(0);
+static STACK_TOP: Own<u64> = Own::new(0);
 
 /// Calls `routine`; up to six arguments.
 ///
@@ -95,8 +96,7 @@ static STACK_TOP: Local<u64> = Local::new(0);
 pub fn call(routine: u64, arguments: &[u64]) -> u64 {
     let mut all = [0; ARGUMENTS];
     all[..arguments.len()].copy_from_slice(arguments);
-    let own = boot::STACK_TOP - boot::STACK_SIZE..boot::STACK_TOP;
-    let outermost = own.contains(&cpu::stack_pointer());
+    let outermost = processor::is_on_main_stack();
     let stack = if outermost { stack() } else { 0 };
     if outermost {
         LOOKS.with(|looks| *looks = Some(0));
@@ -112,7 +112,7 @@ pub fn call(routine: u64, arguments: &[u64]) -> u64 {
 }
 
 fn stack() -> u64 {
-    let known = STACK_TOP.with(|top| *top);
+    let known = STACK_TOP.get();
     if known != 0 {
         return known;
     }

@@ -37,11 +37,15 @@ pub enum Check {
     Poll,
     /// What a miniport may not do while it writes a crash dump, and that it writes it.
     Dump,
+    /// Locks that processors wait for.
+    Deadlock,
+    /// Memory that processors write.
+    Race,
 }
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 16] = [
     "irql", "lock", "srb", "address", "dpc", "found", "stall", "touch", "gone", "pnp", "control",
-    "bounds", "poll", "dump",
+    "bounds", "poll", "dump", "deadlock", "race",
 ];
 /// Most lines about one check.
 const MOST_LINES: u32 = 8;

@@ -5,8 +5,9 @@ use super::dpc;
 use super::interrupt::{Info, may_connect};
 use super::resources::Share;
 use super::status::NtStatus;
-use crate::hal::idt::Frame;
-use crate::hal::{Local, apic, console, cpu, time};
+use super::{thunk, watch};
+use crate::hal::idt::{self, Frame};
+use crate::hal::{Local, apic, console, cpu, processor, time};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -41,6 +42,11 @@ pub enum Claim {
 pub trait InterruptService: Sync {
     /// `message` is the `MessageID`; 0 for a line.
     fn isr(&self, message: u32) -> Claim;
+
+    /// Whether interrupts of a higher IRQL are let in meanwhile.
+    fn lets_others_in(&self) -> bool {
+        false
+    }
 }
 
 /// What happened on the interrupts of a device.
@@ -92,6 +98,8 @@ static VECTORS: Local<[Vector; 256]> = Local::new(
     }; 256],
 );
 static COUNTERS: Local<[Counters; MOST_DEVICES]> = Local::new([Counters::ZERO; MOST_DEVICES]);
+/// How many processors are in the ISRs of a vector.
+static SERVED: [AtomicU32; 256] = [const { AtomicU32::new(0) }; 256];
 static PROGRESS: AtomicU32 = AtomicU32::new(0);
 static ROUND: AtomicBool = AtomicBool::new(false);
 
@@ -136,14 +144,19 @@ fn place(handle: usize, share: Share) -> usize {
     }
 }
 
-/// `IoDisconnectInterruptEx`. `true` when nobody is left on the vector.
+/// `IoDisconnectInterruptEx`. `true` when nobody is left on the vector. An ISR that runs on another processor is
+/// over then.
 pub fn disconnect(device: usize, handle: usize, info: &Info) -> bool {
     COUNTERS.with(|counters| counters[device].pending &= !(1 << place(handle, info.share)));
-    VECTORS.with(|vectors| {
+    let last = VECTORS.with(|vectors| {
         let chain = &mut vectors[info.vector as usize].chain;
         chain.retain(|c| (c.device, c.handle) != (device, handle));
         chain.is_empty()
-    })
+    });
+    while processor::are_several() && SERVED[info.vector as usize].load(Ordering::SeqCst) > 0 {
+        cpu::pause();
+    }
+    last
 }
 
 /// The counters of a device.
@@ -159,6 +172,9 @@ pub fn not_claimed(device: usize) {
 /// Something is to be looked at by the main loop: it goes around once more before it sleeps.
 pub fn request_round() {
     ROUND.store(true, Ordering::Relaxed);
+    if processor::number() != 0 {
+        apic::request_dispatch_on(0);
+    }
 }
 
 /// Whether a DPC waits, on any device, or a round is asked for, once.
@@ -184,55 +200,92 @@ pub fn run_dpcs(device: usize, mut dpc: impl FnMut(usize)) {
 
 /// What the interrupt stubs call.
 #[unsafe(no_mangle)]
-extern "C" fn on_interrupt(frame: &Frame) {
+extern "C" fn on_interrupt(frame: &mut Frame) {
     if frame.vector < FIRST_INTERRUPT {
         if is_trap(frame) {
             return;
         }
         exception(frame);
     }
+    let called_from = thunk::called_from();
     match frame.vector as u8 {
         apic::SPURIOUS_VECTOR => return,
         apic::TIMER_VECTOR => super::call::watch(frame.rip),
         apic::SERIAL_VECTOR => console::on_interrupt(),
         apic::DISPATCH_VECTOR => {
             apic::end_of_interrupt();
-            return dpc::run();
+            dpc::run();
+            return thunk::put_back(called_from);
         }
         vector => device_interrupt(vector),
     }
+    thunk::put_back(called_from);
     apic::end_of_interrupt();
 }
 
 /// Whether something was touched that is watched.
-fn is_trap(frame: &Frame) -> bool {
+fn is_trap(frame: &mut Frame) -> bool {
+    const DEBUG: u64 = 1;
     const PAGE_FAULT: u64 = 14;
-    frame.vector == PAGE_FAULT && super::trap::touched(cpu::fault_address(), frame.rip)
+    /// Of the error code: the page is there; it was written.
+    const PROTECTED: u64 = 3;
+    if frame.vector == DEBUG {
+        return watch::stepped(frame);
+    }
+    if frame.vector == PAGE_FAULT && frame.error == PROTECTED {
+        return watch::written(cpu::fault_address(), frame);
+    }
+    const PRESENT: u64 = 1;
+    frame.vector == PAGE_FAULT
+        && frame.error & PRESENT == 0
+        && super::trap::touched(cpu::fault_address(), frame.rip)
 }
 
 fn device_interrupt(vector: u8) {
     let before = cpu::priority();
     cpu::set_priority(super::vectors::irql(vector));
-    VECTORS.with(|vectors| {
-        let vector = &mut vectors[usize::from(vector)];
-        for connection in &vector.chain {
-            let claim = connection.service.isr(connection.message);
-            let n = place(connection.handle, connection.share);
-            COUNTERS.with(|counters| {
-                let counters = &mut counters[connection.device];
-                match claim {
-                    Claim::NotMine => counters.unclaimed += 1,
-                    Claim::Mine => counters.isr[n] += 1,
-                    Claim::QueueDpc => {
-                        counters.isr[n] += 1;
-                        counters.pending |= 1 << n;
-                    }
+    let served = &SERVED[usize::from(vector)];
+    served.fetch_add(1, Ordering::SeqCst);
+    let each =
+        |n: usize| VECTORS.with(|vectors| vectors[usize::from(vector)].chain.get(n).copied());
+    let mut next = 0;
+    while let Some(connection) = each(next) {
+        next += 1;
+        let claim = connection.serve();
+        let n = place(connection.handle, connection.share);
+        COUNTERS.with(|counters| {
+            let counters = &mut counters[connection.device];
+            match claim {
+                Claim::NotMine => counters.unclaimed += 1,
+                Claim::Mine => counters.isr[n] += 1,
+                Claim::QueueDpc => {
+                    counters.isr[n] += 1;
+                    counters.pending |= 1 << n;
                 }
-            });
+            }
+        });
+        // The main loop looks at what it led to.
+        if claim == Claim::QueueDpc && processor::number() != 0 {
+            apic::request_dispatch_on(0);
         }
-        vector.watch();
-    });
+    }
+    VECTORS.with(|vectors| vectors[usize::from(vector)].watch());
+    served.fetch_sub(1, Ordering::SeqCst);
     cpu::set_priority(before);
+}
+
+impl Connection {
+    fn serve(&self) -> Claim {
+        if !self.service.lets_others_in() {
+            return self.service.isr(self.message);
+        }
+        idt::nested(idt::Entry::Interrupt, || {
+            cpu::enable_interrupts();
+            let claim = self.service.isr(self.message);
+            cpu::disable_interrupts();
+            claim
+        })
+    }
 }
 
 impl Vector {

@@ -1,11 +1,17 @@
-//! Deferred procedure calls of drivers that are images: a queue that runs when the processor's IRQL falls
-//! below `DISPATCH_LEVEL`, by an interrupt that the processor sends to itself.
+//! Deferred procedure calls of drivers that are images: each processor has a queue, which runs when its IRQL
+//! falls below `DISPATCH_LEVEL`, by an interrupt that the processor sends to itself.
+//!
+//! Source: `KeInsertQueueDpc`, by which a call waits on the processor that it was queued on; `StorPortIssueDpc` and
+//! `HW_DPC_ROUTINE`, by which a routine is synchronized with itself: a call of an object that runs elsewhere is left to
+//! that processor.
 
 use super::dispatch::DISPATCH_LEVEL;
-use crate::hal::{Local, apic, cpu};
+use crate::hal::{Local, apic, cpu, idt, processor, time};
 
-/// Most calls that wait.
+/// Most calls that wait on a processor.
 const MOST: usize = 64;
+/// So long it is waited for calls that do not come to an end, in microseconds.
+const PATIENCE: u64 = 1_000_000;
 
 /// A call that waits.
 #[derive(Clone, Copy, Debug)]
@@ -24,17 +30,60 @@ struct Queue {
     count: usize,
 }
 
-static QUEUE: Local<Queue> = Local::new(Queue {
-    calls: [None; MOST],
-    first: 0,
-    count: 0,
+struct Queues {
+    each: [Queue; processor::MOST],
+    /// The object whose call runs on a processor; 0: none.
+    running: [u64; processor::MOST],
+}
+
+static QUEUES: Local<Queues> = Local::new(Queues {
+    each: [const { Queue::EMPTY }; processor::MOST],
+    running: [0; processor::MOST],
 });
 
+impl Queues {
+    fn push(&mut self, own: usize, call: Call) -> bool {
+        let waits = self.each.iter().any(|queue| queue.has(call.object));
+        !waits && self.each[own].push(call)
+    }
+
+    /// The next call for a processor, and where another is to be asked for that can't run here.
+    fn next(&mut self, own: usize) -> (Option<Call>, Option<usize>) {
+        self.running[own] = 0;
+        let Some(call) = self.each[own].pop() else {
+            return (None, None);
+        };
+        let elsewhere = self
+            .running
+            .iter()
+            .position(|object| *object == call.object);
+        if let Some(other) = elsewhere {
+            self.each[other].push(call);
+            return (None, Some(other));
+        }
+        self.running[own] = call.object;
+        (Some(call), None)
+    }
+
+    fn are_idle(&self) -> bool {
+        self.each.iter().all(|queue| queue.count == 0) && self.running.iter().all(|at| *at == 0)
+    }
+}
+
 impl Queue {
-    fn push(&mut self, call: Call) -> bool {
+    const EMPTY: Self = Self {
+        calls: [None; MOST],
+        first: 0,
+        count: 0,
+    };
+
+    fn has(&self, object: u64) -> bool {
         let waits = |n: usize| self.calls[(self.first + n) % MOST];
-        let known = (0..self.count).any(|n| waits(n).is_some_and(|w| w.object == call.object));
-        if known || self.count == MOST {
+        (0..self.count).any(|n| waits(n).is_some_and(|w| w.object == object))
+    }
+
+    fn push(&mut self, call: Call) -> bool {
+        if self.has(call.object) || self.count == MOST {
             return false;
         }
         self.calls[(self.first + self.count) % MOST] = Some(call);
@@ -50,9 +99,9 @@ impl Queue {
     }
 }
 
-/// `KeInsertQueueDpc`. `false` when the object is in the queue already.
+/// `KeInsertQueueDpc`. `false` when the object is in a queue already.
 pub fn queue(call: Call) -> bool {
-    let queued = QUEUE.with(|queue| queue.push(call));
+    let queued = QUEUES.with(|queues| queues.push(processor::number(), call));
     if queued {
         apic::request_dispatch();
     }
@@ -64,12 +113,36 @@ pub fn queue(call: Call) -> bool {
 pub fn run() {
     let before = cpu::priority();
     cpu::set_priority(DISPATCH_LEVEL);
-    while let Some(call) = QUEUE.with(Queue::pop) {
-        cpu::enable_interrupts();
-        (call.act)(&call);
-        cpu::disable_interrupts();
-    }
+    // Of a driver that lowers the IRQL there may be another within this.
+    idt::nested(idt::Entry::Dispatch, || {
+        let own = processor::number();
+        loop {
+            let (call, other) = QUEUES.with(|queues| queues.next(own));
+            if let Some(other) = other {
+                apic::request_dispatch_on(other);
+                continue;
+            }
+            let Some(call) = call else { break };
+            cpu::enable_interrupts();
+            (call.act)(&call);
+            cpu::disable_interrupts();
+        }
+    });
     cpu::set_priority(before);
+}
+
+/// The object of the call that runs on this processor.
+pub fn running() -> Option<u64> {
+    let object = QUEUES.with(|queues| queues.running[processor::number()]);
+    (object != 0).then_some(object)
+}
+
+/// `KeFlushQueuedDpcs`: waits until no call waits or runs, on any processor. At `PASSIVE_LEVEL`.
+pub fn flush() {
+    let is_idle = || QUEUES.with(|queues| queues.are_idle());
+    if processor::are_several() {
+        time::poll(PATIENCE, is_idle);
+    }
 }
 
 #[cfg(test)]
@@ -86,11 +159,7 @@ mod tests {
 
     #[test]
     fn an_object_that_waits_is_not_queued_again() {
-        let mut queue = Queue {
-            calls: [None; MOST],
-            first: 0,
-            count: 0,
-        };
+        let mut queue = Queue::EMPTY;
         assert!(queue.push(call(1)) && queue.push(call(2)) && !queue.push(call(1)));
         assert_eq!(queue.pop().map(|c| c.object), Some(1));
         assert!(queue.push(call(1)));
@@ -106,5 +175,21 @@ mod tests {
         };
         assert!((0..MOST as u64).all(|n| queue.push(call(n))));
         assert!(!queue.push(call(99)));
+    }
+
+    #[test]
+    fn an_object_that_runs_on_a_processor_is_left_to_it() {
+        let mut queues = Queues {
+            each: [const { Queue::EMPTY }; processor::MOST],
+            running: [0; processor::MOST],
+        };
+        assert!(queues.push(0, call(1)));
+        assert!(!queues.push(1, call(1)), "it waits on another");
+        assert_eq!(queues.next(0).0.map(|c| c.object), Some(1));
+        assert!(queues.push(1, call(1)));
+        assert_eq!(queues.next(1).1, Some(0));
+        assert!(!queues.are_idle());
+        assert_eq!(queues.next(0).0.map(|c| c.object), Some(1));
+        assert!(queues.next(0).0.is_none() && queues.are_idle());
     }
 }

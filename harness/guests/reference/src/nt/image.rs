@@ -3,6 +3,7 @@
 
 use super::kernel::{self, missing};
 use super::storport;
+use super::thunk::Thunks;
 use crate::hal::mmio::Mmio;
 use crate::hal::vm::{self, PAGE, Rights};
 use crate::hal::{Local, mem, time};
@@ -160,13 +161,13 @@ impl Image {
     /// Binds the imports and sets the cookie, then maps each section with its rights.
     fn load(&self) {
         let memory = self.memory();
+        let thunks = Thunks::new(self.imports.len());
         for (n, import) in self.imports.iter().enumerate() {
             let routine = storport::routine(&import.dll, &import.name)
-                .or_else(|| kernel::routine(&import.dll, &import.name));
-            memory.write(
-                import.slot as usize,
-                routine.unwrap_or_else(|| missing::trap(n as u32)),
-            );
+                .or_else(|| kernel::routine(&import.dll, &import.name))
+                .unwrap_or_else(|| missing::trap(n as u32));
+            let entry = thunks.as_ref().map_or(routine, |all| all.to(n, routine));
+            memory.write(import.slot as usize, entry);
         }
         if self.cookie != 0 {
             // "PE Format": a loader gives the cookie a value that can't be known before. It is no
@@ -294,6 +295,16 @@ pub fn load(twice: bool) -> bool {
 /// The image, if there is one.
 pub fn image() -> Option<Image> {
     IMAGE.with(|image| image.clone())
+}
+
+/// Whether an address is in the image.
+pub fn contains(address: u64) -> bool {
+    IMAGE.with(|image| {
+        let image = image.as_ref();
+        image.is_some_and(|image| {
+            (image.base..image.base + u64::from(image.size)).contains(&address)
+        })
+    })
 }
 
 /// See [`Image::discard`].

@@ -20,12 +20,15 @@ pub mod pnp;
 pub mod policy;
 pub mod resources;
 pub mod siblings;
+pub mod smp;
 pub mod status;
 pub mod storport;
 #[allow(dead_code)] // the list of images is the harness's
 pub mod surface;
+pub mod thunk;
 pub mod trap;
 pub mod vectors;
+pub mod watch;
 
 /// `DbgPrint`: one line of the driver's log.
 #[macro_export]

@@ -9,10 +9,11 @@
 use super::resources::{Descriptor, Requirement, Resources};
 use super::status::NtStatus;
 use super::vectors::{Vectors, irql};
+use crate::hal::processor;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Processor 0: there is no other.
+/// Lines, and messages that share an address, go to processor 0.
 const AFFINITY: u64 = 1;
 /// The PCI 2.2 limit of messages for MSI.
 const MSI_LIMIT: u32 = 32;
@@ -213,6 +214,14 @@ impl Assignment {
         if entry < self.granted() { entry } else { 0 }
     }
 
+    /// The processor that message `message` goes to: those of MSI have one address, and those of MSI-X go around.
+    pub fn processor_of(&self, message: usize) -> usize {
+        match self {
+            Self::Messages(Kind::Msix, _) => processor::of_message(message),
+            _ => 0,
+        }
+    }
+
     /// The lists of `IRP_MN_START_DEVICE`: one descriptor for MSI, one a message for MSI-X.
     pub fn resources(&self) -> Resources {
         let level = |vector: u8| u16::from(irql(vector));
@@ -231,10 +240,12 @@ impl Assignment {
             }
             Self::Messages(Kind::Msix, vectors) => vectors
                 .iter()
-                .map(|&vector| {
+                .enumerate()
+                .map(|(n, &vector)| {
+                    let affinity = 1 << self.processor_of(n);
                     (
-                        Descriptor::raw_message(1, vector.into(), AFFINITY),
-                        Descriptor::translated_message(level(vector), 0, vector.into(), AFFINITY),
+                        Descriptor::raw_message(1, vector.into(), affinity),
+                        Descriptor::translated_message(level(vector), 0, vector.into(), affinity),
                     )
                 })
                 .unzip(),

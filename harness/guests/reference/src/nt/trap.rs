@@ -4,7 +4,7 @@
 use super::checks::{self, Check};
 use super::{image, storport};
 use crate::hal::vm::{self, PAGE, Rights};
-use crate::hal::{Local, mem};
+use crate::hal::{Local, exclusive, mem, processor};
 use alloc::vec::Vec;
 
 /// Why a page may not be touched.
@@ -32,6 +32,10 @@ static TRAPS: Local<Vec<Trap>> = Local::new(Vec::new());
 
 /// The pages that hold `length` bytes at `address` may not be touched until [`clear`].
 pub fn set(device: usize, reason: Reason, address: u64, length: u64) {
+    exclusive(|| set_all(device, reason, address, length));
+}
+
+fn set_all(device: usize, reason: Reason, address: u64, length: u64) {
     let mut page = address / PAGE * PAGE;
     while page < address + length {
         if let Some(physical) = vm::physical(page) {
@@ -51,7 +55,11 @@ pub fn set(device: usize, reason: Reason, address: u64, length: u64) {
 /// They may again.
 pub fn clear(address: u64, length: u64) {
     let first = address / PAGE * PAGE;
-    while let Some(trap) = take(|page| (first..address + length).contains(&page)) {
+    exclusive(|| clear_all(first, address + length));
+}
+
+fn clear_all(first: u64, end: u64) {
+    while let Some(trap) = take(|page| (first..end).contains(&page)) {
         vm::map_page(trap.page, trap.physical, Rights::Write);
     }
 }
@@ -66,7 +74,15 @@ fn take(is: impl Fn(u64) -> bool) -> Option<Trap> {
 /// A page fault at `address`, of the instruction at `rip`. Whether there was a trap, so that the instruction
 /// can go on.
 pub fn touched(address: u64, rip: u64) -> bool {
+    exclusive(|| was_trap(address, rip))
+}
+
+fn was_trap(address: u64, rip: u64) -> bool {
     let Some(trap) = take(|page| page == address / PAGE * PAGE) else {
+        // Another processor may have put the page back meanwhile.
+        if processor::are_several() && vm::physical(address).is_some() {
+            return true;
+        }
         super::lent::touched(address, rip);
         return false;
     };

@@ -36,6 +36,10 @@ static MESSAGES: [Service; MOST_DEVICES] = services!(false, 0 1 2 3 4 5 6 7 8 9 
 static LINES: [Service; MOST_DEVICES] = services!(true, 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
 
 impl InterruptService for Service {
+    fn lets_others_in(&self) -> bool {
+        true
+    }
+
     fn isr(&self, message: u32) -> Claim {
         let message = (!self.line).then_some(message);
         // What it leads to is looked at by the main loop.
@@ -137,6 +141,8 @@ impl Driver for Miniport {
         let vectors = device.resources.translated.iter().map(|d| d.vector());
         let highest = vectors.max().unwrap_or(0);
         let levels = (irql(highest as u8), highest);
+        let infos = (0..device.interrupt_count()).filter_map(|n| device.interrupt_info(n));
+        port.set_messages(infos.map(|i| (i.vector, i.affinity.trailing_zeros() as usize)));
         port.find_adapter(
             device.function,
             device.granted() as u32,

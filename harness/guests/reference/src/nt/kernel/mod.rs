@@ -7,6 +7,7 @@ mod print;
 use super::bugcheck::{self, bug_check};
 use super::surface;
 use crate::dbg_print;
+use crate::hal::processor;
 
 /// A routine by its name.
 pub struct Routine {
@@ -165,7 +166,12 @@ extern "win64" fn bug_check_routine(code: u32, a: u64, b: u64, c: u64, d: u64) -
     bug_check(bugcheck::BugCheck(code, bugcheck::name(code)), [a, b, c, d])
 }
 
-/// `KeQueryActiveProcessorCountEx` and `KeQueryMaximumProcessorCountEx`: there is one.
-extern "win64" fn processor_count(_group: u16) -> u32 {
-    1
+/// `KeQueryActiveProcessorCountEx` and `KeQueryMaximumProcessorCountEx`: all are in group 0, and are there from
+/// the beginning.
+extern "win64" fn processor_count(group: u16) -> u32 {
+    const ALL_GROUPS: u16 = 0xffff;
+    match group {
+        0 | ALL_GROUPS => processor::count() as u32,
+        _ => 0,
+    }
 }

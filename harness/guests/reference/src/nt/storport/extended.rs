@@ -5,7 +5,7 @@ use super::dump;
 use super::locks;
 use super::port::{Port, is_dumping, of_extension};
 use crate::dbg_print;
-use crate::hal::{apic, time, vm};
+use crate::hal::{apic, processor, time, vm};
 use crate::nt::lent;
 
 /// `StorPortExtendedFunction`. Of the arguments behind the extension there are as many as the code says.
@@ -79,7 +79,7 @@ const CONCURRENT: u32 = 2;
 const RANGES: u32 = 4;
 const DURING_START_IO: u32 = 0x10;
 
-/// `StorPortInitializePerfOpts(extension, query, data)`. With one processor channels are never
+/// `StorPortInitializePerfOpts(extension, query, data)`. Channels are never
 /// concurrent, which is allowed.
 fn performance(extension: u64, query: bool, data: u64) -> u32 {
     let (Some(port), true) = (of_extension(extension), data != 0) else {
@@ -112,7 +112,8 @@ struct StartIoParameters {
 }
 
 /// `StorPortGetStartIoPerfParams(extension, srb, parameters)`: the message on which the request is to
-/// complete. Requests are taken for those of one processor after the other.
+/// complete: one that goes to the processor that asks, if there is one. On one processor requests are taken for those of
+/// one processor after the other.
 fn start_io_parameters(extension: u64, parameters: u64) -> u32 {
     let (Some(port), true) = (of_extension(extension), parameters != 0) else {
         return status::INVALID_PARAMETER;
@@ -126,8 +127,13 @@ fn start_io_parameters(extension: u64, parameters: u64) -> u32 {
     };
     // SAFETY: the miniport's structure, which it vouches for.
     let parameters = unsafe { &mut *(parameters as *mut StartIoParameters) };
-    parameters.message = first + turn % count;
-    parameters.channel = turn % count;
+    let own = |message: &u32| processor::of_message(*message as usize) == processor::number();
+    let of_this = (first..first + count).filter(own).count() as u32;
+    let message = (first..first + count)
+        .filter(own)
+        .nth((turn % of_this.max(1)) as usize);
+    parameters.message = message.unwrap_or(first + turn % count);
+    parameters.channel = parameters.message - first;
     status::SUCCESS
 }
 
@@ -147,14 +153,15 @@ fn message_information(extension: u64, message: u32, at: u64) -> u32 {
     let Some(port) = of_extension(extension) else {
         return status::INVALID_PARAMETER;
     };
-    let (granted, (level, vector)) = port.with(|state| (state.granted, state.levels));
+    let granted = port.with(|state| state.granted);
     if message >= granted || at == 0 {
         return status::UNSUCCESSFUL;
     }
+    let (level, vector, processor) = port.message(message);
     let information = MessageInformation {
         id: message,
         data: vector,
-        address: apic::MESSAGE_ADDRESS,
+        address: apic::message_address(processor),
         vector,
         level: level.into(),
         mode: 1, // Latched

@@ -1,39 +1,13 @@
-//! The locks that a miniport takes, and those that are taken for it. There is one processor: a lock that
-//! is held when it is taken would never be given back.
-//!
-//! Source: the two tables of `StorPortAcquireSpinLock`.
+//! The locks that a miniport takes, by the two tables of `StorPortAcquireSpinLock`; what the locks are is in `spin`.
 
 use super::abi::{lock, stor_status as status};
 use super::port::{Port, of_extension};
-use crate::hal::{Local, cpu};
+use super::spin::{self, Lock, Released};
+use crate::hal::cpu;
+use crate::hal::processor::Own;
 use crate::nt::checks::{self, Check};
 use crate::nt::dispatch::DISPATCH_LEVEL;
-
-/// Which locks of an adapter are held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Locks {
-    pub dpc: u32,
-    pub start_io: bool,
-    pub interrupt: bool,
-}
-
-impl Locks {
-    pub const NONE: Self = Self {
-        dpc: 0,
-        start_io: false,
-        interrupt: false,
-    };
-
-    /// What is wrong with these locks where `before` should be.
-    pub fn beside(self, before: Self) -> &'static str {
-        match () {
-            () if self.start_io && !before.start_io => "the StartIo lock held",
-            () if self.interrupt && !before.interrupt => "the interrupt lock held",
-            () if self.dpc > before.dpc => "a DPC lock held",
-            () => "a lock released that is not its own",
-        }
-    }
-}
+use crate::nt::thunk;
 
 /// A routine of the miniport's that the port driver calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +63,8 @@ impl Callback {
     }
 }
 
-static CURRENT: Local<(usize, Callback)> = Local::new((0, Callback::None));
+/// The device whose miniport a processor is in, and in which of its routines.
+static CURRENT: Own<(usize, Callback)> = Own::new((0, Callback::None));
 
 /// A routine of a device's miniport is entered, or left for the one it was called in. The one before.
 pub(super) fn enter(device: usize, who: Callback) -> (usize, Callback) {
@@ -98,12 +73,17 @@ pub(super) fn enter(device: usize, who: Callback) -> (usize, Callback) {
 
 /// The device whose miniport is being called.
 pub fn current_device() -> usize {
-    CURRENT.with(|current| current.0)
+    CURRENT.get().0
+}
+
+/// The miniport's routine that runs.
+pub(super) fn current() -> Callback {
+    CURRENT.get().1
 }
 
 /// The name of the miniport's routine that runs.
 pub fn current_routine() -> &'static str {
-    CURRENT.with(|current| current.1).name()
+    CURRENT.get().1.name()
 }
 
 /// `STOR_LOCK_HANDLE` as the port driver uses it: the kind, and what is not the miniport's.
@@ -127,7 +107,8 @@ fn name(kind: u32) -> &'static str {
 }
 
 /// `StorPortAcquireSpinLock`.
-pub(super) fn acquire(extension: u64, kind: u32, _context: u64, handle: u64) {
+pub(super) fn acquire(extension: u64, kind: u32, context: u64, handle: u64) {
+    let place = thunk::called_from();
     let Some(port) = of_extension(extension) else {
         return;
     };
@@ -143,19 +124,32 @@ pub(super) fn acquire(extension: u64, kind: u32, _context: u64, handle: u64) {
         }
     };
     let name = name(kind);
-    let (_, who) = CURRENT.with(|current| *current);
-    let text = format_args!("{name} is taken at IRQL {before}, and {level} is the most");
-    checks::check(device, Check::Irql, before <= level, text);
-    let allowed = who.may_take(kind);
-    if held(port, kind) {
+    let (_, who) = CURRENT.get();
+    let first = match kind {
+        lock::DPC => Lock::Dpc(context),
+        lock::START_IO => Lock::StartIo,
+        _ => Lock::Message(0),
+    };
+    if spin::is_own(device, first) {
         let text = format_args!("{} takes {name}, which is held already", who.name());
         checks::broken(device, Check::Lock, text);
+    } else if kind != lock::INTERRUPT && who.may_take(kind) && spin::has_interrupt_lock(device) {
+        let text = format_args!(
+            "{} takes {name} while it has the interrupt lock, which comes last",
+            who.name()
+        );
+        checks::broken(device, Check::Lock, text);
     } else {
+        let text = format_args!("{name} is taken at IRQL {before}, and {level} is the most");
+        checks::check(device, Check::Irql, before <= level, text);
         let text = format_args!("{} takes {name}, which it may not", who.name());
-        checks::check(device, Check::Lock, allowed, text);
+        checks::check(device, Check::Lock, who.may_take(kind), text);
     }
     cpu::set_priority(level.max(before));
-    set(port, kind, true);
+    match kind {
+        lock::INTERRUPT => port.take_interrupt_locks(who, place, handle),
+        _ => spin::take(device, first, who, place, handle),
+    }
     // SAFETY: the miniport gives a handle of its own.
     unsafe {
         (handle as *mut Handle).write(Handle {
@@ -172,21 +166,33 @@ pub(super) fn release(extension: u64, handle: u64) {
     let Some(port) = of_extension(extension) else {
         return;
     };
+    let device = port.number();
     // SAFETY: the miniport gives the handle that it acquired with.
-    let handle = unsafe { &mut *(handle as *mut Handle) };
-    if handle.held != HELD {
+    let content = unsafe { &mut *(handle as *mut Handle) };
+    if content.held != HELD {
         let text = format_args!("a lock is released with a handle that holds none");
-        checks::broken(port.number(), Check::Lock, text);
+        checks::broken(device, Check::Lock, text);
         return;
     }
-    handle.held = 0;
-    set(port, handle.kind, false);
-    cpu::set_priority(handle.irql as u8);
+    content.held = 0;
+    match spin::release(handle) {
+        Released::Well => {}
+        Released::Elsewhere => {
+            let text = format_args!("a lock is released on another processor than it was taken on");
+            checks::broken(device, Check::Lock, text);
+        }
+        Released::NotHeld => {
+            let text = format_args!("a lock is released that is not held any more");
+            checks::broken(device, Check::Lock, text);
+        }
+    }
+    cpu::set_priority(content.irql as u8);
 }
 
 /// `StorPortAcquireMSISpinLock(extension, message, old IRQL)`: the lock of one message, which its interrupt
-/// routine runs under. Messages do not interrupt each other here, so there is one for all.
+/// routine runs under.
 pub(super) fn acquire_message(extension: u64, message: u32, old: u64) -> u32 {
+    let place = thunk::called_from();
     let Some(port) = of_extension(extension) else {
         return status::INVALID_PARAMETER;
     };
@@ -197,11 +203,12 @@ pub(super) fn acquire_message(extension: u64, message: u32, old: u64) -> u32 {
     let before = cpu::priority();
     let text = format_args!("a message's lock is taken at IRQL {before}, and {level} is the most");
     checks::check(port.number(), Check::Irql, before <= level, text);
-    let is_free = !held(port, lock::INTERRUPT);
+    let lock = port.lock_of(message);
+    let is_free = !spin::is_own(port.number(), lock);
     let text = format_args!("a message's lock is taken, which is held already");
     checks::check(port.number(), Check::Lock, is_free, text);
     cpu::set_priority(level.max(before));
-    set(port, lock::INTERRUPT, true);
+    spin::take(port.number(), lock, current(), place, 0);
     // SAFETY: the miniport's pointer to a ULONG, which it vouches for.
     unsafe { (old as *mut u32).write_unaligned(before.into()) };
     status::SUCCESS
@@ -215,29 +222,34 @@ pub(super) fn release_message(extension: u64, message: u32, old: u8) -> u32 {
     if message >= port.with(|state| state.granted) {
         return status::INVALID_PARAMETER;
     }
-    let is_held = held(port, lock::INTERRUPT);
+    let lock = port.lock_of(message);
+    let is_held = spin::release_lock(port.number(), lock) == Released::Well;
     let text = format_args!("a message's lock is released that is not held");
     checks::check(port.number(), Check::Lock, is_held, text);
-    set(port, lock::INTERRUPT, false);
     cpu::set_priority(old);
     status::SUCCESS
 }
 
-fn held(port: &Port, kind: u32) -> bool {
-    port.with(|state| match kind {
-        lock::START_IO => state.locks.start_io,
-        lock::INTERRUPT => state.locks.interrupt,
-        _ => false,
-    })
-}
+impl Port {
+    /// The lock that the routine of a message, or of the line, runs under.
+    pub(super) fn lock_of(&self, message: u32) -> Lock {
+        // INTERRUPT_SYNCHRONIZATION_MODE: InterruptSupportNone, InterruptSynchronizeAll, this.
+        const PER_MESSAGE: u32 = 2;
+        let configuration = self.configuration();
+        let each = configuration.message_routine != 0
+            && configuration.message_synchronization == PER_MESSAGE;
+        Lock::Message(if each { message } else { 0 })
+    }
 
-fn set(port: &Port, kind: u32, value: bool) {
-    port.with(|state| match kind {
-        lock::START_IO => state.locks.start_io = value,
-        lock::INTERRUPT => state.locks.interrupt = value,
-        _ => {
-            let change = if value { 1 } else { -1 };
-            state.locks.dpc = state.locks.dpc.saturating_add_signed(change);
+    /// Takes the interrupt lock, or those of all messages one after the other.
+    pub(super) fn take_interrupt_locks(&self, who: Callback, place: u64, handle: u64) {
+        let messages = self.with(|state| state.granted).max(1);
+        let last = match self.lock_of(messages - 1) {
+            Lock::Message(last) => last,
+            _ => 0,
+        };
+        for message in 0..=last {
+            spin::take(self.number(), Lock::Message(message), who, place, handle);
         }
-    });
+    }
 }

@@ -14,10 +14,12 @@ mod notice;
 mod notify;
 mod port;
 mod routines;
+mod spin;
 mod srb;
 
 pub use locks::{current_device, current_routine};
 pub use notice::Leaving;
 pub use port::{Port, driver_entry, port};
 pub use routines::routine;
+pub use spin::bits as held_locks;
 pub use srb::{About, EXECUTE, Ended, RESET_DEVICE, RESET_LOGICAL_UNIT, Request};

@@ -5,23 +5,28 @@ use super::abi::{
     AccessRange, DEFAULT_BREAKS, DMA64_SYSTEM, EXTENDED_SRB, HwInitializationData,
     PortConfiguration, UNINITIALIZED, control, found, power,
 };
-use super::locks::{self, Callback, Locks};
+use super::locks::{self, Callback};
 use super::notice::Leaving;
+use super::spin::{self, Lock};
 use super::srb::Packets;
 use crate::dbg_print;
 use crate::hal::pci::{Bar, Function};
-use crate::hal::{Local, cpu, vm};
+use crate::hal::{Local, cpu, time, vm};
 use crate::nt::call::call;
 use crate::nt::checks::{self, Check};
-use crate::nt::dispatch::{self, DISPATCH_LEVEL, MOST_DEVICES};
-use crate::nt::image;
+use crate::nt::dispatch::{self, DISPATCH_LEVEL, MOST_DEVICES, MOST_OBJECTS};
 use crate::nt::lent;
 use crate::nt::status::NtStatus;
 use crate::nt::trap::{self, Reason};
+use crate::nt::vectors::irql;
+use crate::nt::{dpc, image, thunk, watch};
 use alloc::string::String;
 
 /// Where the driver keeps its registry path, which is opaque to a miniport.
 const PATH: &str = "misfire\0";
+
+/// So long a request may be on its way to the miniport, in microseconds.
+const PATIENCE: u64 = 3_000_000;
 
 /// Most pieces of registers of an adapter that are known.
 const MOST_MAPPED: usize = 32;
@@ -46,8 +51,13 @@ pub(super) struct State {
     pub uncached: (u64, u32),
     pub granted: u32,
     pub levels: (u8, u32),
+    /// The vector of each message, and the processor that it goes to.
+    messages: [(u32, usize); MOST_OBJECTS],
     pub passive_routine: u64,
-    pub locks: Locks,
+    /// Which processor's turn it is to ask for something.
+    pub start_turn: u32,
+    /// Requests that are on their way to the miniport.
+    pub starting: u32,
     pub packets: Packets,
     pub changed: bool,
     pub timer: Option<(u64, u64)>,
@@ -119,8 +129,10 @@ macro_rules! ports {
                 uncached: (0, 0),
                 granted: 0,
                 levels: (0, 0),
+                messages: [(0, 0); MOST_OBJECTS],
                 passive_routine: 0,
-                locks: Locks::NONE,
+                start_turn: 0,
+                starting: 0,
                 packets: Packets::NONE,
                 changed: false,
                 timer: None,
@@ -251,7 +263,9 @@ impl Port {
         let before = cpu::priority();
         let irql = irql.max(before);
         cpu::set_priority(irql);
-        let locks = self.with(|state| state.locks);
+        let locks = spin::count();
+        watch::again(self.n);
+        vm::catch_up();
         let outer = locks::enter(self.n, who);
         let result = call(routine, arguments);
         locks::enter(outer.0, outer.1);
@@ -265,13 +279,14 @@ impl Port {
                 who.name()
             ),
         );
-        let after = self.with(|state| core::mem::replace(&mut state.locks, locks));
-        checks::check(
-            self.n,
-            Check::Lock,
-            after == locks,
-            format_args!("{} returned with {}", who.name(), after.beside(locks)),
-        );
+        match spin::release_since(locks) {
+            Some(lock) => checks::broken(
+                self.n,
+                Check::Lock,
+                format_args!("{} returned with {lock} held", who.name()),
+            ),
+            None => checks::kept(self.n, Check::Lock),
+        }
         cpu::set_priority(before);
         result
     }
@@ -481,9 +496,13 @@ impl Port {
             state.initialized = true;
             (state.extension, state.levels.0)
         });
-        self.with(|state| state.locks.interrupt = true);
+        let before = cpu::priority();
+        cpu::set_priority(level.max(before));
+        let locks = spin::count();
+        self.take_interrupt_locks(Callback::Initialize, 0, 0);
         let well = self.call_at(level, Callback::Initialize, driver.initialize, &[extension]);
-        self.with(|state| state.locks.interrupt = false);
+        spin::release_since(locks);
+        cpu::set_priority(before);
         if well as u8 == 0 {
             dbg_print!("NT: HwStorInitialize returned FALSE");
             self.with(|state| state.initialized = false);
@@ -494,7 +513,18 @@ impl Port {
             dbg_print!("NT: HwStorPassiveInitializeRoutine returned FALSE");
             return Err(NtStatus::DEVICE_CONFIGURATION_ERROR);
         }
+        self.watch_writes();
         Ok(())
+    }
+
+    /// From here on routines of the miniport run on several processors.
+    fn watch_writes(&self) {
+        let size = driver().map_or(0, |driver| driver.device_extension_size);
+        let ranges = self.with(|state| {
+            let (uncached, bytes) = state.uncached;
+            [(state.extension, size.into()), (uncached, bytes.into())]
+        });
+        watch::begin(self.n, &ranges);
     }
 
     /// Whether the miniport has said that it can be asked for this.
@@ -514,6 +544,8 @@ impl Port {
 
     /// The device was pulled out: the miniport is told if it can be, and whatever it still has is over.
     pub fn surprise_removal(&self) {
+        self.settle();
+        watch::end(self.n);
         self.with(|state| state.gone = true);
         self.tell_surprise_removal();
         if self.supports(Control::SurpriseRemoval) {
@@ -555,18 +587,24 @@ impl Port {
     pub fn restart(&self) -> Option<bool> {
         if self.has(control::POWER) {
             self.with(|state| state.initialized = true);
-            return self.power_adapter(power::D0);
+            let well = self.power_adapter(power::D0);
+            self.watch_writes();
+            return well;
         }
         self.call_control(0, control::SET_RUNNING_CONFIG, 0);
         self.with(|state| state.initialized = true);
-        self.control(Control::Restart)
+        let well = self.control(Control::Restart);
+        self.watch_writes();
+        well
     }
 
     /// The adapter stops: `ScsiStopAdapter`, or for D3 `ScsiAdapterPower`, if the miniport has that.
     pub fn stop(&self, why: Leaving) {
+        self.settle();
         if self.with(|state| state.initialized) {
             self.leaves(why);
         }
+        watch::end(self.n);
         if why == Leaving::Sleep && self.has(control::POWER) {
             self.power_adapter(power::D3);
         } else {
@@ -618,17 +656,30 @@ impl Port {
             state.initialized = false;
             state.timer = None;
         });
+        dpc::flush();
+    }
+
+    /// Waits until no request is on its way to the miniport on another processor. At `PASSIVE_LEVEL`.
+    pub(super) fn settle(&self) {
+        const LOOKS: u32 = 10_000;
+        let is_settled = || self.with(|state| state.starting) == 0;
+        let at_once = (0..LOOKS).any(|_| {
+            cpu::pause();
+            is_settled()
+        });
+        if !at_once {
+            time::poll(PATIENCE, is_settled);
+        }
     }
 
     /// `HwStorResetBus` at `DISPATCH_LEVEL`, under the StartIo lock.
     pub fn reset_bus(&self) -> bool {
         let Some(driver) = driver() else { return false };
+        self.settle();
         let before = cpu::priority();
         cpu::set_priority(before.max(DISPATCH_LEVEL));
-        let extension = self.with(|state| {
-            state.locks.start_io = true;
-            state.extension
-        });
+        let extension = self.with(|state| state.extension);
+        spin::take(self.n, Lock::StartIo, Callback::ResetBus, 0, 0);
         let done = self.call_at(
             DISPATCH_LEVEL,
             Callback::ResetBus,
@@ -636,7 +687,7 @@ impl Port {
             &[extension, 0],
         ) as u8
             != 0;
-        self.with(|state| state.locks.start_io = false);
+        spin::give_back();
         cpu::set_priority(before);
         done
     }
@@ -649,8 +700,14 @@ impl Port {
         if !initialized {
             return false;
         }
+        let lock = self.lock_of(message.unwrap_or(0));
+        // Where messages share a lock, they have the highest of their IRQLs.
+        if lock == Lock::Message(0) {
+            let highest = self.with(|state| state.levels.0);
+            cpu::set_priority(cpu::priority().max(highest));
+        }
         let level = cpu::priority();
-        self.with(|state| state.locks.interrupt = true);
+        spin::take(self.n, lock, Callback::Interrupt, 0, 0);
         let claimed = match message {
             Some(message) => {
                 let routine = self.configuration().message_routine;
@@ -667,7 +724,7 @@ impl Port {
             }
             None => self.call_at(level, Callback::Interrupt, driver.interrupt, &[extension]),
         };
-        self.with(|state| state.locks.interrupt = false);
+        spin::give_back();
         let claimed = claimed as u8 != 0;
         if message.is_none() && !is_dumping() {
             self.with(|state| match claimed {
@@ -745,19 +802,22 @@ impl Port {
 
     /// A routine of the miniport's under its interrupt lock. What it returns.
     pub(super) fn synchronized(&self, routine: u64, context: u64) -> u8 {
-        let (extension, level, held) = self.with(|state| {
-            let held = core::mem::replace(&mut state.locks.interrupt, true);
-            (state.extension, state.levels.0, held)
-        });
+        let (extension, level) = self.with(|state| (state.extension, state.levels.0));
+        let held = spin::has_interrupt_lock(self.n);
         let text = format_args!("StorPortSynchronizeAccess with the interrupt lock held");
         checks::check(self.n, Check::Lock, !held, text);
+        let before = cpu::priority();
+        cpu::set_priority(level.max(before));
+        let locks = spin::count();
+        self.take_interrupt_locks(locks::current(), thunk::called_from(), 0);
         let result = self.call_at(
             level,
             Callback::Synchronized,
             routine,
             &[extension, context],
         );
-        self.with(|state| state.locks.interrupt = held);
+        spin::release_since(locks);
+        cpu::set_priority(before);
         result as u8
     }
 
@@ -771,12 +831,31 @@ impl Port {
             (due, state.extension)
         });
         if let Some((_, routine)) = due {
-            self.with(|state| state.locks.start_io = true);
+            let before = cpu::priority();
+            cpu::set_priority(before.max(DISPATCH_LEVEL));
+            spin::take(self.n, Lock::StartIo, Callback::Timer, 0, 0);
             self.call_at(DISPATCH_LEVEL, Callback::Timer, routine, &[extension]);
-            self.with(|state| state.locks.start_io = false);
+            spin::give_back();
+            cpu::set_priority(before);
         }
         self.with(|state| state.timer)
             .map_or(u64::MAX, |timer| timer.0)
+    }
+
+    /// Where messages go: the vector of each, and the processor.
+    pub fn set_messages(&self, messages: impl Iterator<Item = (u32, usize)>) {
+        self.with(|state| {
+            for (own, message) in state.messages.iter_mut().zip(messages) {
+                *own = message;
+            }
+        });
+    }
+
+    /// IRQL, vector and processor of a message.
+    pub(super) fn message(&self, message: u32) -> (u8, u32, usize) {
+        let known = self.with(|state| state.messages.get(message as usize).copied());
+        let (vector, processor) = known.unwrap_or((self.with(|state| state.levels.1), 0));
+        (irql(vector as u8), vector, processor)
     }
 
     /// Whether the miniport wants nothing to be started.

@@ -2,17 +2,21 @@
 
 use super::abi::{ELEMENTS, EXTENDED_SRB, Element};
 use super::locks::Callback;
-use super::port::{Port, driver};
+use super::port::{Port, driver, port};
+use super::spin::{self, Lock};
 use crate::dbg_print;
 use crate::hal::vm::{self, PAGE, Rights};
-use crate::hal::{cpu, mem};
+use crate::hal::{cpu, exclusive, mem, processor};
 use crate::nt::checks::{self, Check};
 use crate::nt::dispatch::{self, DISPATCH_LEVEL};
 use crate::nt::lent;
+use crate::nt::smp::{self, Job};
 use crate::nt::trap::{self, Reason};
 
 /// Most requests of an adapter.
 pub const MOST: usize = 67;
+/// Those below this are of loads.
+const LOADS: usize = 64;
 /// Bytes of a command and of sense data.
 const CDB: usize = 16;
 const SENSE: u64 = 32;
@@ -249,16 +253,34 @@ impl Port {
     /// without a lock, then `HwStorStartIo` under the StartIo lock, unless the miniport is done with it.
     /// The data begins `offset` bytes into the room.
     pub fn start(&self, n: usize, request: &Request, offset: u32) {
-        let Some(driver) = driver() else { return };
-        let (packet, extension) = self.with(|state| {
+        let (packet, turn) = self.with(|state| {
             state.packets.each[n].state = State::Started;
-            (state.packets.each[n], state.extension)
+            state.start_turn = state.start_turn.wrapping_add(1);
+            (state.packets.each[n], state.start_turn)
         });
         // Without memory nobody gets it, and it is late.
         if packet.srb == 0 {
             return;
         }
         packet.fill(request, offset);
+        // Loads come from all processors; what the class driver and PnP ask for comes from the first.
+        let from = if n < LOADS {
+            turn as usize % processor::count()
+        } else {
+            0
+        };
+        self.with(|state| state.starting += 1);
+        let job = Job {
+            act: |[device, n]| port(device).give(n),
+            arguments: [self.number(), n],
+        };
+        smp::send(from, job);
+    }
+
+    /// Gives a request to the miniport, on this processor.
+    fn give(&self, n: usize) {
+        let Some(driver) = driver() else { return };
+        let (packet, extension) = self.with(|state| (state.packets.each[n], state.extension));
         let before = cpu::priority();
         cpu::set_priority(before.max(DISPATCH_LEVEL));
         let go_on = driver.build_io == 0
@@ -270,13 +292,14 @@ impl Port {
             ) as u8
                 != 0;
         if go_on {
-            self.with(|state| state.locks.start_io = true);
+            spin::take(self.number(), Lock::StartIo, Callback::StartIo, 0, 0);
             let taken = self.call_start_io(&driver, extension, packet.srb);
-            self.with(|state| state.locks.start_io = false);
+            spin::give_back();
             if !taken {
                 dbg_print!("NT: HwStorStartIo returned FALSE");
             }
         }
+        self.with(|state| state.starting -= 1);
         // What waited for this is let in now.
         cpu::set_priority(before);
     }
@@ -297,6 +320,11 @@ impl Port {
 
     /// `RequestComplete`.
     pub(super) fn completed(&self, srb: u64) {
+        // As soon as it is completed it may be started again, on another processor.
+        exclusive(|| self.complete_one(srb));
+    }
+
+    fn complete_one(&self, srb: u64) {
         if self.with(|state| state.packets.take_left(srb)) {
             return;
         }

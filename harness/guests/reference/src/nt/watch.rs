@@ -1,0 +1,275 @@
+//! Memory of an adapter that several processors write: what is written is to be guarded by a lock that all who write it
+//! hold.
+//!
+//! The pages can be read and not written. Each write by the image is a page fault: it is noted with the locks that
+//! its processor holds, then the instruction is let through alone. What one processor alone writes needs no lock. From
+//! the second processor on, the locks that all writes had in common are kept; when none is left the writes may meet, and
+//! one of them is lost. Writes that the processors themselves put in order (`lock`, `xchg`) count for nothing.
+//!
+//! Source: `HW_BUILDIO`, which runs without a lock; `HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE`, of routines that run at the
+//! same time; "Synchronized Access within Unsynchronized Miniport Driver Routines". The way to tell it is that of Eraser
+//! (Savage and others, 1997).
+
+use super::checks::{self, Check};
+use super::{image, storport};
+use crate::hal::idt::Frame;
+use crate::hal::processor::{self, Own};
+use crate::hal::vm::{self, PAGE, Rights};
+use crate::hal::{Local, exclusive};
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Bytes that are taken for one.
+const GRANULE: u64 = 8;
+/// Most of these that are known.
+const MOST: usize = 8192;
+/// Of the flags: an exception after each instruction; interrupts on.
+const STEP: u64 = 1 << 8;
+const INTERRUPTS: u64 = 1 << 9;
+
+/// Who wrote.
+#[derive(Clone, Copy)]
+struct Write {
+    processor: usize,
+    rip: u64,
+    /// Where the whole adapter's locks are bits.
+    locks: u64,
+}
+
+struct Known {
+    last: Write,
+    /// The locks that all writes had since there was a second processor.
+    common: Option<u64>,
+    told: bool,
+}
+
+struct Watched {
+    device: usize,
+    pages: Vec<(u64, u64)>,
+    known: BTreeMap<u64, Known>,
+    /// Pages that may be written until the next call.
+    open: Vec<u64>,
+    on: bool,
+}
+
+static WATCHED: Local<Vec<Watched>> = Local::new(Vec::new());
+
+/// What a processor lets through: the page, and whether interrupts were on.
+static STEPPED: Own<Option<(u64, bool)>> = Own::new(None);
+
+/// Watches memory of a device, in place of what was watched. Nothing where there is one processor.
+pub fn begin(device: usize, ranges: &[(u64, u64)]) {
+    end(device);
+    if !processor::are_several() {
+        return;
+    }
+    let first = |at: u64| at / PAGE * PAGE;
+    let pages = ranges
+        .iter()
+        .filter(|(at, length)| *at != 0 && *length != 0);
+    let pages = pages.flat_map(|(at, length)| (first(*at)..at + length).step_by(PAGE as usize));
+    let pages: Vec<_> = pages
+        .filter_map(|page| Some((page, vm::physical(page)?)))
+        .collect();
+    exclusive(|| {
+        for (page, physical) in &pages {
+            vm::protect(*page, *physical);
+        }
+        WATCHED.with(|all| {
+            all.push(Watched {
+                device,
+                pages,
+                known: BTreeMap::new(),
+                open: Vec::new(),
+                on: true,
+            });
+        });
+    });
+}
+
+/// Watches nothing of a device any more.
+pub fn end(device: usize) {
+    let was = WATCHED.with(|all| {
+        let at = all.iter().position(|watched| watched.device == device)?;
+        Some(all.swap_remove(at))
+    });
+    for (page, physical) in was.into_iter().flat_map(|watched| watched.pages) {
+        vm::map_page(page, physical, Rights::Write);
+    }
+}
+
+/// A routine of the device's miniport is about to be called: what was let be written is watched again.
+pub fn again(device: usize) {
+    if !processor::are_several() {
+        return;
+    }
+    WATCHED.with(|all| {
+        if let Some(watched) = all.iter_mut().find(|watched| watched.device == device) {
+            for page in core::mem::take(&mut watched.open) {
+                if let Some((_, physical)) = watched.pages.iter().find(|known| known.0 == page) {
+                    vm::protect(page, *physical);
+                }
+            }
+        }
+    });
+}
+
+/// What an instruction is, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    /// The processors put it in order.
+    Atomic,
+    /// It writes more than a word.
+    Repeated,
+}
+
+fn kind(code: &[u8]) -> Kind {
+    let mut kind = Kind::Plain;
+    for byte in code {
+        match byte {
+            0xf0 => return Kind::Atomic,
+            0xf2 | 0xf3 => kind = Kind::Repeated,
+            0x66 | 0x67 | 0x2e | 0x36 | 0x3e | 0x26 | 0x64 | 0x65 | 0x40..=0x4f => {}
+            0x86 | 0x87 => return Kind::Atomic,
+            _ => break,
+        }
+    }
+    kind
+}
+
+/// A write to a page that may not be written. Whether it is watched, so that the instruction can go on.
+pub fn written(address: u64, frame: &mut Frame) -> bool {
+    exclusive(|| note(address, frame))
+}
+
+fn note(address: u64, frame: &mut Frame) -> bool {
+    let page = address / PAGE * PAGE;
+    let found = WATCHED.with(|all| {
+        let mut all = all.iter().filter(|watched| watched.on);
+        all.find_map(|watched| {
+            let known = watched.pages.iter().find(|known| known.0 == page)?;
+            Some((watched.device, known.1))
+        })
+    });
+    let Some((device, physical)) = found else {
+        return false;
+    };
+    // An instruction has fewer bytes in front of what it is, and may be the last of its page.
+    let kind = kind(&core::array::from_fn::<u8, 6, _>(|n| {
+        let at = frame.rip + n as u64;
+        let is_there = at / PAGE == frame.rip / PAGE || vm::physical(at).is_some();
+        // SAFETY: the processor has just read the instruction there, and what is behind it is mapped.
+        if is_there {
+            unsafe { (at as *const u8).read() }
+        } else {
+            0x90
+        }
+    }));
+    if kind == Kind::Repeated {
+        WATCHED.with(|all| {
+            let mut all = all.iter_mut();
+            if let Some(watched) = all.find(|watched| watched.device == device) {
+                watched.open.push(page);
+            }
+        });
+        return vm::map_page(page, physical, Rights::Write);
+    }
+    // What the model writes for the driver, it writes under locks of its own.
+    if kind == Kind::Plain && image::contains(frame.rip) {
+        let write = Write {
+            processor: processor::number(),
+            rip: frame.rip,
+            locks: storport::held_locks(device),
+        };
+        guarded(device, address / GRANULE, write);
+    }
+    STEPPED.with(|stepped| *stepped = Some((page, frame.rflags & INTERRUPTS != 0)));
+    frame.rflags = frame.rflags & !INTERRUPTS | STEP;
+    vm::map_page(page, physical, Rights::Write)
+}
+
+/// The instruction that was let through is over. Whether there was one.
+pub fn stepped(frame: &mut Frame) -> bool {
+    let Some((page, interrupts)) = STEPPED.with(Option::take) else {
+        return false;
+    };
+    frame.rflags &= !STEP;
+    if interrupts {
+        frame.rflags |= INTERRUPTS;
+    }
+    exclusive(|| {
+        // Nobody watches any more: then it stays as it is.
+        let physical = WATCHED.with(|all| {
+            let mut pages = all.iter().flat_map(|watched| &watched.pages);
+            pages.find(|known| known.0 == page).map(|known| known.1)
+        });
+        if let Some(physical) = physical {
+            vm::protect(page, physical);
+        }
+    });
+    true
+}
+
+fn guarded(device: usize, granule: u64, write: Write) {
+    let broken = WATCHED.with(|all| {
+        let watched = all.iter_mut().find(|watched| watched.device == device)?;
+        let room = watched.known.len() < MOST;
+        let Some(known) = watched.known.get_mut(&granule) else {
+            if room {
+                let known = Known {
+                    last: write,
+                    common: None,
+                    told: false,
+                };
+                watched.known.insert(granule, known);
+            }
+            return None;
+        };
+        let before = core::mem::replace(&mut known.last, write);
+        let changed_hands = before.processor != write.processor;
+        // What the first processor did before there was a second may be over by then: once, memory is handed on.
+        let Some(common) = known.common else {
+            known.common = changed_hands.then_some(write.locks);
+            return None;
+        };
+        let common = common & write.locks;
+        known.common = Some(common);
+        if common != 0 {
+            checks::kept(device, Check::Race);
+            return None;
+        }
+        (changed_hands && !core::mem::replace(&mut known.told, true)).then_some(before)
+    });
+    let Some(other) = broken else { return };
+    let image = image::image();
+    let place = |rip: u64| {
+        let place = image.as_ref().and_then(|image| image.place(rip));
+        place.unwrap_or_else(|| String::from("?"))
+    };
+    let routine = storport::current_routine();
+    checks::broken(
+        device,
+        Check::Race,
+        format_args!(
+            "processors write the same memory, and no lock is held each time: here {routine} at {}; before at {}",
+            place(write.rip),
+            place(other.rip)
+        ),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_processors_put_in_order_is_told_from_what_they_do_not() {
+        assert_eq!(kind(&[0xff, 0x01]), Kind::Plain);
+        assert_eq!(kind(&[0x66, 0x89, 0x01]), Kind::Plain);
+        assert_eq!(kind(&[0xf0, 0x48, 0x0f, 0xb1, 0x11]), Kind::Atomic);
+        assert_eq!(kind(&[0x48, 0x87, 0x01]), Kind::Atomic);
+        assert_eq!(kind(&[0xf3, 0xaa]), Kind::Repeated);
+    }
+}
