@@ -51,7 +51,7 @@ impl Guest {
     pub async fn say(&mut self, command: &str) {
         match self {
             Self::Reference(guest) => guest.machine().say(command).await,
-            Self::Linux(guest) => guest.say(command),
+            Self::Linux(guest) => guest.say(command).await,
             Self::Firmware(guest) => guest.say(command).await,
             Self::Windows(guest) => guest.say(command),
         }
@@ -70,6 +70,11 @@ impl Guest {
     /// (decision 0010).
     pub fn switches_slots(&self) -> bool {
         !matches!(self, Self::Windows(_))
+    }
+
+    /// Whether it leaves the machine to us when it has said that it leaves.
+    pub fn waits_for_end(&self) -> bool {
+        matches!(self, Self::Linux(_))
     }
 
     /// Tells a guest that does not watch its slots what happens to one. It says when it has seen to it.

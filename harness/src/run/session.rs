@@ -680,6 +680,10 @@ impl<'a> Session<'a> {
             }
             Some(MachineLine::Done(done)) => self.answers.push_back(done),
             Some(MachineLine::Crash(_)) => self.over = true,
+            // It has done what it had to, and waits for its end.
+            Some(MachineLine::Exit) if self.leaving && self.guest.waits_for_end() => {
+                self.over = true;
+            }
             Some(MachineLine::Error(text)) => return Err(Trouble::Guest(text)),
             _ => {}
         }

@@ -68,6 +68,12 @@ impl Slot {
         text!["/sys/bus/pci/devices/0000:00:1", self.0 as u64, ".0"]
     }
 
+    /// Has the kernel enable the slot's port, which it does anyway when a driver takes what is in the slot: of what
+    /// that takes, most is in the kept state so.
+    pub fn enable(self) {
+        sys::put(text![self.port().bytes(), "/enable"].path(), b"1");
+    }
+
     /// The function in it.
     pub fn function(self) -> Option<Text> {
         first(&self.port(), "0000:")

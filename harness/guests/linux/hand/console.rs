@@ -1,4 +1,4 @@
-//! Consoles.
+//! Consoles: those of devices, and the one that the host's commands come from.
 
 use super::sys::{self, File};
 use super::text;
@@ -8,6 +8,8 @@ const LONGEST: usize = 256;
 const GET_ATTRIBUTES: usize = 0x5401;
 const SET_ATTRIBUTES: usize = 0x5402;
 const GET_SIZE: usize = 0x5413;
+/// A read gets a whole line.
+const LINES: u32 = 0o2;
 /// How long a line may take to come back, in milliseconds.
 const LIMIT: usize = 3_000;
 
@@ -30,6 +32,26 @@ pub fn size() -> Text {
     text![number(2), "x", number(0)]
 }
 
+/// The console that the kernel speaks on, as a stream of lines that are not sent back.
+pub fn lines() -> Option<File> {
+    let console = File::open(b"/dev/console\0", sys::READ_WRITE | sys::NO_TTY)?;
+    set(&console, LINES);
+    Some(console)
+}
+
+/// Takes everything as it comes and goes, with these local flags: struct termios is four words of flags, the
+/// discipline, and characters, of which the seventh is how many bytes a read waits for.
+fn set(console: &File, local: u32) {
+    let mut attributes = [0; 36];
+    console.control(GET_ATTRIBUTES, &mut attributes);
+    // The line's speed stays.
+    attributes[..8].fill(0);
+    attributes[12..].fill(0);
+    attributes[12..16].copy_from_slice(&local.to_le_bytes());
+    attributes[17 + 6] = 1;
+    console.control(SET_ATTRIBUTES, &mut attributes);
+}
+
 /// Sends lines; whether each came back as it was sent.
 pub fn echo(lines: u64, size: usize) -> bool {
     go(lines, size.clamp(2, LONGEST)).is_some()
@@ -37,15 +59,7 @@ pub fn echo(lines: u64, size: usize) -> bool {
 
 fn go(lines: u64, size: usize) -> Option<()> {
     let console = open()?;
-    // struct termios: four words of flags, the discipline, and characters, of which the seventh is how many bytes a
-    // read waits for. None of the flags makes something else of what comes.
-    let mut attributes = [0; 36];
-    console.control(GET_ATTRIBUTES, &mut attributes);
-    let kept = attributes[8..12].try_into().unwrap_or([0; 4]);
-    attributes = [0; 36];
-    attributes[8..12].copy_from_slice(&kept);
-    attributes[17 + 6] = 1;
-    console.control(SET_ATTRIBUTES, &mut attributes);
+    set(&console, 0);
     let mut line = [b'\n'; LONGEST];
     let mut back = [0; LONGEST];
     for n in 0..lines {

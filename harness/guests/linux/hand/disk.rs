@@ -8,6 +8,8 @@ use super::text::{Text, last_part, number};
 /// The largest request in bytes; a larger one is made smaller.
 const LARGEST: usize = 1 << 20;
 const SECTOR: u64 = 512;
+/// How long a disk that can be seen may take until it can be opened, in milliseconds.
+const LIMIT: u64 = 2_000;
 /// Discards the bytes from an offset on, so many of them.
 const BLKDISCARD: usize = 0x1277;
 
@@ -111,14 +113,26 @@ fn scsi(virtio: &Text) -> Option<Text> {
 
 /// Does what is asked; whether all of it was done, with the right data.
 pub fn load(virtio: &Text, kind: Kind, load: &Load) -> bool {
-    let done = of(virtio, 1_000).is_some_and(|disk| go(&disk, kind, load).is_ok());
+    let done = open(virtio).is_some_and(|(disk, file)| go(&disk, &file, kind, load).is_ok());
     sys::use_processor(None);
     done
 }
 
-fn go(disk: &Disk, kind: Kind, load: &Load) -> Result<(), Errno> {
+/// The disk of a device, open. For a moment after it can be seen nothing is there that could be opened.
+fn open(virtio: &Text) -> Option<(Disk, File)> {
+    let deadline = sys::now() + LIMIT;
+    loop {
+        let disk = of(virtio, 1_000)?;
+        match File::try_open(disk.path.path(), sys::READ_WRITE | sys::DIRECT) {
+            Ok(file) => return Some((disk, file)),
+            Err(sys::NO_SUCH_DEVICE) if sys::now() < deadline => sys::sleep(1_000),
+            Err(_) => return None,
+        }
+    }
+}
+
+fn go(disk: &Disk, file: &File, kind: Kind, load: &Load) -> Result<(), Errno> {
     let failed = Errno(0);
-    let file = File::open(disk.path.path(), sys::READ_WRITE | sys::DIRECT).ok_or(failed)?;
     let size = load.size.clamp(SECTOR as usize, LARGEST);
     let fit = disk.sectors.saturating_sub(load.first) * SECTOR / size as u64;
     if fit == 0 {
@@ -134,8 +148,8 @@ fn go(disk: &Disk, kind: Kind, load: &Load) -> Result<(), Errno> {
             sys::use_processor(processor(disk, load.queue.unwrap_or(n % queues)));
         }
         match kind {
-            Kind::Read => read(&file, buffer, at)?,
-            Kind::Mixed if n % 2 == 1 => read(&file, buffer, at)?,
+            Kind::Read => read(file, buffer, at)?,
+            Kind::Mixed if n % 2 == 1 => read(file, buffer, at)?,
             Kind::Write | Kind::Verify | Kind::Mixed => {
                 fill(buffer, at);
                 let written = file.write_at(buffer, at)?;
@@ -157,7 +171,7 @@ fn go(disk: &Disk, kind: Kind, load: &Load) -> Result<(), Errno> {
     }
     if kind == Kind::Verify {
         for n in 0..load.blocks.min(fit) {
-            read(&file, buffer, place(n))?;
+            read(file, buffer, place(n))?;
             if !is_filled(buffer, place(n)) {
                 return Err(failed);
             }

@@ -1,6 +1,6 @@
 //! What the host's commands mean in a Linux guest. The host puts this program into the guest before any scenario;
-//! it reads commands from a pipe and answers with lines of the kernel's log, which can't be torn apart by what
-//! the kernel says at the same time.
+//! it reads commands from the console and answers with lines of the kernel's log, which can't be torn apart by what
+//! the kernel says at the same time. What happens to slots comes through a pipe, to a process of its own.
 //!
 //! Each instruction that a guest executes for the first time is translated first, which takes longer than anything
 //! else where instructions are emulated. So this is one small program that starts no other.
@@ -40,17 +40,18 @@ extern "C" fn main() -> ! {
     bus::find_slot_control();
     (0..DEVICES).for_each(|dev| {
         Slot(dev).power(bus::ON);
+        Slot(dev).enable();
     });
     // What happens to a slot does not wait for what is being done.
     let slots = sys::fork() == 0;
-    let pipe: &[u8] = if slots {
-        b"/run/slots\0"
+    let calls = if slots {
+        // Both ends are held, so that it never ends and who writes never waits.
+        File::open(b"/run/slots\0", sys::READ_WRITE)
     } else {
-        b"/run/calls\0"
+        console::lines()
     };
-    // Both ends are held, so that it never ends and who writes never waits.
-    let Some(calls) = File::open(pipe, sys::READ_WRITE) else {
-        say(&text!["error no pipe for calls"]);
+    let Some(calls) = calls else {
+        say(&text!["error no way for calls"]);
         sys::exit(1);
     };
     if !slots {
@@ -203,6 +204,7 @@ fn obey(line: &[u8], shown: &mut Shown) {
             ]);
             shown[dev] = now;
         }
+        b"settle" => settle(),
         b"idle" => {
             sys::sleep(words.number());
             say(&text!["done ok idle"]);
@@ -226,12 +228,28 @@ fn obey(line: &[u8], shown: &mut Shown) {
                 Slot(dev).unbind();
             }
             say(&text!["done ok exit"]);
+            // The host ends the machine.
             say(&text!["exit"]);
-            // No start follows a reset.
-            sys::put(b"/proc/sysrq-trigger\0", b"b");
         }
         _ => say(&text!["done failed ", verb, " reason=unknown"]),
     }
+}
+
+/// How much memory is left alone, in KiB.
+const SPARED: u64 = 6 << 10;
+/// How long what was begun has to end, in microseconds: processes that are gone, timers, what waits for all processors.
+const CALM: u64 = 2_000_000;
+
+/// Leaves nothing in memory that need not be kept, and nothing to do.
+fn settle() {
+    for file in [&b"/run/hand\0"[..], b"/run/commands.sh\0"] {
+        sys::unlink(file);
+    }
+    sys::put(b"/proc/sys/vm/drop_caches\0", b"3");
+    sys::touch((sys::free_memory() << 10).saturating_sub(SPARED << 10) as usize);
+    sys::put(b"/proc/sys/vm/drop_caches\0", b"3");
+    sys::sleep(CALM);
+    say(&text!["done ok settle"]);
 }
 
 /// Looks into the slot of a device, and says what a driver did of what is there.

@@ -36,6 +36,7 @@ mod number {
     pub const CLOSE: usize = 3;
     pub const POLL: usize = 7;
     pub const MMAP: usize = 9;
+    pub const MUNMAP: usize = 11;
     pub const IOCTL: usize = 16;
     pub const PREAD: usize = 17;
     pub const PWRITE: usize = 18;
@@ -45,15 +46,20 @@ mod number {
     pub const BIND: usize = 49;
     pub const FORK: usize = 57;
     pub const FSYNC: usize = 74;
+    pub const UNLINK: usize = 87;
     pub const READLINK: usize = 89;
     pub const SCHED_SETAFFINITY: usize = 203;
     pub const GETDENTS64: usize = 217;
+    pub const CLOCK_GETTIME: usize = 228;
     pub const EXIT_GROUP: usize = 231;
 }
 
 /// An error's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub usize);
+
+/// There is a node for a device, and no device.
+pub const NO_SUCH_DEVICE: Errno = Errno(6);
 
 fn call(number: usize, args: [usize; 6]) -> Result<usize, Errno> {
     let result: isize;
@@ -90,8 +96,12 @@ impl Drop for File {
 impl File {
     /// Opens what lies at a path, which ends with a zero.
     pub fn open(path: &[u8], how: usize) -> Option<Self> {
-        let opened = call3(number::OPEN, path.as_ptr() as usize, how | CLOSE_ON_EXEC, 0);
-        opened.ok().map(Self)
+        Self::try_open(path, how).ok()
+    }
+
+    /// The same, and says why it could not be opened.
+    pub fn try_open(path: &[u8], how: usize) -> Result<Self, Errno> {
+        call3(number::OPEN, path.as_ptr() as usize, how | CLOSE_ON_EXEC, 0).map(Self)
     }
 
     /// A socket.
@@ -210,6 +220,14 @@ pub fn sleep(microseconds: u64) {
     let _ = call3(number::NANOSLEEP, time.as_ptr() as usize, 0, 0);
 }
 
+/// Milliseconds since the guest began to count.
+pub fn now() -> u64 {
+    let mut time = [0u64; 2];
+    // CLOCK_MONOTONIC
+    let _ = call3(number::CLOCK_GETTIME, 1, time.as_mut_ptr() as usize, 0);
+    time[0] * 1_000 + time[1] / 1_000_000
+}
+
 /// Goes on with this processor alone; without one, with any.
 pub fn use_processor(processor: Option<u64>) {
     let mask: u64 = processor.map_or(u64::MAX, |n| 1 << (n % 64));
@@ -230,6 +248,31 @@ pub fn shared<T: Copy>() -> &'static mut T {
     };
     // SAFETY: the kernel gave this memory to nobody else, and zero is a value of what it is used for.
     unsafe { &mut *(at as *mut T) }
+}
+
+/// Takes so many bytes of memory, which the kernel fills with zeros, and gives them back.
+pub fn touch(length: usize) {
+    // PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE
+    let taken = call(number::MMAP, [0, length, 3, 0x8022, usize::MAX, 0]);
+    if let Ok(at) = taken {
+        let _ = call3(number::MUNMAP, at, length, 0);
+    }
+}
+
+/// How much memory is free, in KiB.
+pub fn free_memory() -> u64 {
+    let mut buffer = [0; 256];
+    let file = File::open(b"/proc/meminfo\0", READ);
+    let length = file.and_then(|file| file.read(&mut buffer).ok());
+    let lines = buffer[..length.unwrap_or(0)].split(|byte| *byte == b'\n');
+    let mut free = lines.filter_map(|line| line.strip_prefix(b"MemFree:"));
+    free.next()
+        .map_or(0, |size| super::text::number(size.trim_ascii_start()))
+}
+
+/// Removes the file at a path, which ends with a zero.
+pub fn unlink(path: &[u8]) {
+    let _ = call3(number::UNLINK, path.as_ptr() as usize, 0, 0);
 }
 
 /// Ends the program.

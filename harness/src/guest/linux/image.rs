@@ -24,10 +24,12 @@ pub enum Start {
 const MEMORY_MIB: u32 = 128;
 /// `printk.time=0`: a line says the same in every run. `printk.devkmsg=on`: what our commands say is never left
 /// out. A panic ends the machine. `pcie_ports=compat`: the slots are ours, so that a device comes and goes when it
-/// is told to and not a second later. `mitigations=off` and what follows spare instructions that are emulated.
-const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 printk.time=0 printk.devkmsg=on tsc=reliable \
+/// is told to and not a second later. `mitigations=off` and what follows spare instructions that are emulated:
+/// what the kernel keeps account of, hardens or guards on the way to a driver.
+const COMMAND_LINE: &str = "console=ttyS0,115200 quiet panic=-1 printk.time=0 printk.devkmsg=on tsc=reliable \
     no_timer_check pcie_ports=compat ipv6.disable=1 mitigations=off init_on_alloc=0 audit=0 \
-    apparmor=0 nokaslr";
+    apparmor=0 lsm= nokaslr psi=0 noautogroup hardened_usercopy=off randomize_kstack_offset=off \
+    cgroup_disable=memory,io,cpu,cpuacct,pids,perf_event,freezer,net_cls,hugetlb";
 
 /// What is booted.
 #[derive(Clone, Debug)]

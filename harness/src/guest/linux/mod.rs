@@ -1,8 +1,8 @@
 //! A Linux of a distribution: drivers that others wrote.
 //!
-//! The guest is driven through QEMU's guest agent on a serial port. What it answers comes as lines of the
-//! kernel's log on the console. Its devices are put in when it has booted; a guest that was booted
-//! once is restored from then on.
+//! QEMU's guest agent, on a serial port, gets a program of ours into the guest, starts it, and tells it what happens
+//! to slots. What a scenario does is told to that program on the console, and what it answers comes as lines of
+//! the kernel's log. Its devices are put in when it has booted; a guest that was booted once is restored from then on.
 
 mod agent;
 mod file;
@@ -34,8 +34,7 @@ const COMMANDS_AT: &str = "/run/commands.sh";
 /// The program that does what the guest is told.
 const HAND: &[u8] = include_bytes!(env!("MISFIRE_HAND"));
 const HAND_AT: &str = "/run/hand";
-/// The pipes through which it is told.
-const CALLS_AT: &str = "/run/calls";
+/// The pipe through which it is told what happens to slots, whatever it is doing.
 const SLOTS_AT: &str = "/run/slots";
 /// What the guest says when its agent listens.
 const BOOTED: &str = "the agent listens";
@@ -44,12 +43,10 @@ const BOOT_LIMIT: Duration = Duration::from_secs(60);
 /// How long the agent may take for one call in a guest that has booted.
 const AGENT_LIMIT: Duration = Duration::from_secs(60);
 
-/// The agent's handles of the pipes that commands are sent through.
+/// The agent's handles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Pipes {
-    /// For calls, one after the other.
-    calls: i64,
-    /// For what happens to slots, at the same time.
+    /// Of the pipe for what happens to slots.
     slots: i64,
 }
 
@@ -58,7 +55,7 @@ struct Pipes {
 pub struct Linux {
     machine: Machine,
     agent: Arc<Agent>,
-    /// The agent's handles of its pipes.
+    /// The agent's handles.
     pipes: Pipes,
     queues: Vec<u16>,
 }
@@ -114,7 +111,7 @@ impl Linux {
         journal: Arc<Journal>,
         limit: Duration,
     ) -> Result<Self, LinuxError> {
-        let linux = match &image.start {
+        let mut linux = match &image.start {
             Start::Cold => {
                 let mut linux = Self::launch(image, spec, queues, journal, limit + BOOT_LIMIT)?;
                 linux.booted().await?;
@@ -137,7 +134,8 @@ impl Linux {
                 linux
             }
         };
-        linux.call(&words::starts(&linux.queues));
+        let starts = words::starts(&linux.queues);
+        linux.machine.say(&starts).await;
         Ok(linux)
     }
 
@@ -181,7 +179,6 @@ impl Linux {
         self.agent.start("/bin/sh", args, BOOT_LIMIT).await?;
         self.until("MISFIRE: done ok commands").await?;
         self.pipes = Pipes {
-            calls: self.agent.open_file(CALLS_AT, BOOT_LIMIT).await?,
             slots: self.agent.open_file(SLOTS_AT, BOOT_LIMIT).await?,
         };
         Ok(())
@@ -218,33 +215,22 @@ impl Linux {
 
     /// Gives the guest a command as the reference guest's console takes it. One that means nothing to it is
     /// answered as such.
-    pub fn say(&self, command: &str) {
-        match words::told(command, &self.queues) {
-            Some(line) => self.call(&line),
-            None => {
-                let verb = command.split(' ').next().unwrap_or_default();
-                self.call(&format!("say done failed {verb} reason=unknown"));
-            }
-        }
+    pub async fn say(&mut self, command: &str) {
+        let line = words::told(command, &self.queues).unwrap_or_else(|| {
+            let verb = command.split(' ').next().unwrap_or_default();
+            format!("say done failed {verb} reason=unknown")
+        });
+        self.machine.say(&line).await;
     }
 
-    /// Tells the guest what happens to a slot, whatever it is doing.
+    /// Tells the guest what happens to a slot, whatever it is doing. One that does not obey is found out by what it
+    /// does not say.
     pub fn slot(&self, dev: u8, happens: Slot) {
         let queues = self.queues.get(usize::from(dev)).copied().unwrap_or(1);
-        self.send(self.pipes.slots, &words::slot(dev, happens, queues));
-    }
-
-    fn call(&self, command: &str) {
-        self.send(self.pipes.calls, command);
-    }
-
-    /// Tells the guest a command. One that does not obey is found out by what it does not say.
-    fn send(&self, pipe: i64, command: &str) {
-        let agent = Arc::clone(&self.agent);
-        let line = format!("{command}\n");
+        let line = format!("{}\n", words::slot(dev, happens, queues));
+        let (agent, pipe) = (Arc::clone(&self.agent), self.pipes.slots);
         tokio::spawn(async move {
-            let called = agent.send(pipe, line.as_bytes(), AGENT_LIMIT).await;
-            if let Err(error) = called {
+            if let Err(error) = agent.send(pipe, line.as_bytes(), AGENT_LIMIT).await {
                 tracing::debug!("{error}");
             }
         });

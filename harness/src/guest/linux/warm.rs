@@ -8,7 +8,7 @@ use std::time::Duration;
 use misfire_device::port::Journal;
 use rustix::fs::{FlockOperation, flock};
 
-use super::{BOOT_LIMIT, COMMANDS, COMMANDS_AT, HAND, Image, Linux, LinuxError, Pipes};
+use super::{BOOT_LIMIT, COMMANDS, HAND, Image, Linux, LinuxError, Pipes};
 use crate::machine::{MachineError, MachineSpec, Plugged, Qemu, argv};
 
 /// What the file beside a state ends with that has the agent's handles.
@@ -98,10 +98,9 @@ async fn make(
     let limit = BOOT_LIMIT + BOOT_LIMIT;
     let mut linux = Linux::launch(image, &spec, Vec::new(), Journal::unread(), limit)?;
     linux.booted().await?;
-    // The agent has answered before, so that it owes nothing to whoever restores it.
     let pipes = linux.pipes;
-    let args = &[COMMANDS_AT, "settle"];
-    linux.agent.start("/bin/sh", args, BOOT_LIMIT).await?;
+    // The agent has answered before, so that it owes nothing to whoever restores it.
+    linux.machine.say("settle").await;
     linux.until("MISFIRE: done ok settle").await?;
     let partial = path.with_extension(format!("partial-{}", std::process::id()));
     let saved = linux
