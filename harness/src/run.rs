@@ -60,6 +60,19 @@ pub struct Options {
     pub keeping: KeptAside,
 }
 
+impl Options {
+    /// How this scenario is run.
+    fn of(&self, scenario: &Scenario) -> Cow<'_, Self> {
+        if !scenario.cold {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self {
+            subject: self.subject.booted(),
+            ..self.clone()
+        })
+    }
+}
+
 /// What is kept of a run for whoever looks into it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeptAside {
@@ -165,6 +178,7 @@ pub async fn run_all(
 /// Outside a tokio runtime with I/O and time.
 pub async fn run_scenario(scenario: &Scenario, options: &Options) -> Run {
     let begin = Instant::now();
+    let options = &options.of(scenario);
     if let Some(reason) = options.subject.skips(scenario) {
         return skipped(scenario, options, reason);
     }
@@ -628,6 +642,7 @@ fn report(
 
 /// QEMU's arguments for a scenario, with stand-ins for the sockets. Nothing is started.
 pub fn dry_run(scenario: &Scenario, options: &Options) -> Vec<std::ffi::OsString> {
+    let options = &options.of(scenario);
     let attachments: Vec<Attachment> = scenario
         .devices
         .iter()

@@ -5,7 +5,12 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use ruzstd::decoding::StreamingDecoder;
+
 use super::PrepareError;
+
+/// The most bytes that a module may have when it is unpacked.
+const LARGEST: u64 = 256 << 20;
 
 /// The folder `lib/modules/RELEASE` of a kernel.
 #[derive(Debug, Default)]
@@ -154,6 +159,12 @@ impl Module {
         let mut bytes = Vec::new();
         match path.extension().and_then(|end| end.to_str()) {
             Some("xz") => lzma_rust2::XzReader::new(packed.as_slice(), true)
+                .take(LARGEST)
+                .read_to_end(&mut bytes)
+                .map_err(|error| bad(error.to_string()))?,
+            Some("zst") => StreamingDecoder::new(packed.as_slice())
+                .map_err(|error| bad(error.to_string()))?
+                .take(LARGEST)
                 .read_to_end(&mut bytes)
                 .map_err(|error| bad(error.to_string()))?,
             Some("ko") => {
@@ -162,7 +173,7 @@ impl Module {
             }
             other => {
                 return Err(bad(format!(
-                    "only .ko and .ko.xz are known, not .{}",
+                    "only .ko, .ko.xz and .ko.zst are known, not .{}",
                     other.unwrap_or_default()
                 )));
             }
@@ -200,6 +211,7 @@ impl Module {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write as _;
 
     fn elf(needs: &str) -> Vec<u8> {
         format!("\x7fELF..license=GPL\0depends={needs}\0name=x\0").into_bytes()
@@ -267,12 +279,35 @@ mod tests {
     }
 
     #[test]
+    fn a_module_is_unpacked_as_its_name_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = elf("virtio");
+        let zst = ruzstd::encoding::compress_to_vec(
+            bytes.as_slice(),
+            ruzstd::encoding::CompressionLevel::Fastest,
+        );
+        let mut xz = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::default()).unwrap();
+        xz.write_all(&bytes).unwrap();
+        for (file, packed) in [
+            ("a.ko", bytes.clone()),
+            ("a.ko.zst", zst),
+            ("a.ko.xz", xz.finish().unwrap()),
+        ] {
+            let path = dir.path().join(file);
+            fs::write(&path, packed).unwrap();
+            let module = Module::read(&path).unwrap();
+            assert_eq!((module.name.as_str(), &module.bytes), ("a", &bytes), "{file}");
+        }
+    }
+
+    #[test]
     fn what_is_no_module_is_refused_with_the_reason() {
         let dir = tempfile::tempdir().unwrap();
         for (file, why) in [
             ("a.txt", "it is not called NAME.ko"),
             ("a.ko", "it is no ELF file"),
-            ("a.ko.zst", "only .ko and .ko.xz are known, not .zst"),
+            ("a.ko.gz", "only .ko, .ko.xz and .ko.zst are known, not .gz"),
+            ("a.ko.zst", "Error parsing frame header"),
         ] {
             let path = dir.path().join(file);
             fs::write(&path, "text").unwrap();

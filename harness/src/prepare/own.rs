@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::PrepareError;
 use super::initramfs::{Archive, files};
-use super::linux::MODULES;
+use super::linux::{INIT, MODULES};
 use super::modules::{Module, Modules};
 use super::store::Prepared;
 
@@ -129,7 +129,7 @@ impl OwnParts {
     }
 }
 
-/// The modules and their order, as an archive.
+/// The modules, their order and who loads them, as an archive.
 fn lay_over(modules: &[Module]) -> io::Result<Vec<u8>> {
     let mut archive = Archive::default();
     let mut order = String::new();
@@ -138,6 +138,7 @@ fn lay_over(modules: &[Module]) -> io::Result<Vec<u8>> {
         order += &format!("{}.ko\n", module.name);
     }
     archive.program(ORDER, order.as_bytes())?;
+    archive.program("init", INIT.as_bytes())?;
     archive.finish()
 }
 

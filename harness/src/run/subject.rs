@@ -182,6 +182,17 @@ impl Subject {
         })
     }
 
+    /// The same guest, booted each time.
+    pub(super) fn booted(&self) -> Self {
+        let mut subject = self.clone();
+        match &mut subject {
+            Self::Reference | Self::Nt(_) | Self::Firmware(_) => {}
+            Self::Linux(image) => image.start = Start::Cold,
+            Self::Windows(subject) => subject.states = None,
+        }
+        subject
+    }
+
     /// What it is made of, in words, and what of that does not fit together.
     pub fn made_of(&self) -> (&[String], &[String]) {
         match self {

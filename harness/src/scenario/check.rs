@@ -31,6 +31,8 @@ pub struct Scenario {
     pub devices: Vec<DeviceUnderTest>,
     /// What the reference guest is told.
     pub guest: GuestParameters,
+    /// The guest is booted for it, and not restored.
+    pub cold: bool,
     /// What is done, in order.
     pub steps: Vec<Step>,
     /// What must come out.
@@ -245,6 +247,7 @@ fn scenario(
         path: document.source.path.clone(),
         devices,
         guest,
+        cold: file.cold,
         steps,
         expect,
     })

@@ -32,6 +32,9 @@ pub struct ScenarioFile {
     /// What the reference guest is told.
     #[serde(default)]
     pub guest: GuestFile,
+    /// The guest is booted for it, and not restored.
+    #[serde(default)]
+    pub cold: bool,
     /// What is done, in order.
     #[serde(default)]
     pub step: Vec<StepFile>,
