@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use crate::guest::linux::{Linux, LinuxError};
+use crate::guest::linux::{Device, Linux, LinuxError};
 use crate::guest::windows::{Setting, Windows, WindowsError};
 use crate::guest::{Firmware, Guest, Reference};
 use crate::machine::{Accel, Boot, MachineError, MachineSpec, Qemu, Recording, RunDir, argv};
@@ -321,12 +321,11 @@ async fn drive(
             (guest, IDLE_FIRMWARE)
         }
         Subject::Linux(image) => {
-            let devices = scenario.devices.iter();
-            let queues = devices.map(|device| device.shape.queues).collect();
+            let devices = linux_devices(scenario);
             let journal = recorder.journal();
             // A guest that hangs in its driver never says what it is.
             recorder.mark(None, GUEST, options.subject.kind());
-            let guest = Linux::boot(&options.qemu, image, &spec, queues, journal, limit).await?;
+            let guest = Linux::boot(&options.qemu, image, &spec, devices, journal, limit).await?;
             // Its devices come when the firmware has long gone.
             (Guest::Linux(guest), IDLE_FIRMWARE)
         }
@@ -400,6 +399,19 @@ fn windows_setting(scenario: &Scenario, options: &Options, subject: &WindowsSubj
 
 /// The most processors of a guest whose drivers have a queue for each.
 const MOST_PROCESSORS: u16 = 4;
+
+/// What a Linux has to know of its devices.
+fn linux_devices(scenario: &Scenario) -> Vec<Device> {
+    let parameters = &scenario.guest;
+    let each = scenario.devices.iter().enumerate().map(|(dev, device)| {
+        let own = parameters.devices.get(dev).and_then(|own| own.depth);
+        Device {
+            queues: device.shape.queues,
+            depth: own.or(parameters.all.depth).unwrap_or(1),
+        }
+    });
+    each.collect()
+}
 
 /// What the scenario says, else as many processors as a device has queues to choose from.
 fn processors(scenario: &Scenario) -> u16 {

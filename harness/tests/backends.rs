@@ -132,8 +132,7 @@ async fn a_backend_that_dies_is_named_and_the_next_run_works() {
     let dir = tempfile::tempdir().unwrap();
     let disk = disk(dir.path());
     let mut export = Export::of(&qemu().await, &disk);
-    let steps = "[[step]]\nload = \"write\"\n[[step]]\nguest = \"idle 1s\"\n[[step]]\nload = \"read\"\n\
-                 timeout = \"1s\"\n";
+    let steps = "[[step]]\nload = \"write\"\n[[step]]\nguest = \"idle 60s\"\ntimeout = \"100s\"\n";
     let text = export.scenario(steps);
     let running = tokio::spawn(async move { run("dead", &text).await });
     // It idles when it has written.
@@ -149,6 +148,7 @@ async fn a_backend_that_dies_is_named_and_the_next_run_works() {
     }
     export.daemon.kill().unwrap();
     let report = running.await.unwrap();
+    assert!(begin.elapsed() < LIMIT, "it is noticed when it happens");
     assert_eq!(report.verdict, Verdict::Error);
     let gone = format!("the backend at {} is gone", export.socket.display());
     assert!(report.reasons[0].contains(&gone), "{:?}", report.reasons);

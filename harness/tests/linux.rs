@@ -63,13 +63,12 @@ async fn a_restored_linux_uses_a_device_on_both_attachments() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_module_of_the_users_is_copied_in_and_loaded() {
-    let dir = tempfile::tempdir().unwrap();
+/// A guest file with a module of the prepared guest, after `change`.
+fn with_module(dir: &Path, change: impl Fn(&mut Vec<u8>)) -> PathBuf {
     let prepared = Store::of_user().unwrap().find("linux").unwrap();
     let initrd = std::fs::read(prepared.initrd()).unwrap();
     let mut left = initrd.as_slice();
-    let module = loop {
+    let mut module = loop {
         let mut reader = cpio::newc::Reader::new(left).unwrap();
         let (name, mut bytes) = (reader.entry().name().to_owned(), Vec::new());
         assert!(!reader.entry().is_trailer());
@@ -79,14 +78,37 @@ async fn a_module_of_the_users_is_copied_in_and_loaded() {
         }
         left = reader.finish().unwrap();
     };
-    std::fs::write(dir.path().join("virtio_blk.ko"), module).unwrap();
-    let file = dir.path().join("mine.toml");
+    change(&mut module);
+    std::fs::write(dir.join("virtio_blk.ko"), module).unwrap();
+    let file = dir.join("mine.toml");
     let text = "name = \"mine\"\nkind = \"linux\"\n[linux]\nmodules = \"virtio_blk.ko\"\n";
     std::fs::write(&file, text).unwrap();
+    file
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_of_the_users_is_copied_in_and_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = with_module(dir.path(), |_| ());
     let report = run_on(file.to_str().unwrap(), "vectors/per-queue", true).await;
     let told = one_scenario(&report, false);
     assert_eq!(report.verdict, Verdict::Pass, "{told}");
     assert_eq!(report.guest, "mine");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_that_the_kernel_refuses_is_an_error_in_the_kernels_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = with_module(dir.path(), |module| {
+        let key = b"\0vermagic=";
+        let at = module.windows(key.len()).position(|w| w == key).unwrap();
+        module[at + key.len()] = b'x';
+    });
+    let report = run_on(file.to_str().unwrap(), "vectors/per-queue", true).await;
+    assert_eq!(report.verdict, Verdict::Error);
+    let why = &report.reasons[0];
+    assert!(why.contains("the kernel refuses virtio_blk.ko"), "{why}");
+    assert!(why.contains("version magic"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

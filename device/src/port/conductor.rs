@@ -108,12 +108,17 @@ impl Conducted {
 }
 
 impl Conducted {
+    /// What of the backend panicked, if something did.
+    pub fn died(&self) -> Option<Died> {
+        self.backend.as_ref().and_then(Backend::died)
+    }
+
     /// Ends the serving.
     ///
     /// # Errors
     /// What died meanwhile.
     pub fn shutdown(mut self) -> Result<(), Died> {
-        let backend = self.backend.as_ref().and_then(Backend::died);
+        let backend = self.died();
         let ended = self.end();
         backend.map_or(ended, Err)
     }

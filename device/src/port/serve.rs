@@ -122,6 +122,16 @@ impl Served {
         }
     }
 
+    /// What has died so far: a backend, or a thread of one. It does not wait.
+    pub fn died(&self) -> Option<Died> {
+        let behind = match &self.port {
+            Attached::VfioUser(port) if self.shape.backend.is_some() => port.died(),
+            Attached::VfioUser(_) => None,
+            Attached::VhostUser(backend) => backend.died(),
+        };
+        behind.or_else(|| self.own.as_ref().and_then(|own| own.died()))
+    }
+
     /// Ends the serving; QEMU must be gone before.
     ///
     /// # Errors

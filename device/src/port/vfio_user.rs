@@ -119,13 +119,17 @@ impl Port {
         std::mem::forget(self);
     }
 
+    /// The backend, if it is gone.
+    pub fn died(&self) -> Option<Died> {
+        lock(&self.core).backend.as_ref().and_then(Fronted::died)
+    }
+
     /// Ends the threads. A VMM that is still connected must be gone before.
     ///
     /// # Errors
     /// What died meanwhile.
     pub fn shutdown(&mut self) -> Result<(), Died> {
-        let backend = lock(&self.core).backend.as_ref().and_then(Fronted::died);
-        let mut died = backend.map_or(Ok(()), Err);
+        let mut died = self.died().map_or(Ok(()), Err);
         // The counter can't be full: it is written once.
         let _ = self.stop.write(1);
         // A server that waits for a VMM gets one that says nothing.

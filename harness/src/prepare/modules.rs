@@ -286,7 +286,8 @@ mod tests {
             bytes.as_slice(),
             ruzstd::encoding::CompressionLevel::Fastest,
         );
-        let mut xz = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::default()).unwrap();
+        let mut xz =
+            lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::default()).unwrap();
         xz.write_all(&bytes).unwrap();
         for (file, packed) in [
             ("a.ko", bytes.clone()),
@@ -296,7 +297,11 @@ mod tests {
             let path = dir.path().join(file);
             fs::write(&path, packed).unwrap();
             let module = Module::read(&path).unwrap();
-            assert_eq!((module.name.as_str(), &module.bytes), ("a", &bytes), "{file}");
+            assert_eq!(
+                (module.name.as_str(), &module.bytes),
+                ("a", &bytes),
+                "{file}"
+            );
         }
     }
 
@@ -307,12 +312,12 @@ mod tests {
             ("a.txt", "it is not called NAME.ko"),
             ("a.ko", "it is no ELF file"),
             ("a.ko.gz", "only .ko, .ko.xz and .ko.zst are known, not .gz"),
-            ("a.ko.zst", "Error parsing frame header"),
+            ("a.ko.zst", "BadMagicNumber"),
         ] {
             let path = dir.path().join(file);
             fs::write(&path, "text").unwrap();
             let error = Module::read(&path).unwrap_err().to_string();
-            assert!(error.ends_with(why), "{error}");
+            assert!(error.contains(why), "{error}");
         }
     }
 }

@@ -79,8 +79,8 @@ pub fn drivers_page(runs: &[KeptRun], findings: &Findings, date: &str) -> String
          <!-- Made by ci/real-drivers from runs of {date}; real-drivers.toml has what was found by hand. -->\n\n\
          What the drivers of distributions' kernels did with the scenarios, on {date}. A rule is *held* where a run put it \
          to the test and no run broke it. A sentence says what a breach is taken to be: breaches were sorted by rule and \
-         message, and the trace and the kernel's log read for some of each, not for all, and without the drivers' source. \
-         They are findings to check, not verdicts about Linux. Most scenarios have a device that misbehaves: what a driver \
+         message, the trace and the kernel's log read for some of each, not for all, and the functions of Linux's source \
+         that bring them about. They are findings to check, not verdicts about Linux. Most scenarios have a device that misbehaves: what a driver \
          breaks there may be what its authors chose.\n"
     );
     let guests: BTreeSet<&str> = runs.iter().map(|run| run.guest.as_str()).collect();

@@ -17,6 +17,7 @@ pub const RULES: &[Rule] = &[
         sentence: "A field of 64 bits is read between two reads of config_generation.",
         source: "virtio 1.3, 2.5.1; B59",
         breaks: "capacity is read with no read of config_generation before it, or none after it",
+        proof: "A run that ends while the driver reads says nothing of what it would have read next.",
         watch: Watch::with::<Bracket>(),
         ..Rule::MODERN
     },
@@ -98,6 +99,8 @@ fn config_read(now: &Now<'_>) -> Option<(u16, Option<&'static ConfigField>)> {
 struct Bracket {
     open: bool,
     waiting: Option<(u64, &'static str)>,
+    /// The driver went on to something else.
+    goes_on: bool,
 }
 
 impl Machine for Bracket {
@@ -112,6 +115,7 @@ impl Machine for Bracket {
         {
             if self.open {
                 self.waiting.get_or_insert((now.seq, field.name));
+                self.goes_on = false;
             } else {
                 say.broken(
                     Object::Config,
@@ -124,13 +128,16 @@ impl Machine for Bracket {
             }
         } else if now.status().is_some() || matches!(now.at, At::End) {
             self.open = false;
-            if let Some((read, name)) = self.waiting.take() {
+            let goes_on = self.goes_on || now.status().is_some();
+            if let Some((read, name)) = self.waiting.take().filter(|_| goes_on) {
                 say.broken(
                     Object::Config,
                     &[read],
                     format!("{name} is read with no read of config_generation after it"),
                 );
             }
+        } else if now.access().is_some() {
+            self.goes_on = true;
         }
     }
 }

@@ -435,6 +435,10 @@ impl Machine for LeftHalfWay {
         if half_way && (now.sets(Status::FAILED) || now.resets()) {
             say.held(Object::Status);
         }
+        if now.resets() {
+            // What becomes of the next start is another matter.
+            self.failed = None;
+        }
         if matches!(now.at, At::End) && half_way && s.epoch.failed.is_none() {
             let evidence: Vec<_> = [self.failed, s.epoch.status_written]
                 .into_iter()

@@ -73,7 +73,7 @@ pub const RULES: &[Rule] = &[
         sentence: "While the device does not ask for notifications, the driver sends none.",
         source: "virtio 1.3, 2.7.10.1",
         breaks: "a queue is notified of buffers that were made available after the device asked for no notification; a warning",
-        proof: "Of split rings, where the device was seen to ask for the same before the buffers came and at the notification.",
+        proof: "Of split rings, where the device was seen to ask for the same before the buffers came and at the notification, and the driver then had notified it of all that it had made available.",
         watch: Watch::with::<Unwanted>(),
         ..Rule::BASE
     },

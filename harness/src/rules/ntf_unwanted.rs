@@ -15,11 +15,17 @@ const NO_NOTIFY: u16 = 1;
 /// A driver may have looked at what the device asked for before. What it made available since, it
 /// did so with this before its eyes.
 #[derive(Default)]
-pub struct Unwanted(BTreeMap<u16, Asked>);
+pub struct Unwanted {
+    asked: BTreeMap<u16, Asked>,
+    /// Where each ring was at the last notification.
+    notified: BTreeMap<u16, u16>,
+}
 
 struct Asked {
     since: u64,
     sample: RingSample,
+    /// The driver may have been about to notify the device of what it had made available before.
+    about_to: bool,
     /// Buffers went by that the device did not want to be told of.
     passed: bool,
 }
@@ -35,8 +41,11 @@ impl Machine for Unwanted {
         // The sample of a notification comes right before it.
         let ring = |q: u16| now.s.dev.queues.get(usize::from(q)).and_then(|q| q.ring);
         if let Some(sample) = now.notifies().and_then(|(access, _)| ring(access.q?)) {
-            let asked = self.0.insert(sample.q, Asked::new(now.seq, sample));
-            if let Some(asked) = asked.filter(|asked| asked.unwanted(&sample, &now.s.dev)) {
+            let asked = self.asked.insert(sample.q, Asked::new(now.seq, sample));
+            self.notified.insert(sample.q, sample.avail_idx);
+            let is_unwanted =
+                |asked: &Asked| !asked.about_to && asked.unwanted(&sample, &now.s.dev);
+            if let Some(asked) = asked.filter(is_unwanted) {
                 say.warn(
                     Object::Queue(sample.q),
                     &[asked.since, now.seq],
@@ -48,7 +57,8 @@ impl Machine for Unwanted {
             }
         }
         if now.ends() || now.failure() {
-            for (q, _) in std::mem::take(&mut self.0)
+            self.notified.clear();
+            for (q, _) in std::mem::take(&mut self.asked)
                 .iter()
                 .filter(|(_, asked)| asked.passed)
             {
@@ -60,12 +70,16 @@ impl Machine for Unwanted {
 
 impl Unwanted {
     fn look(&mut self, sample: &RingSample, now: &Now<'_>) {
-        let asked = self.0.entry(sample.q);
-        let asked = asked.or_insert_with(|| Asked::new(now.seq, *sample));
+        let told = self.notified.get(&sample.q).copied().unwrap_or(0);
+        let begin = || Asked {
+            about_to: sample.avail_idx != told,
+            ..Asked::new(now.seq, *sample)
+        };
+        let asked = self.asked.entry(sample.q).or_insert_with(begin);
         if asked.same(sample) {
             asked.passed |= asked.unwanted(sample, &now.s.dev);
         } else {
-            *asked = Asked::new(now.seq, *sample);
+            *asked = begin();
         }
     }
 }
@@ -75,6 +89,7 @@ impl Asked {
         Self {
             since,
             sample,
+            about_to: false,
             passed: false,
         }
     }

@@ -22,6 +22,8 @@ use crate::verdict::phase;
 
 /// How long a step may be quiet on Linux at the most.
 const LINUX_LIMIT: Duration = Duration::from_secs(4);
+/// The same on a firmware, which does one thing at a time and looks for its end all the while.
+const FIRMWARE_LIMIT: Duration = Duration::from_secs(3);
 /// How long the guest may take to leave.
 const EXIT_LIMIT: Duration = Duration::from_secs(3);
 /// The same for one that did not answer its last command in time.
@@ -199,29 +201,37 @@ impl<'a> Session<'a> {
         {
             self.stay(&how).await;
         }
-        if !self.over {
-            // One that never answered a command does not read the next.
-            let limit = if self.unanswered || self.stuck {
-                WEDGED_LIMIT
-            } else {
-                EXIT_LIMIT
-            };
-            let mut patience = Patience::new(limit * self.pace);
-            // A guest that is not ready does not read commands.
-            if let Waited::Met(()) = self.until_ready(&mut patience).await? {
-                if self.dumps {
-                    let text = "the system crashes, and the driver writes the dump";
-                    self.recorder.mark(None, phase::DUMPED, text);
-                }
-                self.recorder.mark(None, LEAVE, "the guest is told to end");
-                self.guest.say("exit").await;
-                self.leaving = true;
-                let _ = self
-                    .until("the guest's end", &mut patience, false, |_| None::<()>)
-                    .await?;
+        let left = match self.over || self.alive().is_err() {
+            true => Ok(()),
+            false => self.leave().await,
+        };
+        let ended = self.guest.end().await;
+        left.and(ended.map_err(Trouble::from))
+    }
+
+    /// Has the guest leave.
+    async fn leave(&mut self) -> Result<(), Trouble> {
+        // One that never answered a command does not read the next.
+        let limit = if self.unanswered || self.stuck {
+            WEDGED_LIMIT
+        } else {
+            EXIT_LIMIT
+        };
+        let mut patience = Patience::new(limit * self.pace);
+        // A guest that is not ready does not read commands.
+        if let Waited::Met(()) = self.until_ready(&mut patience).await? {
+            if self.dumps {
+                let text = "the system crashes, and the driver writes the dump";
+                self.recorder.mark(None, phase::DUMPED, text);
             }
+            self.recorder.mark(None, LEAVE, "the guest is told to end");
+            self.guest.say("exit").await;
+            self.leaving = true;
+            let _ = self
+                .until("the guest's end", &mut patience, false, |_| None::<()>)
+                .await?;
         }
-        Ok(self.guest.end().await?)
+        Ok(())
     }
 
     /// How long a step may be quiet. What a system does that is not ours is never quiet for long.
@@ -229,7 +239,8 @@ impl<'a> Session<'a> {
         match self.guest {
             Guest::Linux(_) => step.timeout.min(LINUX_LIMIT),
             Guest::Windows(_) => step.timeout * self.pace + self.gives_up,
-            Guest::Reference(_) | Guest::Firmware(_) => step.timeout,
+            Guest::Firmware(_) => step.timeout.min(FIRMWARE_LIMIT),
+            Guest::Reference(_) => step.timeout,
         }
     }
 
@@ -633,6 +644,7 @@ impl<'a> Session<'a> {
             if self.over {
                 return Ok(Waited::Over);
             }
+            self.alive()?;
             if self.stuck || patience.is_over(self.recorder.count()) {
                 return Ok(Waited::Timeout);
             }
@@ -656,6 +668,13 @@ impl<'a> Session<'a> {
                 }
             }
         }
+    }
+
+    /// What a guest does whose device has died says nothing of its driver.
+    fn alive(&self) -> Result<(), Trouble> {
+        let mut each = self.served.iter().enumerate();
+        let died = each.find_map(|(dev, served)| Some((dev, served.died()?)));
+        died.map_or(Ok(()), |(dev, source)| Err(Trouble::Died { dev, source }))
     }
 
     fn hear(&mut self, line: &str) -> Result<(), Trouble> {

@@ -475,9 +475,6 @@ fn linux_skips(scenario: &Scenario) -> Option<&'static str> {
             if parameters.interface.is_some() && scenario.devices.iter().any(of_two) {
                 return Some("which of two interfaces it uses is a driver's own choice");
             }
-            if parameters.depth.is_some_and(|depth| depth > 1) {
-                return Some("it needs several requests in flight, and there is one at a time");
-            }
         }
     }
     for device in &scenario.devices {

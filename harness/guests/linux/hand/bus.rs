@@ -196,13 +196,13 @@ impl Slot {
         }
     }
 
-    /// How many interrupts have told of changes of the configuration, if they have a message of their own.
-    pub fn changes(self) -> u64 {
+    /// How many interrupts have told of changes of the configuration, and whether they have told of nothing else.
+    pub fn changes(self) -> (u64, bool) {
         let (Some(function), Some(virtio)) = (self.function(), self.virtio()) else {
-            return 0;
+            return (0, false);
         };
         let name = text![last_part(virtio.bytes()), "-config"];
-        let mut changes = 0;
+        let (mut changes, mut own) = (0, false);
         // Of a SCSI host nothing is shown, so that on the line its interrupts have to do.
         if first(&virtio, "host").is_some() {
             let line = number(sys::line(text![function.bytes(), "/irq"].path()).bytes());
@@ -210,10 +210,18 @@ impl Slot {
         }
         self.each_message(&function, |irq, user| {
             if user == name.bytes() {
-                changes = interrupts(irq);
+                (changes, own) = (interrupts(irq), true);
             }
         });
-        changes
+        (changes, own)
+    }
+
+    /// Whether the driver has taken a feature of the device.
+    pub fn has_feature(self, bit: usize) -> bool {
+        let features = self
+            .virtio()
+            .map(|virtio| sys::line(text![virtio.bytes(), "/features"].path()));
+        features.is_some_and(|bits| bits.bytes().get(bit) == Some(&b'1'))
     }
 
     /// Puts what the kernel counted into its log.

@@ -19,15 +19,24 @@ fn open() -> Option<File> {
     (0..8).find_map(|n| File::open(text!["/dev/hvc", n as u64].path(), how))
 }
 
-/// Its size as its driver shows it, when somebody uses it.
-pub fn size() -> Text {
+/// The feature of a device that tells its console's size.
+pub const SIZE: usize = 0;
+
+/// Its size as its driver shows it, when somebody uses it. Of a console that `has_size` the driver learns it when the
+/// console is opened, and shows it later.
+pub fn size(has_size: bool) -> Text {
     let Some(console) = open() else {
         return Text::new();
     };
-    // What it is told when it is opened, it is told a moment later.
-    sys::sleep(1_000);
+    let deadline = sys::now() + LIMIT as u64;
     let mut size = [0; 8];
-    console.control(GET_SIZE, &mut size);
+    loop {
+        console.control(GET_SIZE, &mut size);
+        if !has_size || size[..4] != [0; 4] || sys::now() > deadline {
+            break;
+        }
+        sys::sleep(500);
+    }
     let number = |at: usize| u64::from(u16::from_le_bytes([size[at], size[at + 1]]));
     text![number(2), "x", number(0)]
 }

@@ -1,4 +1,4 @@
-//! Requests to disks, past the kernel's cache, one at a time.
+//! Requests to disks, past the kernel's cache.
 
 use super::bus::first;
 use super::sys::{self, Errno, File};
@@ -8,6 +8,10 @@ use super::text::{Text, last_part, number};
 /// The largest request in bytes; a larger one is made smaller.
 const LARGEST: usize = 1 << 20;
 const SECTOR: u64 = 512;
+/// The most requests at a time: one for each bit of a word.
+const DEEPEST: u64 = 64;
+/// The most bytes of them together.
+const MOST: u64 = 16 << 20;
 /// How long a disk that can be seen may take until it can be opened, in milliseconds.
 const LIMIT: u64 = 2_000;
 /// Discards the bytes from an offset on, so many of them.
@@ -74,6 +78,8 @@ pub struct Load {
     pub size: usize,
     /// The first sector. Behind the last one of the disk it goes on there.
     pub first: u64,
+    /// How many are on their way at the same time.
+    pub depth: u64,
     /// The one queue that is used; without it each in turn.
     pub queue: Option<u64>,
 }
@@ -138,6 +144,10 @@ fn go(disk: &Disk, file: &File, kind: Kind, load: &Load) -> Result<(), Errno> {
     if fit == 0 {
         return Err(failed);
     }
+    let moves = !matches!(kind, Kind::Flush | Kind::Discard);
+    if load.depth > 1 && moves {
+        return deep(disk, file, kind, load, size, fit).ok_or(failed);
+    }
     // It begins with a page.
     let buffer = &mut sys::shared::<[u8; LARGEST]>()[..size];
     let queues = queues(disk);
@@ -178,6 +188,56 @@ fn go(disk: &Disk, file: &File, kind: Kind, load: &Load) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+/// The same with several requests on their way.
+fn deep(disk: &Disk, file: &File, kind: Kind, load: &Load, size: usize, fit: u64) -> Option<()> {
+    let depth = load.depth.min(DEEPEST).min(MOST / size as u64).max(1) as usize;
+    let mut memory = sys::Memory::new(depth * size)?;
+    let requests = sys::Requests::new(depth)?;
+    let queues = queues(disk);
+    let place = |n: u64| load.first * SECTOR + n % fit * size as u64;
+    // What was written is read when all of it is there.
+    let passes = [
+        (kind == Kind::Read, load.blocks),
+        (true, load.blocks.min(fit)),
+    ];
+    let passes = &passes[..if kind == Kind::Verify { 2 } else { 1 }];
+    for (reads_all, count) in passes.iter().copied() {
+        let reads = |n: u64| reads_all || kind == Kind::Mixed && n % 2 == 1;
+        let (mut started, mut ended, mut free) = (0, 0, u64::MAX >> (64 - depth));
+        let mut number = [0; DEEPEST as usize];
+        while ended < count {
+            while started < count && free != 0 {
+                let slot = free.trailing_zeros() as usize;
+                let bytes = &mut memory.bytes()[slot * size..][..size];
+                let (n, at) = (started, place(started));
+                if queues > 1 || load.queue.is_some() {
+                    sys::use_processor(processor(disk, load.queue.unwrap_or(n % queues)));
+                }
+                if !reads(n) {
+                    fill(bytes, at);
+                }
+                if !requests.start(file, reads(n), bytes, at, slot as u64) {
+                    return None;
+                }
+                number[slot] = n;
+                free &= free - 1;
+                started += 1;
+            }
+            let (slot, moved) = requests.next()?;
+            let slot = (slot as usize).min(depth - 1);
+            let bytes = &memory.bytes()[slot * size..][..size];
+            let is_right = kind != Kind::Verify || is_filled(bytes, place(number[slot]));
+            if moved != size || !is_right {
+                return None;
+            }
+            free |= 1 << slot;
+            ended += 1;
+        }
+    }
+    requests.end();
+    Some(())
 }
 
 /// How many queues a disk has.

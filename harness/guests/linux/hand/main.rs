@@ -111,6 +111,7 @@ fn obey(line: &[u8], shown: &mut Shown) {
                 blocks: words.number(),
                 size: words.number() as usize,
                 first: words.number(),
+                depth: words.number(),
                 queue: words.0.first().map(|_| words.number()),
             };
             let ok = Slot(dev)
@@ -179,21 +180,23 @@ fn obey(line: &[u8], shown: &mut Shown) {
                 return say(&text!["done failed wait-config reason=no-device"]);
             }
             let before = shown[dev];
-            // A driver that was told looks a moment later; a disk that comes or goes takes longer.
+            // A driver that was told looks a moment later. What else an interrupt can tell, such as that a disk comes
+            // or goes, takes longer.
+            let (_, own) = Slot(dev).changes();
             let host = |virtio: Text| bus::first(&virtio, "host").is_some();
             let scsi = Slot(dev).virtio().is_some_and(host);
-            let mut moment = if scsi { 100 } else { 5 };
+            let mut moment = if scsi && !own { 100 } else { 5 };
             let now = loop {
                 let now = Look {
                     shows: config(dev),
-                    told: Slot(dev).changes(),
+                    told: Slot(dev).changes().0,
                 };
                 let differs = now.shows.bytes() != before.shows.bytes();
                 if differs && !now.shows.bytes().is_empty() || moment == 0 {
                     break now;
                 }
                 moment -= i32::from(now.told > before.told);
-                sys::sleep(2_000);
+                sys::sleep(1_000);
             };
             let shows = now.shows.bytes();
             say(&text![
@@ -318,6 +321,6 @@ fn config(dev: usize) -> Text {
     }
     match net::Net::at(&virtio, dev) {
         Some(net) => net.shows(),
-        None => console::size(),
+        None => console::size(Slot(dev).has_feature(console::SIZE)),
     }
 }

@@ -49,6 +49,10 @@ mod number {
     pub const UNLINK: usize = 87;
     pub const READLINK: usize = 89;
     pub const SCHED_SETAFFINITY: usize = 203;
+    pub const IO_SETUP: usize = 206;
+    pub const IO_DESTROY: usize = 207;
+    pub const IO_GETEVENTS: usize = 208;
+    pub const IO_SUBMIT: usize = 209;
     pub const GETDENTS64: usize = 217;
     pub const CLOCK_GETTIME: usize = 228;
     pub const EXIT_GROUP: usize = 231;
@@ -157,6 +161,76 @@ impl File {
         // struct pollfd { int fd; short events, revents; }, POLLIN
         let mut poll = [self.0 as u32, 1];
         call3(number::POLL, poll.as_mut_ptr() as usize, 1, limit) == Ok(1) && poll[1] >> 16 & 1 != 0
+    }
+}
+
+/// Memory that begins with a page, given back when this is dropped.
+pub struct Memory(&'static mut [u8]);
+
+impl Memory {
+    /// So many bytes.
+    pub fn new(length: usize) -> Option<Self> {
+        // PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS
+        let at = call(number::MMAP, [0, length, 3, 0x22, usize::MAX, 0]).ok()?;
+        // SAFETY: the kernel gave this memory to nobody else, and it stays until this is dropped.
+        let bytes = unsafe { core::slice::from_raw_parts_mut(at as *mut u8, length) };
+        Some(Self(bytes))
+    }
+
+    /// The bytes.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        self.0
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let (at, length) = (self.0.as_ptr() as usize, self.0.len());
+        let _ = call3(number::MUNMAP, at, length, 0);
+    }
+}
+
+/// Requests that are on their way at the same time.
+pub struct Requests(usize);
+
+impl Requests {
+    /// Room for so many.
+    pub fn new(most: usize) -> Option<Self> {
+        let mut context = 0usize;
+        call3(number::IO_SETUP, most, &raw mut context as usize, 0).ok()?;
+        Some(Self(context))
+    }
+
+    /// Has a file read into `bytes`, or write them, at an offset; `name` comes back when it is done.
+    pub fn start(&self, file: &File, reads: bool, bytes: &mut [u8], at: u64, name: u64) -> bool {
+        // struct iocb: data, key and flags, operation and file, buffer, length, offset, two words of no use here.
+        let operation = u64::from(!reads) | (file.0 as u64) << 32;
+        let request = [
+            name,
+            0,
+            operation,
+            bytes.as_mut_ptr() as u64,
+            bytes.len() as u64,
+            at,
+            0,
+            0,
+        ];
+        let list = [request.as_ptr() as usize];
+        call3(number::IO_SUBMIT, self.0, 1, list.as_ptr() as usize) == Ok(1)
+    }
+
+    /// Waits for one that is done: its name, and how many bytes it has moved.
+    pub fn next(&self) -> Option<(u64, usize)> {
+        // struct io_event: data, request, result, another one.
+        let mut event = [0u64; 4];
+        let args = [self.0, 1, 1, event.as_mut_ptr() as usize, 0, 0];
+        let came = call(number::IO_GETEVENTS, args) == Ok(1);
+        came.then(|| (event[0], usize::try_from(event[2] as i64).unwrap_or(0)))
+    }
+
+    /// All of them are done.
+    pub fn end(self) {
+        let _ = call3(number::IO_DESTROY, self.0, 0, 0);
     }
 }
 

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use agent::{Agent, AgentError};
 pub use file::LinuxFile;
 pub use image::{Image, Start};
+pub use words::Device;
 
 use super::Slot;
 use crate::log::MachineLine;
@@ -57,7 +58,7 @@ pub struct Linux {
     agent: Arc<Agent>,
     /// The agent's handles.
     pipes: Pipes,
-    queues: Vec<u16>,
+    devices: Vec<Device>,
 }
 
 /// A Linux guest can't be got to where it can be used.
@@ -96,7 +97,7 @@ impl Linux {
     }
 
     /// Starts a machine, gets the guest to where its agent answers, and puts the devices in. It is killed
-    /// `limit` after that. `queues` are those of each device.
+    /// `limit` after that.
     ///
     /// # Errors
     /// When the machine or the agent fails, or the guest does not boot.
@@ -107,20 +108,20 @@ impl Linux {
         qemu: &Qemu,
         image: &Image,
         spec: &MachineSpec,
-        queues: Vec<u16>,
+        devices: Vec<Device>,
         journal: Arc<Journal>,
         limit: Duration,
     ) -> Result<Self, LinuxError> {
         let mut linux = match &image.start {
             Start::Cold => {
-                let mut linux = Self::launch(image, spec, queues, journal, limit + BOOT_LIMIT)?;
+                let mut linux = Self::launch(image, spec, devices, journal, limit + BOOT_LIMIT)?;
                 linux.booted().await?;
                 linux.machine.plug(spec).await?;
                 linux
             }
             Start::Warm(folder) => {
                 let state = warm::state(qemu, image, spec, folder).await?;
-                let mut linux = Self::launch(image, spec, queues, journal, limit + BOOT_LIMIT)?;
+                let mut linux = Self::launch(image, spec, devices, journal, limit + BOOT_LIMIT)?;
                 linux.pipes = state.pipes;
                 let restored = linux.machine.qmp().restore(&state.path, BOOT_LIMIT).await;
                 restored.map_err(MachineError::from)?;
@@ -134,7 +135,7 @@ impl Linux {
                 linux
             }
         };
-        let starts = words::starts(&linux.queues);
+        let starts = words::starts(&linux.devices);
         linux.machine.say(&starts).await;
         Ok(linux)
     }
@@ -142,7 +143,7 @@ impl Linux {
     fn launch(
         image: &Image,
         spec: &MachineSpec,
-        queues: Vec<u16>,
+        devices: Vec<Device>,
         journal: Arc<Journal>,
         limit: Duration,
     ) -> Result<Self, LinuxError> {
@@ -164,7 +165,7 @@ impl Linux {
             machine,
             agent: Arc::new(agent),
             pipes: Pipes::default(),
-            queues,
+            devices,
         })
     }
 
@@ -216,7 +217,7 @@ impl Linux {
     /// Gives the guest a command as the reference guest's console takes it. One that means nothing to it is
     /// answered as such.
     pub async fn say(&mut self, command: &str) {
-        let line = words::told(command, &self.queues).unwrap_or_else(|| {
+        let line = words::told(command, &self.devices).unwrap_or_else(|| {
             let verb = command.split(' ').next().unwrap_or_default();
             format!("say done failed {verb} reason=unknown")
         });
@@ -226,7 +227,8 @@ impl Linux {
     /// Tells the guest what happens to a slot, whatever it is doing. One that does not obey is found out by what it
     /// does not say.
     pub fn slot(&self, dev: u8, happens: Slot) {
-        let queues = self.queues.get(usize::from(dev)).copied().unwrap_or(1);
+        let device = self.devices.get(usize::from(dev));
+        let queues = device.map_or(1, |device| device.queues);
         let line = format!("{}\n", words::slot(dev, happens, queues));
         let (agent, pipe) = (Arc::clone(&self.agent), self.pipes.slots);
         tokio::spawn(async move {

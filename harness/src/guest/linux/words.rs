@@ -9,9 +9,18 @@ const SIZE: u64 = 4096;
 /// A request that is to reach the device as it is, past the kernel's cache, is of whole sectors.
 const SECTOR: u64 = 512;
 
+/// What a guest has to know of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its queues.
+    pub queues: u16,
+    /// How many requests of a load are on their way at the same time.
+    pub depth: u16,
+}
+
 /// What the program in the guest is told for a command such as `load read dev=0 blocks=16`; `None`: it means
-/// nothing there. `queues` are the queues of each device.
-pub(super) fn told(command: &str, queues: &[u16]) -> Option<String> {
+/// nothing there.
+pub(super) fn told(command: &str, devices: &[Device]) -> Option<String> {
     let mut words = command.split_ascii_whitespace();
     let verb = words.next()?;
     let rest: Vec<&str> = words.collect();
@@ -22,7 +31,8 @@ pub(super) fn told(command: &str, queues: &[u16]) -> Option<String> {
     let number =
         |key: &str, default: u64| values.get(key).map_or(Some(default), |v| v.parse().ok());
     let dev = number("dev", 0)?;
-    let of_dev = queues.get(usize::try_from(dev).ok()?).copied().unwrap_or(1);
+    let of_dev = devices.get(usize::try_from(dev).ok()?);
+    let (count, depth) = of_dev.map_or((1, 1), |device| (device.queues, device.depth));
     // A processor has its queue.
     let processor = || {
         let queue = values.get("queues").filter(|queue| **queue != "all");
@@ -33,7 +43,10 @@ pub(super) fn told(command: &str, queues: &[u16]) -> Option<String> {
         ("load", Some(kind @ ("read" | "write" | "verify" | "flush" | "discard" | "mixed"))) => {
             let (blocks, first) = (number("blocks", 1)?, number("lba", 0)?);
             let size = number("size", SIZE)?.next_multiple_of(SECTOR);
-            format!("disk {kind} {dev} {blocks} {size} {first}{}", processor())
+            format!(
+                "disk {kind} {dev} {blocks} {size} {first} {depth}{}",
+                processor()
+            )
         }
         ("load", Some("entropy")) => {
             let (bytes, size) = (number("bytes", 64)?, number("size", 64)?);
@@ -49,7 +62,7 @@ pub(super) fn told(command: &str, queues: &[u16]) -> Option<String> {
             format!("echo {dev} {lines} {size}")
         }
         ("device", Some(what @ ("restart" | "stop" | "start"))) => {
-            format!("device {what} {dev} {of_dev}")
+            format!("device {what} {dev} {count}")
         }
         ("wait-config", _) => format!("wait-config {dev}"),
         ("idle", None) => {
@@ -57,16 +70,16 @@ pub(super) fn told(command: &str, queues: &[u16]) -> Option<String> {
             format!("idle {}", time.checked_mul(1_000)?)
         }
         ("state", _) => "say done ok state".to_owned(),
-        ("exit", _) => format!("leave {}", queues.len()),
+        ("exit", _) => format!("leave {}", devices.len()),
         _ => return None,
     })
 }
 
 /// What it is told to look into every slot.
-pub(super) fn starts(queues: &[u16]) -> String {
+pub(super) fn starts(devices: &[Device]) -> String {
     let mut lines = "say guest linux 1\n".to_owned();
-    for (dev, queues) in queues.iter().enumerate() {
-        lines += &format!("start {dev} {queues}\n");
+    for (dev, device) in devices.iter().enumerate() {
+        lines += &format!("start {dev} {}\n", device.queues);
     }
     lines + "say ready"
 }
@@ -86,11 +99,12 @@ mod tests {
 
     #[test]
     fn commands_become_what_the_program_in_the_guest_understands() {
+        let devices = [(1, 1), (4, 4)].map(|(queues, depth)| Device { queues, depth });
         for (command, wanted) in [
-            ("load read dev=0 blocks=16", "disk read 0 16 4096 0"),
+            ("load read dev=0 blocks=16", "disk read 0 16 4096 0 1"),
             (
                 "load write dev=1 blocks=2 size=4600 lba=8 queues=3",
-                "disk write 1 2 4608 8 3",
+                "disk write 1 2 4608 8 4 3",
             ),
             ("load entropy dev=0 bytes=256", "entropy 0 256 64"),
             ("load frames dev=0 frames=8 size=200", "frames 0 8 200"),
@@ -101,7 +115,11 @@ mod tests {
             ("idle ms=20", "idle 20000"),
             ("exit", "leave 2"),
         ] {
-            assert_eq!(told(command, &[1, 4]).as_deref(), Some(wanted), "{command}");
+            assert_eq!(
+                told(command, &devices).as_deref(),
+                Some(wanted),
+                "{command}"
+            );
         }
         for command in [
             "load port events=1",
@@ -110,10 +128,10 @@ mod tests {
             "",
             "idle ms=soon",
         ] {
-            assert_eq!(told(command, &[1]), None, "{command}");
+            assert_eq!(told(command, &devices[..1]), None, "{command}");
         }
         assert_eq!(
-            starts(&[1, 4]),
+            starts(&devices),
             "say guest linux 1\nstart 0 1\nstart 1 4\nsay ready"
         );
         let (kept, surprise) = (true, false);

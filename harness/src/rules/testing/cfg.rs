@@ -49,6 +49,32 @@ pub const CASES: &[Case] = &[
             .dev_rd(4, 4)
             .driver_ok()
     }),
+    (
+        "VIO-CFG-001",
+        "a run that ends in the middle",
+        UNSEEN,
+        || {
+            trace()
+                .hello()
+                .negotiated()
+                .rd(C::ConfigGeneration)
+                .dev_rd(0, 4)
+        },
+    ),
+    (
+        "VIO-CFG-001",
+        "a read with nothing after it but other work",
+        WARN,
+        || {
+            trace()
+                .hello()
+                .up()
+                .rd(C::ConfigGeneration)
+                .dev_rd(0, 4)
+                .dev_rd(4, 4)
+                .rd(C::NumQueues)
+        },
+    ),
     ("VIO-CFG-002", "a torn read is made again", HELD, || {
         capacity(torn())
     }),

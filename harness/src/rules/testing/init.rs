@@ -249,6 +249,21 @@ pub const CASES: &[Case] = &[
     ("VIO-INIT-012", "a driver that sets FAILED", HELD, || {
         refused().rd(C::DeviceStatus).status(FOUND | Status::FAILED)
     }),
+    (
+        "VIO-INIT-012",
+        "a start that fails, one that works, and a device that is taken note of again",
+        INCONCLUSIVE,
+        || {
+            refused()
+                .rd(C::DeviceStatus)
+                .status(FOUND | Status::FAILED)
+                .log("MISFIRE: dev 0 failed status=0xC0000001 STATUS_UNSUCCESSFUL problem=10")
+                .reset()
+                .up()
+                .reset()
+                .status(Status::ACKNOWLEDGE)
+        },
+    ),
     ("VIO-INIT-012", "a driver that walks away", WARN, || {
         trace()
             .hello()

@@ -270,6 +270,7 @@ pub const CASES: &[Case] = &[
         || {
             without_event_idx()
                 .sample(sample(1, 1, 0, 1))
+                .notify(0)
                 .sample(sample(2, 1, 0, 1))
                 .notify(0)
         },
@@ -281,8 +282,21 @@ pub const CASES: &[Case] = &[
         || {
             with(EVENT_IDX)
                 .sample(sample(1, 1, 0x8000, 0))
+                .notify(0)
                 .sample(sample(2, 1, 0x8000, 0))
                 .notify(0)
+        },
+    ),
+    (
+        "VIO-NTF-006b",
+        "a ring that was looked at while the driver was about to notify",
+        UNSEEN,
+        || {
+            with(EVENT_IDX)
+                .sample(sample(1, 0, 0, 0))
+                .sample(sample(8, 0, 0, 0))
+                .notify(0)
+                .reset()
         },
     ),
     (
