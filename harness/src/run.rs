@@ -17,7 +17,7 @@ use misfire_device::shape::{Attach, Kind, Shape};
 use misfire_device::trace::{Event, What};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::guest::linux::{Device, Linux, LinuxError};
 use crate::guest::windows::{Setting, Windows, WindowsError};
@@ -193,13 +193,24 @@ pub async fn run_scenario(scenario: &Scenario, options: &Options) -> Run {
         recorder.end(&scenario.name);
     }
     let events = recorder.events();
-    let mut run = conclude(scenario, options, &events, trouble, begin);
-    run.report.files = kept.files();
-    if let Err(reason) = opened.and_then(|()| kept.all(&events, &run)) {
-        run.report.verdict = Verdict::Error;
-        run.report.reasons.insert(0, reason);
+    let (scenario, options) = (scenario.clone(), Options::clone(options));
+    // It computes for a while, and other guests' consoles must be read meanwhile: a kernel leaves out what nobody
+    // takes within milliseconds.
+    let concluded = tokio::task::spawn_blocking(move || {
+        let mut run = conclude(&scenario, &options, &events, trouble, begin);
+        run.report.files = kept.files();
+        if let Err(reason) = opened.and_then(|()| kept.all(&events, &run)) {
+            run.report.verdict = Verdict::Error;
+            run.report.reasons.insert(0, reason);
+        }
+        run
+    });
+    match concluded.await.map_err(JoinError::try_into_panic) {
+        Ok(run) => run,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime ends, and nobody waits for a run.
+        Err(Err(_)) => std::future::pending().await,
     }
-    run
 }
 
 /// A scenario that is not meant for the guest: nothing is started.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use misfire_device::shape::Kind;
 use misfire_device::spec::{CommonCfg as C, NO_VECTOR, Status};
 use misfire_device::trace::{Cause, Input, Mode};
 
@@ -26,7 +27,7 @@ pub const RULES: &[Rule] = &[
         level: Level::Should,
         sentence: "After DEVICE_NEEDS_RESET the driver does not rely on requests being completed.",
         source: "virtio 1.3, 2.1.1",
-        breaks: "a step's time runs out with the bit set and no reset",
+        breaks: "a step's time runs out with the bit set, no reset, and a request that the device has",
         watch: Watch::with::<Relies>(),
         ..Rule::BASE
     },
@@ -123,6 +124,21 @@ impl Machine for Recovers {
     }
 }
 
+/// Whether the device has a request. Buffers that it gets for what it may have to tell are none.
+fn waits(now: &Now<'_>) -> bool {
+    let of_requests = |q: usize| match now.s.dev.shape.kind {
+        Kind::Net => q % 2 == 1,
+        Kind::Scsi => q != 1,
+        Kind::Console => false,
+        Kind::Block | Kind::Rng | Kind::PortCard => true,
+    };
+    now.s.dev.queues.iter().enumerate().any(|(q, queue)| {
+        let ring = queue.ring;
+        of_requests(q)
+            && (queue.inflight > 0 || ring.is_some_and(|ring| ring.avail_idx != ring.used_idx))
+    })
+}
+
 #[derive(Default)]
 struct Relies {
     since: Option<u64>,
@@ -134,7 +150,7 @@ impl Machine for Relies {
             self.since.get_or_insert(now.seq);
         }
         let Some(since) = self.since else { return };
-        if matches!(now.at, At::Mark("timeout")) {
+        if matches!(now.at, At::Mark("timeout")) && waits(now) {
             self.since = None;
             say.broken(
                 Object::Status,

@@ -164,6 +164,8 @@ impl Machine for Unasked {
                     );
                 }
             }
+            // It is through without them.
+            self.silent.clear();
         }
         if now.failure() {
             for (q, seq) in std::mem::take(&mut self.silent) {

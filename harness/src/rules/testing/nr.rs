@@ -60,8 +60,14 @@ pub const CASES: &[Case] = &[
         broken().log("MISFIRE: done failed load reason=device dev=0")
     }),
     ("VIO-NR-002", "requests hang", WARN, || {
-        broken().mark("timeout")
+        broken().chain(0, &[]).mark("timeout")
     }),
+    (
+        "VIO-NR-002",
+        "something else is waited for in vain",
+        UNSEEN,
+        || broken().mark("timeout"),
+    ),
     ("VIO-NR-003", "everything again, and it works", HELD, || {
         noticed()
             .up()

@@ -247,6 +247,18 @@ pub const CASES: &[Case] = &[
                 .mark("timeout")
         },
     ),
+    (
+        "VIO-SPL-011",
+        "the guest is through, and waits for something else in vain",
+        UNSEEN,
+        || {
+            live()
+                .chain(0, &[])
+                .complete(0)
+                .log("MISFIRE: done ok load frames dev=0")
+                .mark("timeout")
+        },
+    ),
     ("VIO-SPL-011", "the device has used nothing", UNSEEN, || {
         live().chain(0, &[]).mark("timeout")
     }),
