@@ -147,6 +147,8 @@ struct Torn {
     before: Option<u64>,
     read: bool,
     again: Option<u64>,
+    /// The driver did something else since.
+    goes_on: bool,
 }
 
 /// Whether the driver gives up, or begins anew: then it believes nothing of what it read.
@@ -159,6 +161,7 @@ impl Machine for Torn {
         if let Some(generation) = now.read(C::ConfigGeneration) {
             if self.read && self.before.is_some_and(|b| b != generation) {
                 self.again.get_or_insert(now.seq);
+                self.goes_on = false;
             }
             (self.before, self.read) = (Some(generation), false);
         } else if config_read(now).is_some() {
@@ -170,13 +173,17 @@ impl Machine for Torn {
             *self = Self::default();
         } else if now.status().is_some() || matches!(now.at, At::End) {
             (self.before, self.read) = (None, false);
-            if let Some(seen) = self.again.take() {
+            // A run may end while it reads.
+            let goes_on = self.goes_on || now.status().is_some();
+            if let Some(seen) = self.again.take().filter(|_| goes_on) {
                 say.broken(
                     Object::Config,
                     &[seen],
                     "config_generation changed during a read, and the configuration is not read again",
                 );
             }
+        } else if now.access().is_some() {
+            self.goes_on = true;
         }
     }
 }
