@@ -625,7 +625,9 @@ fn what_can_not_be_prepared_is_told_and_nothing_is_written() {
     ] {
         let (code, said) = misfire(&arguments, None);
         assert_eq!(code, Some(status), "{arguments:?}: {said}");
-        assert!(said.contains(words), "{arguments:?}: {said}");
+        // Where a line ends depends on how long the folder's name is.
+        let flat = |text: &str| text.split_whitespace().collect::<String>();
+        assert!(flat(&said).contains(&flat(words)), "{arguments:?}: {said}");
     }
     let new: Vec<String> = case
         .files()
