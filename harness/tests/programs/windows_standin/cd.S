@@ -16,10 +16,17 @@ _start:
 	jmp stop
 #endif
 	mov $winpe, %si
-	mov $0x2f8, %dx
 1:	lodsb
 	test %al, %al
 	jz 2f
+	mov %al, %ah
+	mov $0x2fd, %dx
+	/* The port takes no byte while it still holds the last. */
+3:	in %dx, %al
+	test $0x20, %al
+	jz 3b
+	mov %ah, %al
+	mov $0x2f8, %dx
 	out %al, %dx
 	jmp 1b
 2:

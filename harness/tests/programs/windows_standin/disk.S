@@ -25,7 +25,7 @@ _start:
 	mov $frames_end - frames, %cx
 	mov $0x3f8, %dx
 1:	lodsb
-	out %al, %dx
+	call put
 	loop 1b
 	jmp stop
 #endif
@@ -74,7 +74,7 @@ later:
 	mov $frame_end - frame, %cx
 	mov $0x3f8, %dx
 1:	lodsb
-	out %al, %dx
+	call put
 	loop 1b
 #endif
 ask:
@@ -97,9 +97,21 @@ com2:
 1:	lodsb
 	test %al, %al
 	jz 2f
-	out %al, %dx
+	call put
 	jmp 1b
 2:	ret
+
+	/* Sends %al over the port at %dx, which takes no byte while it still holds the last. */
+put:
+	push %ax
+	add $5, %dx
+1:	in %dx, %al
+	test $0x20, %al
+	jz 1b
+	sub $5, %dx
+	pop %ax
+	out %al, %dx
+	ret
 
 specialize:
 	.asciz "MISFIRE-PREPARE specialize\r\n"
