@@ -166,11 +166,15 @@ impl Serve {
     fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
         let devices = file::load(&self.file).map_err(Failure::Files)?;
         let sockets = self.sockets(devices.len())?;
-        let failed = |error| trace_failed(self.trace.as_deref().unwrap_or(Path::new("")), error);
-        let trace = self.trace.as_deref().map(TraceFile::create);
-        let trace = trace.transpose().map_err(failed)?;
+        let trace = match &self.trace {
+            Some(path) => {
+                let file = TraceFile::create(path).map_err(|e| trace_failed(path, e))?;
+                Some((path, file))
+            }
+            None => None,
+        };
         let journal = match &trace {
-            Some(trace) => Journal::new(trace.sink()),
+            Some((_, file)) => Journal::new(file.sink()),
             None => Journal::unread(),
         };
         // Before the first socket is there, so that a signal can't leave one behind.
@@ -181,7 +185,10 @@ impl Serve {
         out.flush()?;
         signals.forever().next();
         served.into_iter().for_each(Served::leave);
-        trace.map_or(Ok(()), TraceFile::close).map_err(failed)
+        match trace {
+            Some((path, file)) => file.close().map_err(|e| trace_failed(path, e)),
+            None => Ok(()),
+        }
     }
 
     /// Where each device listens.

@@ -4,9 +4,10 @@ mod windows;
 
 use std::time::Duration;
 
+use misfire_device::port::RunDir;
 use serde::Serialize;
 
-use crate::machine::{Accel, Boot, Cache, MachineError, Qemu, RunDir, hyper_v, kvm, trial};
+use crate::machine::{Accel, Boot, Cache, MachineError, Qemu, hyper_v, kvm, trial};
 use crate::run::{KeptAside, Options, Snapshots, Subject, run_scenario};
 use crate::scenario::{Outcome, Vocabulary};
 use crate::verdict::Verdict;
@@ -144,7 +145,7 @@ async fn about_disk(subject: Subject, accel: Accel) -> Finding {
         WORKING_DISK,
         &Vocabulary::default(),
     );
-    let out = match tempfile::tempdir() {
+    let out = match RunDir::new() {
         Ok(out) => out,
         Err(error) => return bad(format!("no folder can be made for the run: {error}")),
     };

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use misfire_device::port::{Attachment, Died, ServeError, Served, serve};
+use misfire_device::port::{Attachment, Died, RunDir, ServeError, Served, serve};
 use misfire_device::shape::{Attach, Kind, Shape};
 use misfire_device::trace::{Event, What};
 use serde_json::json;
@@ -22,7 +22,7 @@ use tokio::task::{JoinError, JoinSet};
 use crate::guest::linux::{Device, Linux, LinuxError};
 use crate::guest::windows::{Setting, Windows, WindowsError};
 use crate::guest::{Firmware, Guest, Reference};
-use crate::machine::{Accel, Boot, MachineError, MachineSpec, Qemu, Recording, RunDir, argv};
+use crate::machine::{Accel, Boot, MachineError, MachineSpec, Qemu, Recording, argv};
 use crate::report::{Document, FaultReport, Progress, ScenarioReport, millis};
 use crate::rules::{Context, FIRMWARE, GUEST, IDLE_FIRMWARE, Judgement, judge};
 use crate::scenario::{Scenario, Step};

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use misfire::guest::{Heard, Reference};
 use misfire::log::MachineLine;
-use misfire::machine::{Accel, Boot, Cache, MachineError, Next, Qemu, RunDir, TablePlace, argv};
-use misfire_device::port::{Attachment, Journal, serve};
+use misfire::machine::{Accel, Boot, Cache, MachineError, Next, Qemu, TablePlace, argv};
+use misfire_device::port::{Attachment, Journal, RunDir, serve};
 use misfire_device::shape::{Kind, Shape};
 use misfire_device::trace::{Event, What};
 use rustix::event::{PollFd, PollFlags, poll};

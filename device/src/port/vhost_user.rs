@@ -17,6 +17,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::died::Died;
 use super::disk::{self, DiskError};
+use super::run_dir::RunDir;
 use super::session::{Lasting, Session};
 use super::wire::{carry_messages, carry_replies, tell_config_change};
 use crate::backend::{Block, Configuration, Console, Device, Entropy, Net, Observer, Scsi};
@@ -419,7 +420,7 @@ fn sit_down(
 /// Our end of a connection, and the listener from which the daemon can take the other. The name
 /// lives in a directory of ours, and only until both are connected.
 fn inner_socket() -> io::Result<(UnixStream, Listener)> {
-    let dir = tempfile::tempdir()?;
+    let dir = RunDir::new()?;
     let path = dir.path().join("wire");
     let listener = UnixListener::bind(&path)?;
     let stream = UnixStream::connect(&path)?;

@@ -121,6 +121,33 @@ pub mod cap_id {
     pub const MSIX: u8 = 0x11;
 }
 
+/// The most capabilities that a header has room for: each takes four bytes at least, behind the header.
+pub const MOST_CAPABILITIES: usize = 48;
+
+/// The ports through which a PC reaches configuration space (PCI Local Bus 3.0, 3.2.2.3.2).
+pub mod config_ports {
+    /// CONFIG_ADDRESS.
+    pub const ADDRESS: u16 = 0xcf8;
+    /// CONFIG_DATA, four ports.
+    pub const DATA: u16 = 0xcfc;
+    /// In CONFIG_ADDRESS: the data ports are configuration space.
+    pub const ENABLE: u32 = 1 << 31;
+    /// In CONFIG_ADDRESS: where the device number begins.
+    pub const DEVICE_SHIFT: u32 = 11;
+}
+
+/// Slot control of a root port (PCI Express 3.0, 7.8.10).
+pub mod slot_control {
+    /// Where the register is in the PCI Express capability.
+    pub const OFFSET: u8 = 0x18;
+    /// Power indicator control and power controller control.
+    pub const POWER: u16 = 0b111 << 8;
+    /// Indicator on, power on.
+    pub const ON: u16 = 0b001 << 8;
+    /// Indicator on, power off.
+    pub const OFF_LIT: u16 = 0b101 << 8;
+}
+
 /// Bits of the MSI-X message control word (6.8.2.3).
 pub mod msix_control {
     /// MSI-X enable.

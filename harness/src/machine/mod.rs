@@ -17,7 +17,6 @@ mod line;
 mod process;
 mod qmp;
 mod recording;
-mod run_dir;
 mod slot;
 mod spec;
 mod table;
@@ -34,7 +33,6 @@ pub use launch::{Machine, Next};
 pub use process::{Ended, Process};
 pub use qmp::{ANSWER_LIMIT, Happening, Qmp, QmpError, TablePlace};
 pub use recording::{Recording, Way};
-pub use run_dir::RunDir;
 pub use spec::{
     Accel, Boot, EXIT_PORT, FIRST_SLOT, Firmware, Hotplug, Inherited, Installed, MAX_DEVICES,
     MachineSpec, Plugged, START_ADDRESS,

@@ -1,23 +1,10 @@
 //! The power of a slot, switched from outside: a guest of somebody else's would have QEMU take out what
 //! QEMU does not survive to lose (decision 0010).
 
+use misfire_device::spec::{MOST_CAPABILITIES, PciHeader, cap_id, config_ports, slot_control};
+
 use super::qmp::{Qmp, QmpError};
 use super::spec::FIRST_SLOT;
-
-/// The ports of the configuration space (PCI 3.0, 3.2.2.3.2).
-const CONFIG_ADDRESS: u32 = 0xcf8;
-const CONFIG_DATA: u32 = 0xcfc;
-const ENABLE: u32 = 0x8000_0000;
-/// Where a header points to its first capability, and more of them than a header has room for.
-const CAPABILITIES: u32 = 0x34;
-const MOST_CAPABILITIES: usize = 48;
-/// The PCI Express capability, and its slot control (PCI Express 3.0, 7.8 and 7.8.10).
-const EXPRESS: u32 = 0x10;
-const SLOT_CONTROL: u32 = 0x18;
-/// Power indicator and power controller: both, on, and off with the light left on.
-const SLOT_POWER: u32 = 0x0700;
-const SLOT_ON: u32 = 0x0100;
-const SLOT_OFF_LIT: u32 = 0x0500;
 
 /// A function on bus 0.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +20,8 @@ impl ConfigSpace {
     /// What the address port takes for the register at `offset`, and the port that it is at then.
     fn ports(self, offset: u32) -> (u32, u32) {
         (
-            ENABLE | self.0 << 11 | offset & 0xfc,
-            CONFIG_DATA + (offset & 3),
+            config_ports::ENABLE | self.0 << config_ports::DEVICE_SHIFT | offset & !3,
+            u32::from(config_ports::DATA) + (offset & 3),
         )
     }
 }
@@ -47,37 +34,57 @@ impl Qmp {
     /// # Errors
     /// When QEMU is gone or does not answer, or there is no such slot.
     pub async fn switch_slot(&mut self, dev: u8, on: bool) -> Result<(), QmpError> {
+        let runs = self.status().await? == "running";
         self.monitor("stop".to_owned()).await?;
         let switched = self.switch_stopped(dev, on).await;
-        self.go_on().await?;
+        if runs {
+            self.go_on().await?;
+        }
         switched
     }
 
     async fn switch_stopped(&mut self, dev: u8, on: bool) -> Result<(), QmpError> {
-        let before = self.port_in('w', CONFIG_ADDRESS).await?;
+        let before = self.port_in('w', config_ports::ADDRESS.into()).await?;
         let port = ConfigSpace::of_port(dev);
         let switched = async {
-            let mut capability = self.config_in(port, CAPABILITIES, 'b').await?;
-            for _ in 0..MOST_CAPABILITIES {
-                if capability == 0 || self.config_in(port, capability, 'b').await? == EXPRESS {
-                    break;
-                }
-                capability = self.config_in(port, capability + 1, 'b').await?;
-            }
-            if capability == 0 {
+            let Some(capability) = self.express(port).await? else {
                 return Err(QmpError::Refused {
                     doing: format!("switching the slot of device {dev}"),
                     reason: "there is no root port".to_owned(),
                 });
-            }
-            let control = capability + SLOT_CONTROL;
-            let others = self.config_in(port, control, 'h').await? & !SLOT_POWER;
-            let power = if on { SLOT_ON } else { SLOT_OFF_LIT };
-            self.config_out(port, control, 'h', others | power).await
+            };
+            let control = capability + u32::from(slot_control::OFFSET);
+            let others =
+                self.config_in(port, control, 'h').await? & !u32::from(slot_control::POWER);
+            let power = if on {
+                slot_control::ON
+            } else {
+                slot_control::OFF_LIT
+            };
+            self.config_out(port, control, 'h', others | u32::from(power))
+                .await
         };
         let switched = switched.await;
-        self.port_out('w', CONFIG_ADDRESS, before).await?;
+        self.port_out('w', config_ports::ADDRESS.into(), before)
+            .await?;
         switched
+    }
+
+    /// Where the PCI Express capability of a function is.
+    async fn express(&mut self, at: ConfigSpace) -> Result<Option<u32>, QmpError> {
+        let mut next = PciHeader::CapabilitiesPointer.offset() as u32;
+        for _ in 0..MOST_CAPABILITIES {
+            // Its last two bits mean nothing (PCI Local Bus 3.0, 6.7).
+            let capability = self.config_in(at, next, 'b').await? & !3;
+            if capability == 0 {
+                break;
+            }
+            if self.config_in(at, capability, 'b').await? == u32::from(cap_id::EXPRESS) {
+                return Ok(Some(capability));
+            }
+            next = capability + 1;
+        }
+        Ok(None)
     }
 
     async fn config_in(
@@ -87,7 +94,8 @@ impl Qmp {
         size: char,
     ) -> Result<u32, QmpError> {
         let (address, port) = at.ports(offset);
-        self.port_out('w', CONFIG_ADDRESS, address).await?;
+        self.port_out('w', config_ports::ADDRESS.into(), address)
+            .await?;
         self.port_in(size, port).await
     }
 
@@ -99,7 +107,8 @@ impl Qmp {
         value: u32,
     ) -> Result<(), QmpError> {
         let (address, port) = at.ports(offset);
-        self.port_out('w', CONFIG_ADDRESS, address).await?;
+        self.port_out('w', config_ports::ADDRESS.into(), address)
+            .await?;
         self.port_out(size, port, value).await
     }
 
