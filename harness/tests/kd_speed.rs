@@ -2,18 +2,22 @@
 //! listened to by `misfire kd`, by the debugger of a run, by who acknowledges with the least effort that
 //! there can be, and by who reads and throws away. No Windows: the reference kernel in its place.
 
+mod killed;
 mod standin;
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use command_fds::{CommandFdExt as _, FdMapping};
+use killed::Killed;
 use misfire::log::kd::Event;
 use misfire::machine::{Cache, Debugger, Listening, Qemu};
 use misfire_device::port::Journal;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Lines that the kernel prints, and bytes of each on the wire: frame, header, text.
 const LINES: u32 = 600;
@@ -24,6 +28,8 @@ const BAUD: f64 = 11_520.0;
 const END: &[u8] = b"chatter ends";
 /// Each is measured so often, and the middle counts: others use the machine too.
 const TIMES: usize = 3;
+/// What each may take at the most.
+const MOST: Duration = Duration::from_secs(60);
 /// How much longer the debugger may take than who acknowledges with the least effort.
 const MORE: f64 = 3.0;
 
@@ -54,10 +60,19 @@ fn chatter(canned: &str, listen: impl Fn(&Path) -> Duration) -> Duration {
         parent_fd: listener.into(),
         child_fd: 3,
     };
-    let mut machine = command.fd_mappings(vec![line]).unwrap().spawn().unwrap();
+    let machine = command.fd_mappings(vec![line]).unwrap().spawn();
+    let machine = Killed(machine.unwrap());
+    let (done, ended) = channel::<()>();
+    let pid = Pid::from_child(&machine);
+    let too_late = std::thread::spawn(move || {
+        // Whoever listens to it comes to an end then, and says so.
+        if ended.recv_timeout(MOST) == Err(RecvTimeoutError::Timeout) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    });
     let took = listen(&socket);
-    machine.kill().unwrap();
-    machine.wait().unwrap();
+    drop(done);
+    too_late.join().unwrap();
     took
 }
 
@@ -113,16 +128,13 @@ fn acknowledged(socket: &Path) -> Duration {
 
 /// `misfire kd`, to the last line that it prints.
 fn by_console(socket: &Path) -> Duration {
-    let mut console = Command::new(env!("CARGO_BIN_EXE_misfire"))
+    let console = Command::new(env!("CARGO_BIN_EXE_misfire"))
         .arg("kd")
         .arg(socket)
         .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let took = until_end(console.stdout.take().unwrap(), |_| ());
-    console.kill().unwrap();
-    console.wait().unwrap();
-    took
+        .spawn();
+    let mut console = Killed(console.unwrap());
+    until_end(console.stdout.take().unwrap(), |_| ())
 }
 
 /// The debugger of a run, to the last line in the journal.

@@ -32,6 +32,42 @@ impl Evidence {
     pub const MEMORY: &str = "memory.dmp";
 }
 
+/// How a guest has told the host of its crash, its debugger aside.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Signs {
+    panicked: bool,
+    loaded: bool,
+    /// It was reset after that.
+    reset: bool,
+}
+
+impl Signs {
+    /// Something happened; what it says of a crash that was not known, as a sentence.
+    pub(super) fn see(&mut self, happening: &Happening) -> Option<&'static str> {
+        let (sign, sentence) = match happening {
+            Happening::Panicked(_) => (&mut self.panicked, PANICKED),
+            Happening::CrashLoaded => (&mut self.loaded, CRASH_LOADED),
+            Happening::Reset | Happening::Shutdown => {
+                self.reset |= self.panicked || self.loaded;
+                return None;
+            }
+        };
+        (!std::mem::replace(sign, true)).then_some(sentence)
+    }
+
+    /// What it has told, in sentences.
+    fn told(self) -> impl Iterator<Item = &'static str> {
+        let each = [(self.panicked, PANICKED), (self.loaded, CRASH_LOADED)];
+        let told = each.into_iter().filter(|(told, _)| *told);
+        told.map(|(_, sentence)| sentence)
+    }
+}
+
+const RESET: &str = "the guest reset itself after the crash";
+const PANICKED: &str = "the guest told the host of its crash (GUEST_PANICKED)";
+const CRASH_LOADED: &str =
+    "the guest told the host of its crash, and that it writes its memory down (GUEST_CRASHLOADED)";
+
 /// What was found out about a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Examined {
@@ -49,6 +85,7 @@ impl Windows {
     pub async fn examine(&mut self) -> Examined {
         let mut found = Vec::new();
         self.picture(Evidence::SCREEN, &mut found).await;
+        self.no_code_comes();
         let lives = if self.crashed {
             self.after_crash(&mut found).await;
             false
@@ -82,34 +119,34 @@ impl Windows {
         }
         let limit = if self.dump { AFTER } else { AFTER_SHORT };
         let end = Instant::now() + limit;
-        let mut told = false;
+        found.extend(self.signs.told().map(str::to_owned));
+        if self.signs.reset {
+            return found.push(RESET.to_owned());
+        }
+        if self.signs.panicked {
+            // It stands still since then.
+            let _ = self.machine.qmp().go_on().await;
+        }
         while let Some(came) = self.one(end).await {
             match came {
-                One::Happened(Happening::Panicked(_)) => {
-                    found.push("the guest told the host of its crash (GUEST_PANICKED)".into());
-                    told = true;
-                    self.picture(Evidence::STOP_SCREEN, found).await;
-                    // It stands still since then.
-                    let _ = self.machine.qmp().go_on().await;
-                }
-                One::Happened(Happening::CrashLoaded) => {
-                    found.push(
-                        "the guest told the host of its crash, and that it writes its memory down \
-                         (GUEST_CRASHLOADED)"
-                            .into(),
-                    );
-                    told = true;
-                    self.picture(Evidence::STOP_SCREEN, found).await;
+                One::Happened(happening @ (Happening::Panicked(_) | Happening::CrashLoaded)) => {
+                    if let Some(sentence) = self.signs.see(&happening) {
+                        found.push(sentence.to_owned());
+                        self.picture(Evidence::STOP_SCREEN, found).await;
+                    }
+                    if matches!(happening, Happening::Panicked(_)) {
+                        let _ = self.machine.qmp().go_on().await;
+                    }
                 }
                 One::Happened(Happening::Reset | Happening::Shutdown) => {
-                    found.push("the guest reset itself after the crash".into());
-                    return;
+                    found.push(RESET.to_owned());
+                    break;
                 }
-                One::Kernel(Event::Booted) => return,
+                One::Kernel(Event::Booted) => break,
                 One::Kernel(_) => {}
             }
         }
-        if !told {
+        if self.signs.told().next().is_none() {
             found.push("the guest did not tell the host of its crash by other ways".into());
         }
     }
@@ -134,7 +171,13 @@ impl Windows {
                     found.push(format!("meanwhile the kernel crashed: {bugcheck}"));
                     return false;
                 }
-                _ => {}
+                One::Happened(happening) => {
+                    if let Some(sentence) = self.signs.see(&happening) {
+                        found.push(format!("meanwhile {sentence}"));
+                        return false;
+                    }
+                }
+                One::Kernel(_) => {}
             }
         }
         found.push(format!(
@@ -145,18 +188,27 @@ impl Windows {
             found.push(format!("QEMU says that the guest is `{status}`"));
         }
         self.interfere();
-        if self.machine.qmp().inject_nmi().await.is_err() {
+        if let Err(error) = self.machine.qmp().inject_nmi().await {
+            found.push(format!(
+                "an interrupt that can't be masked can't be made: {error}"
+            ));
             return false;
         }
         let end = Instant::now() + NMI;
         while let Some(came) = self.one(end).await {
-            if let One::Kernel(Event::Bugcheck(bugcheck)) = came {
-                found.push(format!(
-                    "an interrupt that can't be masked made it stop: {bugcheck}"
-                ));
-                self.memory(found).await;
-                return false;
-            }
+            let stopped = match came {
+                One::Kernel(Event::Bugcheck(bugcheck)) => bugcheck.to_string(),
+                One::Kernel(_) => continue,
+                One::Happened(happening) => match self.signs.see(&happening) {
+                    Some(sentence) => sentence.to_owned(),
+                    None => continue,
+                },
+            };
+            found.push(format!(
+                "an interrupt that can't be masked made it stop: {stopped}"
+            ));
+            self.memory(found).await;
+            return false;
         }
         found.push("an interrupt that can't be masked changed nothing".into());
         false

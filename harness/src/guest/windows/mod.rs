@@ -26,12 +26,13 @@ use tokio::time::sleep_until;
 
 use agent::{Agent, Given};
 use course::{Answer, Course, Do, Lane, Order, Place, Stage, StageError, Time};
+use evidence::Signs;
 pub use evidence::{Evidence, Examined};
 pub use file::{LimitsFile, UefiFile, Windows as Image, WindowsFile, WindowsFileError};
 
 use super::Slot;
 use crate::log::driver::Patterns;
-use crate::log::kd::Event;
+use crate::log::kd::{Bugcheck, Event};
 use crate::machine::{
     Accel, Boot, Happening, Listening, Machine, MachineError, MachineSpec, Next, Plugged, Qemu,
     Recording, hyper_v, line_of,
@@ -52,6 +53,8 @@ const SCRIPT_ARGS: [&str; 5] = [
 const HV_CRASH: &str = "hv-crash";
 /// What restoring a state may take.
 const RESTORE_LIMIT: Duration = Duration::from_secs(120);
+/// What an error says when the task at the agent's line ended.
+const DEAF: &str = "who speaks to the agent is gone";
 /// How long after the first sign of a crash its stop code may come.
 const CODE_LIMIT: Duration = Duration::from_secs(3);
 
@@ -121,10 +124,14 @@ pub struct Windows {
     dump: bool,
     patterns: Arc<Patterns>,
     nodes: Vec<Option<String>>,
-    /// The debugger has told of a crash.
+    /// That it crashed is known.
     crashed: bool,
-    /// Something else has, and until when its stop code is waited for.
+    /// The debugger has not told of it, and until when its stop code is waited for.
     panicked: Option<(Instant, Option<[u64; 5]>)>,
+    /// How the guest itself has told the host of it.
+    signs: Signs,
+    /// Nobody speaks to the agent any more.
+    deaf: bool,
     /// The machine is at its end.
     left: Option<i32>,
 }
@@ -142,7 +149,10 @@ impl std::fmt::Debug for Windows {
 enum Came {
     Something,
     Silence,
+    /// The machine is gone.
     Gone,
+    /// Nobody speaks to the agent any more, so that no order is answered.
+    Deaf,
 }
 
 impl Windows {
@@ -269,6 +279,8 @@ impl Windows {
             nodes: setting.nodes.clone(),
             crashed: false,
             panicked: None,
+            signs: Signs::default(),
+            deaf: false,
             left: None,
         })
     }
@@ -287,16 +299,22 @@ impl Windows {
                 return Ok(());
             }
             let far = Instant::now() + Duration::from_secs(3600);
-            if let Came::Gone = self.come(far).await {
-                let error = StageError {
-                    stage: self.course.stage(),
-                    why: "the machine ended".to_owned(),
-                };
+            let error = |stage, why: &str| StageError {
+                stage,
+                why: why.to_owned(),
+            };
+            let came = self.come(far).await;
+            let stage = self.course.stage();
+            match came {
+                Came::Something | Came::Silence => {}
+                Came::Deaf => return Err(self.failed(error(stage, DEAF)).await),
                 // A QEMU that was killed, or refused what it was told, says more.
-                return Err(match self.machine.left(error.stage.name()).await {
-                    Err(error) => error.into(),
-                    Ok(_) => self.failed(error).await,
-                });
+                Came::Gone => {
+                    return Err(match self.machine.left(stage.name()).await {
+                        Err(error) => error.into(),
+                        Ok(_) => self.failed(error(stage, "the machine ended")).await,
+                    });
+                }
             }
         }
     }
@@ -365,6 +383,7 @@ impl Windows {
             match self.come(deadline).await {
                 Came::Something => {}
                 Came::Silence => return Ok(Next::Silent),
+                Came::Deaf => self.line(format!("MISFIRE: error {DEAF}")),
                 Came::Gone => self.left = Some(self.machine.left(awaited).await?),
             }
         }
@@ -379,7 +398,10 @@ impl Windows {
             .flatten()
             .fold(deadline, Instant::min);
         let Self {
-            machine, answers, ..
+            machine,
+            answers,
+            deaf,
+            ..
         } = self;
         let (debugger, qmp) = machine.ends();
         let Some(debugger) = debugger else {
@@ -391,10 +413,16 @@ impl Windows {
                 Some(event) => self.kernel(&event),
                 None => return Came::Gone,
             },
-            Some((lane, answer)) = answers.recv() => {
-                let now = self.now();
-                self.course.answer(now, lane, answer);
-            }
+            answer = answers.recv(), if !*deaf => match answer {
+                Some((lane, answer)) => {
+                    let now = self.now();
+                    self.course.answer(now, lane, answer);
+                }
+                None => {
+                    *deaf = true;
+                    return Came::Deaf;
+                }
+            },
             Some(happening) = qmp.happening() => self.happened(happening),
             () = sleep_until(until.into()) => {
                 let now = self.now();
@@ -419,6 +447,7 @@ impl Windows {
 
     fn happened(&mut self, happening: Happening) {
         let uses_devices = matches!(self.course.stage(), Stage::Device | Stage::Work);
+        self.signs.see(&happening);
         match happening {
             Happening::Panicked(info) if !self.crashed => {
                 let until = Instant::now() + CODE_LIMIT;
@@ -427,34 +456,45 @@ impl Windows {
             Happening::CrashLoaded if !self.crashed && self.panicked.is_none() => {
                 self.panicked = Some((Instant::now() + CODE_LIMIT, None));
             }
+            // It goes on without the debugger.
+            Happening::Reset | Happening::Shutdown if self.panicked.is_some() => {
+                self.no_code_comes();
+            }
             // A system that is used does not start again by itself.
             Happening::Reset if uses_devices && !self.crashed => self.left = Some(0),
             _ => {}
         }
     }
 
-    /// A crash that the debugger has not told of.
+    /// A crash that the debugger has not told of in time.
     fn code_is_late(&mut self) {
-        let Some((until, info)) = self.panicked else {
+        if let Some((until, _)) = self.panicked
+            && (self.crashed || Instant::now() >= until)
+        {
+            self.no_code_comes();
+        }
+    }
+
+    /// The debugger does not tell of a crash any more of which something else has told.
+    fn no_code_comes(&mut self) {
+        let Some((_, info)) = self.panicked.take() else {
             return;
         };
-        if self.crashed {
-            self.panicked = None;
-        } else if Instant::now() >= until {
-            (self.panicked, self.crashed) = (None, true);
-            let bugcheck = match info {
-                Some([code, a, b, c, d]) => {
-                    crate::log::kd::Bugcheck::new(code as u32, [a, b, c, d])
-                }
-                None => crate::log::kd::Bugcheck::default(),
-            };
-            self.line(line_of(&Event::Bugcheck(bugcheck)));
+        if std::mem::replace(&mut self.crashed, true) {
+            return;
         }
+        let bugcheck = match info {
+            Some([code, a, b, c, d]) => Bugcheck::new(code as u32, [a, b, c, d]),
+            None => Bugcheck::default(),
+        };
+        let crash = Event::Bugcheck(bugcheck);
+        self.line(line_of(&crash));
+        let now = self.now();
+        self.course.kernel(now, &crash);
     }
 
     fn act(&mut self, what: Do) {
         match what {
-            // A task that is gone answers nothing, which is a stage that takes too long.
             Do::Order(order, limit) => self.give(Lane::Commands, order, limit),
             Do::Beside(order, limit) => self.give(Lane::Slots, order, limit),
             Do::Line(line) => self.line(line),

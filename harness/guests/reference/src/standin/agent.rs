@@ -354,7 +354,10 @@ impl Agent {
                     ..Process::default()
                 }
             }
-            _ => done(format!("MISFIRE: done ok {verb}\r\n")),
+            _ => done(match canned.get(verb) {
+                Some(reason) => format!("MISFIRE: done failed {verb} reason={reason}\r\n"),
+                None => format!("MISFIRE: done ok {verb}\r\n"),
+            }),
         }
     }
 }

@@ -258,8 +258,12 @@ fn reset() -> ! {
 
 /// Crashes as a Windows does under a debugger. Returns when the kernel is itself.
 pub fn crash(code: u32, parameters: [u64; 4]) {
+    let panic = CANNED.with(|canned| canned.get("panic").map(str::to_string));
+    let panic = panic.as_deref().unwrap_or_default();
+    // Not told to the debugger, as when nothing comes over its line any more.
+    let is_alone = panic.starts_with("alone");
     let is_one = TARGET.with(|target| {
-        if let Some(target) = target {
+        if let Some(target) = target.as_mut().filter(|_| !is_alone) {
             target.crash(code, parameters);
         }
         target.is_some()
@@ -267,15 +271,15 @@ pub fn crash(code: u32, parameters: [u64; 4]) {
     if !is_one {
         return;
     }
-    match CANNED
-        .with(|canned| canned.get("panic").map(str::to_string))
-        .as_deref()
-    {
-        Some("loaded") => cpu::out8(PANIC_PORT, CRASH_LOADED),
-        Some("none") => {}
+    match panic {
+        "loaded" | "alone-loaded" => cpu::out8(PANIC_PORT, CRASH_LOADED),
+        "none" => {}
         _ => cpu::out8(PANIC_PORT, PANICKED),
     }
-    reboot()
+    match is_alone {
+        true => reset(),
+        false => reboot(),
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,11 @@
 
 use std::collections::VecDeque;
 
-use super::{Answer, Do, LOOK, Node, Place, Settled, Slot, Time, script};
+use super::device::LOOK;
+use super::order::{Answer, Do, Place, Time};
+use super::script::{script, setting_failed};
+use crate::guest::Slot;
+use crate::guest::windows::words::{Node, Settled};
 
 /// What the agent is doing for a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +89,12 @@ impl Slots {
         let (Some(doing), Answer::Ran(ran)) = (self.doing.take(), answer) else {
             return;
         };
+        if let Doing::Settings(dev) = doing {
+            return match setting_failed(dev, &ran) {
+                Some(error) => self.line(error),
+                None => self.look(dev),
+            };
+        }
         let (output, error) = match ran {
             Ok(ended) => (ended.output, None),
             Err(error) => (String::new(), Some(error)),
@@ -110,7 +120,7 @@ impl Slots {
                     None => self.look(dev),
                 };
             }
-            Doing::Settings(dev) => return self.look(dev),
+            Doing::Settings(_) => {}
             Doing::Looking(dev) => {
                 let node = Node::parse(&output).unwrap_or_default();
                 return self.looked(now, dev, node);

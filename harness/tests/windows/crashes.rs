@@ -1,0 +1,136 @@
+//! Crashes and hangs: what is told of them, and what is kept.
+
+use misfire::report::ScenarioReport;
+use misfire::scenario::Outcome;
+use misfire::verdict::Verdict;
+
+use crate::bench::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_has_its_stop_code_its_arguments_and_a_picture() {
+    let bench = Bench::new("load=crash");
+    let report = bench.run().await;
+    assert_eq!(report.verdict, Verdict::Fail, "{}", told(&report));
+    assert_eq!(report.outcome, Some(Outcome::Crashed));
+    let text = told(&report);
+    for part in [
+        "it crashed: 0xD1 DRIVER_IRQL_NOT_LESS_OR_EQUAL (0x28, 0x2, 0x0, 0xfffff805500001a4 \
+         [standin.sys+0x1a4]) in standin.sys",
+        "GUEST_PANICKED",
+        "the guest reset itself after the crash",
+        "its memory was not kept",
+    ] {
+        assert!(text.contains(part), "{part}:\n{text}\n{}", bench.log());
+    }
+    assert!(is_png(&bench.kept("screen.png")), "{text}");
+    assert!(is_png(&bench.kept("screen-stop.png")), "{text}");
+    assert!(report.files.contains_key("screen"), "{:?}", report.files);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scenario_can_expect_a_crash() {
+    let mut bench = Bench::new("load=crash panic=loaded");
+    bench.expect = "[expect.windows]\noutcome = \"crashed\"\nbugcheck = \"0xD1\"\nio = \"none\"\nbroken = [\"WIN-SYS-001\"]";
+    let report = bench.run().await;
+    assert_eq!(
+        report.verdict,
+        Verdict::Pass,
+        "{}\n{}",
+        told(&report),
+        bench.log()
+    );
+    let told = told(&report);
+    assert!(
+        report.notes.iter().any(|n| n.contains("GUEST_CRASHLOADED")),
+        "{told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_memory_of_a_crash_is_kept_when_it_is_asked_for() {
+    let mut bench = Bench::new("load=crash panic=none");
+    bench.more = "dump = true".into();
+    let report = bench.run().await;
+    let told = told(&report);
+    assert!(told.contains("its memory, as ELF"), "{told}");
+    let memory = std::fs::read(bench.kept("memory.dmp")).unwrap();
+    assert!(memory.starts_with(b"\x7fELF"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_hangs_is_photographed_probed_and_woken_by_an_nmi() {
+    let bench = Bench::new("load=hang");
+    let report = bench.run().await;
+    let told = told(&report);
+    assert_eq!(report.verdict, Verdict::Fail, "{told}");
+    assert_eq!(report.outcome, Some(Outcome::Wedged), "{told}");
+    for part in [
+        "the kernel did not answer its debugger within",
+        "QEMU says that the guest is `running`",
+        "an interrupt that can't be masked made it stop: 0x80 NMI_HARDWARE_FAILURE",
+    ] {
+        assert!(told.contains(part), "{part}:\n{told}\n{}", bench.log());
+    }
+    assert!(is_png(&bench.kept("screen.png")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workload_that_hangs_in_a_kernel_that_lives_is_told_apart() {
+    let mut bench = Bench::new("load=stuck");
+    bench.more = "limits = { work = 1.0 }".into();
+    let report = bench.run().await;
+    let told = told(&report);
+    assert_eq!(report.verdict, Verdict::Fail, "{told}");
+    assert_eq!(report.outcome, Some(Outcome::Wedged), "{told}");
+    assert!(
+        told.contains("the kernel answers its debugger"),
+        "{told}\n{}",
+        bench.log()
+    );
+    assert!(
+        bench.log().contains("harness: stage `work`"),
+        "{}",
+        bench.log()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_of_a_driver_that_starts_its_device_is_its_conduct_and_no_error() {
+    let bench = Bench::new("node=crash");
+    let report = bench.run().await;
+    let told = told(&report);
+    assert_eq!(report.verdict, Verdict::Fail, "{told}\n{}", bench.log());
+    assert_eq!(report.outcome, Some(Outcome::Crashed), "{told}");
+    assert!(told.contains("it crashed: 0xD1"), "{told}");
+    assert!(is_png(&bench.kept("screen.png")), "{told}");
+}
+
+/// A crash of which the debugger hears nothing.
+async fn alone(canned: &'static str) -> (Bench, ScenarioReport) {
+    let bench = Bench::new(canned);
+    let report = bench.run().await;
+    assert_eq!(report.verdict, Verdict::Fail, "{}", told(&report));
+    assert_eq!(report.outcome, Some(Outcome::Crashed), "{}", told(&report));
+    (bench, report)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_that_the_guest_tells_the_host_alone_is_told_without_a_stop_code() {
+    for (canned, sign) in [
+        ("load=crash panic=alone", "GUEST_PANICKED"),
+        ("load=crash panic=alone-loaded", "GUEST_CRASHLOADED"),
+    ] {
+        let (bench, report) = alone(canned).await;
+        let told = told(&report);
+        for part in [sign, "the guest reset itself after the crash"] {
+            assert!(told.contains(part), "{part}:\n{told}\n{}", bench.log());
+        }
+        let log = bench.log();
+        assert!(
+            log.contains("MISFIRE: crash 0x0 without a stop code"),
+            "{log}"
+        );
+        assert!(!told.contains("did not tell the host"), "{told}");
+        assert!(is_png(&bench.kept("screen.png")), "{told}");
+    }
+}
