@@ -161,7 +161,7 @@ pub const BUGS: &[Bug] = &[
         "virtio-win c1b298cc (BZ#1245957)",
         "A crash dump to a disk with MSI-X never ends: the dump driver polls the ISR byte",
     )
-    .not("a dump stack is another instance of the driver in a Windows that crashed, and no guest that is shipped has one (WIN-DUMP-001)"),
+    .not("no scenario has the system crash; `--guest nt --crash-dump` has a miniport's own image write a dump (WIN-SPT-016)"),
     driver(
         "B24",
         "virtio-win 72efad18 (BZ#1918113)",

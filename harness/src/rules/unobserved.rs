@@ -59,7 +59,7 @@ pub const DUMP: &[Rule] = &[Rule {
     source: "storport's dump documents; B23",
     breaks: "the dump never ends",
     unobservable: Some(
-        "a dump stack is another instance of the driver in a Windows that crashed: no sign that a device sees tells it from a restart, and no guest that is shipped has one",
+        "a dump stack is another instance of the driver in a system that crashed, and no sign that a device sees tells it from a restart; of a miniport's own image WIN-SPT-016 says it, on the guest `nt` with `--crash-dump`",
     ),
     ..Rule::BASE
 }];
