@@ -244,7 +244,7 @@ fn rules_are_listed_and_explained() {
     let (out, _, status) = run(dir.path(), &["rules"]);
     assert!(status == 0 && out.contains("VIO-INIT-001"), "{out}");
     assert!(
-        out.contains("not judged: the reference guest has one processor"),
+        out.contains("not judged: a trace does not tell on which processor"),
         "{out}"
     );
     let (out, _, status) = run(dir.path(), &["rules", "--format", "json"]);
