@@ -6,7 +6,8 @@
 //! `DumpMode`. Interrupts are off, so `HwStorInterrupt` is called until the request is completed; no page has how
 //! often.
 
-use super::port::{Port, dump_entry, is_dumping, of_extension};
+use super::entry::{dump_entry, is_dumping};
+use super::port::{Port, of_extension};
 use super::srb::{About, EXECUTE, Ended, Request};
 use crate::dbg_print;
 use crate::hal::pci::Function;
@@ -91,7 +92,7 @@ impl Port {
         if !dump_entry() {
             return Err("DriverEntry does not register for a crash dump");
         }
-        self.with(|state| state.packets = super::srb::Packets::NONE);
+        self.with(|state| state.packets = super::packet::Packets::NONE);
         let argument = match argument {
             "" => "dump=1".into(),
             argument => alloc::format!("dump=1;{argument}"),

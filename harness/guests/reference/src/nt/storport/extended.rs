@@ -2,8 +2,9 @@
 
 use super::abi::{MessageInformation, function as kind, stor_status as status};
 use super::dump;
+use super::entry::is_dumping;
 use super::locks;
-use super::port::{Port, is_dumping, of_extension};
+use super::port::{Port, of_extension};
 use crate::dbg_print;
 use crate::hal::{apic, processor, time, vm};
 use crate::nt::lent;

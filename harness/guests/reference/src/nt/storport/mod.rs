@@ -6,20 +6,27 @@
 //! the table of `StorPortAcquireSpinLock`. What rests on less is listed in `docs/nt-guest.md`.
 
 mod abi;
+mod begin;
+mod control;
 mod dump;
+mod entry;
 mod extended;
+mod interrupt;
+mod layout;
 mod locks;
 mod memory;
 mod notice;
 mod notify;
+mod packet;
 mod port;
 mod routines;
 mod spin;
 mod srb;
 
+pub use entry::driver_entry;
 pub use locks::{current_device, current_routine};
 pub use notice::Leaving;
-pub use port::{Port, driver_entry, port};
+pub use port::{Port, port};
 pub use routines::routine;
 pub use spin::bits as held_locks;
 pub use srb::{About, EXECUTE, Ended, RESET_DEVICE, RESET_LOGICAL_UNIT, Request};

@@ -9,8 +9,9 @@
 //! what miniports take for granted that look at one in the other; no page has it.
 
 use super::abi::{ADAPTER_REQUEST, capabilities, control, pnp_action, power, unit_control};
+use super::entry::driver;
 use super::locks::Callback;
-use super::port::{Port, driver};
+use super::port::Port;
 use super::srb::{About, FLUSH, PNP, POWER, Request};
 use crate::dbg_print;
 use crate::hal::{time, vm};

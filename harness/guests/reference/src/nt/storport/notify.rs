@@ -2,8 +2,9 @@
 
 use super::abi::notification as kind;
 use super::dump;
+use super::entry::is_dumping;
 use super::locks::{self, Callback};
-use super::port::{Port, is_dumping, of_extension};
+use super::port::{Port, of_extension};
 use crate::dbg_print;
 use crate::hal::time;
 use crate::nt::checks::{self, Check};

@@ -2,7 +2,8 @@
 
 use super::abi::{HwInitializationData, OLD_INITIALIZATION_SIZE};
 use super::dump;
-use super::port::{Port, is_dumping, of_extension, registered};
+use super::entry::{is_dumping, registered};
+use super::port::{Port, of_extension};
 use super::{extended, locks, memory, notify};
 use crate::dbg_print;
 use crate::hal::{cpu, time, vm};
