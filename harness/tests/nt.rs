@@ -102,6 +102,22 @@ const BREACHES: &[(&str, &str, &[&str])] = &[
         "vectors/per-queue",
         &["WIN-SPT-015", "WIN-SYS-001"],
     ),
+    (
+        "endless-poll-in-interrupt",
+        "vectors/per-queue",
+        &["WIN-SPT-015", "WIN-SYS-001"],
+    ),
+    (
+        "endless-poll-in-dpc",
+        "vectors/per-queue",
+        &["WIN-SPT-015", "WIN-SYS-001"],
+    ),
+    (
+        "endless-loop",
+        "vectors/per-queue",
+        &["WIN-SPT-015", "WIN-SYS-001"],
+    ),
+    ("completes-early", "vectors/per-queue", &["WIN-SPT-017"]),
 ];
 
 /// Mistakes that a miniport makes while it writes a crash dump: each breaks WIN-SPT-016.
@@ -377,7 +393,7 @@ fn the_correct_miniport_keeps_what_storport_asks_for() {
     );
     for id in [
         "001", "002", "003", "004", "005", "006", "007", "008", "009", "010", "011", "012", "013",
-        "014", "015",
+        "014", "015", "017",
     ] {
         let id = format!("WIN-SPT-{id}");
         let mut rules = reports.iter().flat_map(|report| &report.rules);
@@ -452,10 +468,20 @@ fn an_overrun_is_a_crash_that_names_its_place_in_the_image() {
         "{log}"
     );
     assert!(log.contains("(the function 0x"), "{log}");
+    let calls = log
+        .lines()
+        .skip_while(|line| !line.contains("the last calls into the model"));
+    let calls: Vec<&str> = calls.skip(1).take(2).collect();
+    assert!(
+        calls[0].contains("NT:   StorPortGetUncachedExtension from blk-release.sys+0x"),
+        "{log}"
+    );
+    assert!(calls[1].contains("NT:   StorPort"), "{log}");
 }
 
 /// What the correct miniports are put to on several processors.
 const PARALLEL: &[&str] = &[
+    "vectors/processors",
     "vectors/per-queue",
     "vectors/shared",
     "vectors/one-granted",
@@ -483,6 +509,11 @@ const RACES: &[(&str, &str, &[&str])] = &[
         "messages-share-a-word",
         "vectors/per-queue",
         &["WIN-SPT-021"],
+    ),
+    (
+        "lock-released-elsewhere",
+        "vectors/processors",
+        &["WIN-SPT-002"],
     ),
 ];
 
@@ -534,6 +565,75 @@ fn a_race_is_found_on_two_processors_and_is_none_on_one() {
     }
 }
 
+#[test]
+fn processors_that_wait_for_each_other_are_a_stop_that_says_who_has_which_lock() {
+    let parameter = Some("mistake=deadlocks".to_owned());
+    let reports = run_on(2, "blk-release.sys", &["vectors/processors"], parameter);
+    let broken = reports[0].rules.iter().filter(|rule| rule.fails());
+    let broken: Vec<&str> = broken.map(|rule| rule.id).collect();
+    let text = one_scenario(&reports[0], false);
+    assert_eq!(broken, ["WIN-SPT-020", "WIN-SYS-001"], "{text}");
+    let log = std::fs::read_to_string(&reports[0].files["log"]).unwrap();
+    assert!(
+        log.contains("processors wait for each other; processor 0: "),
+        "{log}"
+    );
+    assert!(log.contains("MISFIRE: crash 0x133"), "{log}");
+}
+
+#[test]
+fn the_other_processors_are_stopped_while_a_crash_dump_is_written() {
+    let reports = run_as(2, "blk.sys", &["vectors/processors"], None, true);
+    let text = one_scenario(&reports[0], false);
+    assert_eq!(reports[0].verdict, Verdict::Pass, "{text}");
+    let log = std::fs::read_to_string(&reports[0].files["log"]).unwrap();
+    assert!(
+        log.contains("NT: the other processors have stopped"),
+        "{log}"
+    );
+    assert!(log.contains("NT: the crash dump is written"), "{log}");
+}
+
+#[test]
+fn where_a_driver_waits_without_an_end_is_said_with_its_routine_and_the_register() {
+    for (mistake, routine, what) in [
+        (
+            "endless-poll-in-interrupt",
+            "the interrupt routine",
+            "it polls the register at 0x14 of BAR",
+        ),
+        (
+            "endless-poll-in-dpc",
+            "HwStorDpcRoutine",
+            "it polls the register at 0x14 of BAR",
+        ),
+        (
+            "endless-poll",
+            "HwStorInitialize",
+            "it polls the register at 0x12 of BAR",
+        ),
+        (
+            "endless-memory-poll",
+            "HwStorInitialize",
+            "it polls the common buffer at ",
+        ),
+        (
+            "endless-loop",
+            "HwStorInitialize",
+            "does not come back: it is at blk-release.sys+0x",
+        ),
+    ] {
+        let parameter = Some(format!("mistake={mistake}"));
+        let reports = run("blk-release.sys", &["vectors/per-queue"], parameter);
+        let log = std::fs::read_to_string(&reports[0].files["log"]).unwrap();
+        let found = log.lines().any(|line| {
+            line.contains("NT: check poll") && line.contains(routine) && line.contains(what)
+        });
+        assert!(found, "{mistake}: {log}");
+        assert_eq!(reports[0].outcome, Some(Outcome::Wedged), "{mistake}");
+    }
+}
+
 fn misfire(arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Misfire::cargo_bin("misfire").unwrap();
     let root = Path::new(HERE).join("../scenarios").display().to_string();
@@ -579,8 +679,92 @@ fn what_the_kernel_exports_answers_as_it_should() {
         .lines()
         .filter(|line| line.contains("ROUTINE:"))
         .collect();
-    assert_eq!(lines.len(), 10, "{log}");
+    assert_eq!(lines.len(), 19, "{log}");
     assert!(lines.iter().all(|line| line.ends_with(" answers")), "{log}");
+}
+
+#[test]
+fn what_the_port_driver_is_asked_for_by_a_code_answers_as_it_should() {
+    for processors in [1, 2] {
+        let parameter = Some("mistake=calls-routines".to_owned());
+        let reports = run_on(processors, "blk.sys", &["vectors/processors"], parameter);
+        let text = one_scenario(&reports[0], false);
+        let broken = reports[0].rules.iter().filter(|rule| rule.fails());
+        assert_eq!(broken.count(), 0, "{text}");
+        let log = std::fs::read_to_string(&reports[0].files["log"]).unwrap();
+        let lines = log.lines().filter(|line| line.contains("ROUTINE:"));
+        let lines: Vec<_> = lines.collect();
+        assert_eq!(lines.len(), 18, "{log}");
+        assert!(lines.iter().all(|line| line.ends_with(" answers")), "{log}");
+        // What it does not have is told by its name.
+        assert!(
+            log.contains("NT: StorPortExtendedFunction(27), InvokeAcpiMethod, is not modelled"),
+            "{log}"
+        );
+    }
+}
+
+/// What two StorPort drivers for virtio devices import that were built from their source: `storport.sys`, then
+/// `ntoskrnl.exe`.
+const IMPORTED: [&[&str]; 2] = [
+    &[
+        "StorPortAllocateRegistryBuffer",
+        "StorPortBusy",
+        "StorPortExtendedFunction",
+        "StorPortFreeRegistryBuffer",
+        "StorPortGetBusData",
+        "StorPortGetDeviceBase",
+        "StorPortGetPhysicalAddress",
+        "StorPortGetScatterGatherList",
+        "StorPortGetUncachedExtension",
+        "StorPortInitialize",
+        "StorPortMoveMemory",
+        "StorPortNotification",
+        "StorPortPause",
+        "StorPortReadPortUchar",
+        "StorPortReadPortUlong",
+        "StorPortReadPortUshort",
+        "StorPortReadRegisterUchar",
+        "StorPortReadRegisterUlong",
+        "StorPortReadRegisterUshort",
+        "StorPortRegistryRead",
+        "StorPortResume",
+        "StorPortSetDeviceQueueDepth",
+        "StorPortStallExecution",
+        "StorPortSynchronizeAccess",
+        "StorPortWritePortUchar",
+        "StorPortWritePortUlong",
+        "StorPortWritePortUshort",
+        "StorPortWriteRegisterUchar",
+        "StorPortWriteRegisterUlong",
+        "StorPortWriteRegisterUshort",
+    ],
+    &[
+        "DbgPrint",
+        "KeBugCheck",
+        "KeBugCheckEx",
+        "KeQueryActiveProcessorCountEx",
+        "KeQueryMaximumProcessorCountEx",
+        "MmGetPhysicalAddress",
+        "_vsnprintf",
+        "_vsnwprintf",
+        "memcpy",
+        "memset",
+        "strlen",
+        "wcslen",
+    ],
+];
+
+#[test]
+fn what_storport_drivers_import_is_there_or_said_in_the_documentation_to_be_missing() {
+    use misfire::image::{KERNEL, STORPORT};
+    let page = Path::new(HERE).join("../docs/nt-guest.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    for (wanted, known) in IMPORTED.into_iter().zip([STORPORT, KERNEL]) {
+        for name in wanted {
+            assert!(known.contains(name) || page.contains(name), "{name}");
+        }
+    }
 }
 
 #[test]

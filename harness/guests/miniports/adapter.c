@@ -103,19 +103,38 @@ static BOOLEAN build(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 {
 	REQUEST *request = srb->MiniportContext;
 
-	request->submitted = FALSE;
 	if (!kind_build(adapter, srb))
 		return FALSE;
 	/* On one processor nothing comes in between. */
 	if (MAKES(adapter, SUBMITS_FROM_BUILD) && adapter->live)
-		request->submitted = submit(adapter, kind_queue(adapter, srb), srb, request->pieces, request->count);
-	return !request->submitted;
+		return !submit(adapter, kind_queue(adapter, srb), srb, request->pieces, request->count);
+	return TRUE;
+}
+
+/* Says that it is here, and waits until another processor is there too: not for ever, since there may be none. */
+enum { IN_START_IO = 1, IN_DPC = 2, RELEASED = 4 };
+static BOOLEAN meet(ADAPTER *adapter, ULONG own, ULONG other)
+{
+	ULONG n;
+
+	__atomic_fetch_or(&adapter->met, own, __ATOMIC_SEQ_CST);
+	for (n = 0; n < 20000; n++) {
+		if (__atomic_load_n(&adapter->met, __ATOMIC_SEQ_CST) & other)
+			return TRUE;
+		__asm__ volatile("pause");
+	}
+	__atomic_fetch_and(&adapter->met, ~own, __ATOMIC_SEQ_CST);
+	return FALSE;
 }
 
 static BOOLEAN HwBuildIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
 {
 	ADAPTER *adapter = extension;
 
+	if (MAKES(adapter, LOCK_RELEASED_ELSEWHERE) && (__atomic_load_n(&adapter->met, __ATOMIC_SEQ_CST) & (IN_DPC | RELEASED)) == IN_DPC) {
+		StorPortNotification(ReleaseSpinLock, adapter, &adapter->handle);
+		__atomic_fetch_or(&adapter->met, RELEASED, __ATOMIC_SEQ_CST);
+	}
 	if (MAKES(adapter, OVERRUNS_SRB_EXTENSION))
 		*((volatile UCHAR *)((REQUEST *)srb->MiniportContext + 1) + 16) = 1;
 	switch (srb->SrbFunction) {
@@ -223,6 +242,21 @@ static BOOLEAN HwStartIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
 		StorPortNotification(AcquireSpinLock, adapter, DpcLock, &queue->dpc, &lock);
 		StorPortNotification(ReleaseSpinLock, adapter, &lock);
 	}
+	if (MAKES(adapter, DEADLOCKS)) {
+		STOR_LOCK_HANDLE lock = { 0 };
+		meet(adapter, IN_START_IO, IN_DPC);
+		StorPortNotification(AcquireSpinLock, adapter, DpcLock, &adapter->queue[0].dpc, &lock);
+		StorPortNotification(ReleaseSpinLock, adapter, &lock);
+	}
+	/* What the device has is nobody's by then. */
+	if (MAKES(adapter, COMPLETES_EARLY)) {
+		PIECE pieces[MOST_PIECES];
+		ULONG count = request->count;
+		memcpy(pieces, request->pieces, sizeof pieces);
+		complete(adapter, srb, SRB_STATUS_SUCCESS);
+		submit(adapter, queue, srb, pieces, count);
+		return TRUE;
+	}
 	if (!submit(adapter, queue, srb, request->pieces, request->count)) {
 		/* Nothing else is to come before there is room. */
 		StorPortBusy(adapter, 1);
@@ -257,6 +291,23 @@ static void HwQueueDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID ar
 		StorPortNotification(ReleaseSpinLock, adapter, &lock);
 		StorPortNotification(ReleaseSpinLock, adapter, &outer);
 	}
+	if (MAKES(adapter, DEADLOCKS)) {
+		StorPortNotification(AcquireSpinLock, adapter, DpcLock, &adapter->queue[0].dpc, &outer);
+		meet(adapter, IN_DPC, IN_START_IO);
+		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
+		StorPortNotification(ReleaseSpinLock, adapter, &lock);
+		StorPortNotification(ReleaseSpinLock, adapter, &outer);
+	}
+	if (MAKES(adapter, LOCK_RELEASED_ELSEWHERE) && !adapter->met) {
+		StorPortNotification(AcquireSpinLock, adapter, DpcLock, &adapter->spare_dpc, &adapter->handle);
+		if (!meet(adapter, IN_DPC, RELEASED))
+			StorPortNotification(ReleaseSpinLock, adapter, &adapter->handle);
+		__atomic_fetch_or(&adapter->met, RELEASED, __ATOMIC_SEQ_CST);
+	}
+	if (MAKES(adapter, CALLS_ROUTINES) && !__atomic_exchange_n(&adapter->called, 1, __ATOMIC_SEQ_CST))
+		call_routines(adapter, &adapter->config_dpc);
+	while (MAKES(adapter, ENDLESS_POLL_IN_DPC) && device_status(adapter) != 0xff)
+		;
 	for (;;) {
 		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
 		srb = adapter->live ? take_finished(adapter, queue, &length) : NULL;
@@ -264,6 +315,8 @@ static void HwQueueDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID ar
 			StorPortNotification(ReleaseSpinLock, adapter, &lock);
 		if (srb == NULL)
 			return;
+		if (MAKES(adapter, COMPLETES_EARLY))
+			continue;
 		kind_finish(adapter, srb);
 	}
 }
@@ -333,6 +386,8 @@ static BOOLEAN HwMessageInterrupt(PVOID extension, ULONG message)
 		adapter->early = TRUE;
 		return TRUE;
 	}
+	while (MAKES(adapter, ENDLESS_POLL_IN_INTERRUPT) && device_status(adapter) != 0xff)
+		;
 	if (MAKES(adapter, DPC_NOT_INITIALISED))
 		issue(adapter, &adapter->spare_dpc, NULL);
 	if (!adapter->shared && message > 0) {
@@ -396,10 +451,10 @@ static BOOLEAN same(const char *a, const char *b, size_t n)
 	return *b == 0;
 }
 
-/* `mistake=a,b` in the argument string. */
 /* The whole of a system is loaded again for a crash dump: this image is another one then. */
 static BOOLEAN is_dump;
 
+/* `mistake=a,b` in the argument string. */
 static void read_argument(ADAPTER *adapter, const char *text)
 {
 	static const char *const names[] = {
@@ -547,6 +602,8 @@ static BOOLEAN HwInitialize(PVOID extension)
 		;
 	while (MAKES(adapter, ENDLESS_MEMORY_POLL) && adapter->queue[0].used->index == 0)
 		;
+	while (MAKES(adapter, ENDLESS_LOOP))
+		__asm__ volatile("");
 	if (MAKES(adapter, OVERRUNS_DEVICE_EXTENSION))
 		*((volatile UCHAR *)(adapter + 1) + 16) = 1;
 	/* Then there is no PASSIVE_LEVEL, and no DPC. */

@@ -336,6 +336,7 @@ typedef struct {
 #define DpcLock 1 /* "STOR_SPINLOCK" has the numbers */
 #define StartIoLock 2
 #define InterruptLock 3
+#define DpcLevelLock 5
 
 /* "MESSAGE_INTERRUPT_INFORMATION" */
 typedef struct {
@@ -358,7 +359,8 @@ typedef struct {
 #define AcquireSpinLock 0x1003
 #define ReleaseSpinLock 0x1004
 
-/* What StorPortExtendedFunction does: one source, 13 by a second. */
+/* What StorPortExtendedFunction does: "STORPORT_FUNCTION_CODE", the place in its list; from 81 on one source, 93 by a
+ * second. */
 #define ExtFunctionAllocatePool 0
 #define ExtFunctionFreePool 1
 #define ExtFunctionAcquireMSISpinLock 11
@@ -366,7 +368,31 @@ typedef struct {
 #define ExtFunctionGetMessageInterruptInformation 13
 #define ExtFunctionInitializePerformanceOptimizations 14
 #define ExtFunctionGetStartIoPerformanceParameters 15
+#define ExtFunctionGetCurrentProcessorNumber 17
+#define ExtFunctionGetActiveGroupCount 18
+#define ExtFunctionGetGroupAffinity 19
+#define ExtFunctionGetActiveNodeCount 20
+#define ExtFunctionGetNodeAffinity 21
+#define ExtFunctionGetHighestNodeNumber 22
+#define ExtFunctionInvokeAcpiMethod 27
 #define ExtFunctionQueryPerformanceCounter 47
+#define ExtFunctionGetProcessorIndexFromNumber 56
+#define ExtFunctionGetCurrentProcessorIndex 92
+#define ExtFunctionAcquireSpinLock 93
+#define STOR_STATUS_NOT_IMPLEMENTED 0xc1000002 /* numbers of STOR_STATUS: several listings */
+#define STOR_STATUS_INVALID_PARAMETER 0xc1000006
+
+/* "PROCESSOR_NUMBER", "GROUP_AFFINITY" */
+typedef struct {
+	USHORT Group;
+	UCHAR Number;
+	UCHAR Reserved;
+} PROCESSOR_NUMBER;
+typedef struct {
+	ULONGLONG Mask;
+	USHORT Group;
+	USHORT Reserved[3];
+} GROUP_AFFINITY;
 
 /* "PERF_CONFIGURATION_DATA"; the flags' numbers: one source */
 typedef struct {

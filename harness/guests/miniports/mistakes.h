@@ -1,6 +1,8 @@
 /* MISTAKE(name, the name in scenarios) */
 /* This is none: of a device with both interfaces it uses the legacy one. */
 MISTAKE(LEGACY_INTERFACE, "legacy-interface")
+/* Nor this: it calls what the port driver answers through its two multiplexers, and prints what comes back. */
+MISTAKE(CALLS_ROUTINES, "calls-routines")
 MISTAKE(NO_READ_BACK, "no-read-back")
 MISTAKE(QUEUE_VECTOR_AFTER_ENABLE, "queue-vector-after-enable")
 MISTAKE(NOTIFY_BEFORE_DRIVER_OK, "notify-before-driver-ok")
@@ -22,6 +24,8 @@ MISTAKE(TOUCHES_REMOVED, "touches-removed")
 /* Right on one processor. */
 MISTAKE(LOCKS_OUT_OF_ORDER, "locks-out-of-order")
 MISTAKE(LOCKS_EITHER_WAY, "locks-either-way")
+MISTAKE(DEADLOCKS, "deadlocks")
+MISTAKE(LOCK_RELEASED_ELSEWHERE, "lock-released-elsewhere")
 MISTAKE(SUBMITS_FROM_BUILD, "submits-from-build")
 MISTAKE(MESSAGES_SHARE_A_WORD, "messages-share-a-word")
 MISTAKE(OVERRUNS_COMMON_BUFFER, "overruns-common-buffer")
@@ -35,6 +39,10 @@ MISTAKE(CLAIMS_ALL, "claims-all")
 MISTAKE(CLAIMS_NOTHING, "claims-nothing")
 MISTAKE(ENDLESS_POLL, "endless-poll")
 MISTAKE(ENDLESS_MEMORY_POLL, "endless-memory-poll")
+MISTAKE(ENDLESS_POLL_IN_INTERRUPT, "endless-poll-in-interrupt")
+MISTAKE(ENDLESS_POLL_IN_DPC, "endless-poll-in-dpc")
+MISTAKE(ENDLESS_LOOP, "endless-loop")
+MISTAKE(COMPLETES_EARLY, "completes-early")
 MISTAKE(OVERRUNS_SRB_EXTENSION, "overruns-srb-extension")
 MISTAKE(OVERRUNS_DEVICE_EXTENSION, "overruns-device-extension")
 /* While a crash dump is written. */

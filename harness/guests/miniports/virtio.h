@@ -102,6 +102,9 @@ typedef struct ADAPTER {
 	STOR_DPC config_dpc;
 	STOR_DPC spare_dpc;  /* never initialised */
 	volatile ULONG told; /* by messages: a bit for each queue */
+	ULONG called;        /* the routines of the port driver have been */
+	ULONG met;           /* who holds a lock and waits for another processor, while a mistake is made */
+	STOR_LOCK_HANDLE handle; /* of a lock that another processor releases, which is a mistake */
 	QUEUE queue[MOST_QUEUES];
 	UCHAR mistakes[MISTAKES];
 	/* The kind's own. */
@@ -117,7 +120,6 @@ typedef struct {
 	UCHAR head[56];
 	UCHAR tail[112];
 	ULONG count;
-	BOOLEAN submitted;   /* by HwBuildIo, which is a mistake */
 	PIECE pieces[MOST_PIECES];
 } REQUEST;
 
@@ -155,6 +157,9 @@ void device_is_gone(ADAPTER *adapter);
 ULONGLONG number(const UCHAR *from, ULONG bytes);
 void add_piece(ADAPTER *adapter, REQUEST *request, volatile void *from, ULONG length, BOOLEAN writable);
 BOOLEAN add_data(ADAPTER *adapter, REQUEST *request, STORAGE_REQUEST_BLOCK *srb, BOOLEAN writable);
+
+/* calls.c */
+void call_routines(ADAPTER *adapter, STOR_DPC *dpc);
 
 /* pci.c */
 BOOLEAN find_structures(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config);

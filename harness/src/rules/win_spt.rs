@@ -198,6 +198,17 @@ pub const RULES: &[Rule] = &[
         ..Rule::BASE
     },
     Rule {
+        id: "WIN-SPT-017",
+        level: Level::Vendor,
+        sentence: "A miniport completes an SRB only when its device reaches no memory of the request any more.",
+        source: "storport/ StorPortNotification, RequestComplete: the port driver has the request from then on; HW_RESET_BUS",
+        breaks: "the device writes to the extension of a request after RequestComplete, as when a request is completed before the device is done",
+        proof: "The model of Windows looks at the extension when the request is completed, takes it away from the processor, and looks again when the request is used the next time, or at the end.",
+        elsewhere: ELSEWHERE,
+        watch: Watch::Each(|now, say| look(now, say, "late")),
+        ..Rule::BASE
+    },
+    Rule {
         id: "WIN-SPT-020",
         level: Level::Vendor,
         sentence: "A miniport takes locks in one order, so that two processors never wait for each other.",

@@ -107,6 +107,12 @@ pub const CASES: &[[Case; 4]] = &[
         "touch"
     ),
     about!(
+        "WIN-SPT-017",
+        "late",
+        "the extension of a request was written after the request had been completed",
+        "touch"
+    ),
+    about!(
         "WIN-SPT-016",
         "dump",
         "a DPC is initialised while a crash dump is written",

@@ -3,7 +3,7 @@
 //! Source: Microsoft's bug check reference.
 
 use super::dispatch;
-use super::image;
+use super::{image, thunk};
 use crate::hal::idt::Frame;
 use crate::hal::{self, Exit, cpu, processor};
 use crate::println;
@@ -100,6 +100,7 @@ pub fn exception(frame: &Frame) -> ! {
     if let Some(place) = image::image().and_then(|image| image.place(frame.rip)) {
         println!("NT: the exception is in {place}");
     }
+    thunk::print_last_calls();
     let irql = u64::from(dispatch::irql());
     let address = cpu::fault_address();
     let write = u64::from(frame.error & WRITE != 0);

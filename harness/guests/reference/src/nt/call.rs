@@ -4,6 +4,7 @@
 //! space of 32 bytes. A kernel thread has a stack of 24 KiB; here a driver gets 32 KiB with a page in
 //! front of it that is not there. ISRs and DPCs run on the stacks of their interrupts.
 
+use super::checks::{self, Check};
 use super::storport;
 use crate::dbg_print;
 use crate::hal::processor::{self, Own};
@@ -62,29 +63,77 @@ const LOOK: u64 = 250_000;
 /// clock of a guest stands still as long as nobody asks for it.
 const LONG: u32 = 8;
 
-/// How often the timer has looked since the call began that a processor's main path is in; none without one.
-static LOOKS: Own<Option<u32>> = Own::new(None);
+/// Then it is looked so often which register or memory it touches next.
+const TRIES: u32 = 4;
+
+/// A call that a processor is in.
+#[derive(Clone, Copy)]
+struct Looks {
+    /// How often the timer has looked since the first of its calls began.
+    count: u32,
+    /// What it waits for has been told.
+    told: bool,
+}
+
+/// What a processor is in: the outermost call, of its main path or of an interrupt's or DPC's; none without one.
+static LOOKS: Own<Option<Looks>> = Own::new(None);
 
 /// The timer's interrupt, which came at `place`.
 pub fn watch(place: u64) {
     let Some(looks) = LOOKS.with(|looks| {
-        *looks = looks.map(|looks| looks + 1);
-        *looks
+        looks.as_mut().map(|looks| {
+            looks.count += 1;
+            *looks
+        })
     }) else {
         return;
     };
-    let port = || storport::port(storport::current_device());
-    match looks {
-        LONG => {
-            let place = super::image::image().and_then(|image| image.place(place));
-            let place = place.unwrap_or_else(|| "a routine of the model".into());
-            dbg_print!("NT: the driver does not come back: it is at {place}");
-            port().watch(true);
+    let device = storport::current_device();
+    let place = || {
+        let place = super::image::image().and_then(|image| image.place(place));
+        place.unwrap_or_else(|| "a routine of the model".into())
+    };
+    match looks.count {
+        n if looks.told || n < LONG => {}
+        n if n < LONG + TRIES => {
+            if n == LONG {
+                dbg_print!(
+                    "NT: the driver does not come back: it is at {}, in {}",
+                    place(),
+                    storport::current_routine()
+                );
+            }
+            storport::port(device).watch((n - LONG).is_multiple_of(2));
         }
-        n if n == LONG + 1 => port().watch(false),
-        _ => {}
+        // It touches neither.
+        _ => {
+            told();
+            checks::broken(
+                device,
+                Check::Poll,
+                format_args!(
+                    "{} does not come back: it is at {}",
+                    storport::current_routine(),
+                    place()
+                ),
+            );
+        }
     }
     apic::timer(LOOK);
+}
+
+/// Whether this processor is in a call that does not come back.
+pub fn is_long() -> bool {
+    LOOKS.get().is_some_and(|looks| looks.count >= LONG)
+}
+
+/// What this processor waits for has been told.
+pub fn told() {
+    LOOKS.with(|looks| {
+        if let Some(looks) = looks {
+            looks.told = true;
+        }
+    });
 }
 
 static STACK_TOP: Own<u64> = Own::new(0);
@@ -98,14 +147,22 @@ pub fn call(routine: u64, arguments: &[u64]) -> u64 {
     all[..arguments.len()].copy_from_slice(arguments);
     let outermost = processor::is_on_main_stack();
     let stack = if outermost { stack() } else { 0 };
-    if outermost {
-        LOOKS.with(|looks| *looks = Some(0));
+    // What interrupts a call is looked at with it.
+    let begins = LOOKS.with(|looks| {
+        let begins = looks.is_none();
+        looks.get_or_insert(Looks {
+            count: 0,
+            told: false,
+        });
+        begins
+    });
+    if begins {
         apic::timer(LOOK);
     }
     // SAFETY: the image is mapped and its code is trusted as far as a driver's is: what it breaks is
     // this machine.
     let result = unsafe { call_image(routine, all.as_ptr(), stack) };
-    if outermost {
+    if begins {
         LOOKS.with(|looks| *looks = None);
     }
     result

@@ -41,11 +41,13 @@ pub enum Check {
     Deadlock,
     /// Memory that processors write.
     Race,
+    /// Memory that a device reaches after its request was completed.
+    Late,
 }
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "irql", "lock", "srb", "address", "dpc", "found", "stall", "touch", "gone", "pnp", "control",
-    "bounds", "poll", "dump", "deadlock", "race",
+    "bounds", "poll", "dump", "deadlock", "race", "late",
 ];
 /// Most lines about one check.
 const MOST_LINES: u32 = 8;

@@ -161,12 +161,17 @@ impl Image {
     /// Binds the imports and sets the cookie, then maps each section with its rights.
     fn load(&self) {
         let memory = self.memory();
+        kernel::set_variables();
         let thunks = Thunks::new(self.imports.len());
         for (n, import) in self.imports.iter().enumerate() {
             let routine = storport::routine(&import.dll, &import.name)
                 .or_else(|| kernel::routine(&import.dll, &import.name))
                 .unwrap_or_else(|| missing::trap(n as u32));
-            let entry = thunks.as_ref().map_or(routine, |all| all.to(n, routine));
+            let is_variable = kernel::VARIABLES.contains(&import.name.as_str());
+            let entry = match &thunks {
+                Some(all) if !is_variable => all.to(n, routine),
+                _ => routine,
+            };
             memory.write(import.slot as usize, entry);
         }
         if self.cookie != 0 {

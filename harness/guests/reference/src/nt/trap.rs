@@ -2,7 +2,7 @@
 //! each page, and the driver goes on with what it would have found.
 
 use super::checks::{self, Check};
-use super::{image, storport};
+use super::{call, image, storport};
 use crate::hal::vm::{self, PAGE, Rights};
 use crate::hal::{Local, exclusive, mem, processor};
 use alloc::vec::Vec;
@@ -118,7 +118,13 @@ fn was_trap(address: u64, rip: u64) -> bool {
 fn polled(trap: &Trap, address: u64, place: &str, routine: &str) -> bool {
     let port = storport::port(trap.device);
     let n = trap.device;
+    // Another processor may come by.
+    let is_it = call::is_long();
+    if is_it {
+        call::told();
+    }
     match trap.reason {
+        _ if !is_it => {}
         Reason::Polled => {
             let at = port.register(trap.physical + address % PAGE);
             let (bar, at) = at.unwrap_or((0, trap.physical + address % PAGE));

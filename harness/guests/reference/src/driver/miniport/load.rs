@@ -158,7 +158,10 @@ impl Load {
             .max(SECTOR as u32);
         let depth = usize::from(settings.depth.max(1));
         let rooms: Option<Vec<Mmio>> = (0..depth)
-            .map(|n| Some(Mmio::new(port.room(n, size as u32)?, size as usize)))
+            .map(|n| {
+                let room = port.room_of_shape(n, size as u32, n + unit.loads)?;
+                Some(Mmio::new(room, size as usize))
+            })
             .collect();
         Ok(Self {
             operation,

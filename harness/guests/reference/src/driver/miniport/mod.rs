@@ -216,6 +216,7 @@ impl Workload for Miniport {
     fn begin(&mut self, _device: &mut WdfDevice, args: &Args) -> Result<(), &'static str> {
         let port = self.port.ok_or("stopped")?;
         self.load = Some(Load::new(port, &self.unit, &self.settings, args)?);
+        self.unit.loads += 1;
         Ok(())
     }
 

@@ -16,6 +16,8 @@ const ANSWER: u32 = 64;
 pub struct Unit {
     /// Its size in sectors of 512 bytes; 0 for a unit that does not answer.
     pub sectors: u64,
+    /// How often it has been put to work.
+    pub loads: usize,
     changed: Option<u64>,
     known: bool,
 }

@@ -28,6 +28,31 @@ pub(super) extern "win64" fn compare_memory(a: u64, b: u64, length: u64) -> i32 
     0
 }
 
+/// `RtlCompareMemory`: how many bytes are the same from the beginning on.
+pub(super) extern "win64" fn count_same(a: u64, b: u64, length: u64) -> u64 {
+    // SAFETY: as for `move_memory`.
+    let differs =
+        |n: &u64| unsafe { ((a + n) as *const u8).read() != ((b + n) as *const u8).read() };
+    (0..length).find(differs).unwrap_or(length)
+}
+
+/// `strcmp`.
+pub(super) extern "win64" fn compare_text(a: u64, b: u64) -> i32 {
+    compare_text_up_to(a, b, u64::MAX)
+}
+
+/// `strncmp`.
+pub(super) extern "win64" fn compare_text_up_to(a: u64, b: u64, length: u64) -> i32 {
+    for n in 0..length {
+        // SAFETY: as for `move_memory`; neither is read behind its end.
+        let (a, b) = unsafe { (((a + n) as *const u8).read(), ((b + n) as *const u8).read()) };
+        if a != b || a == 0 {
+            return i32::from(a) - i32::from(b);
+        }
+    }
+    0
+}
+
 /// `strlen`.
 pub(super) extern "win64" fn length_of_text(text: u64) -> u64 {
     // SAFETY: as for `move_memory`.

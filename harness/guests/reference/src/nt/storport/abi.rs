@@ -224,8 +224,17 @@ pub mod function {
     pub const PERF_OPTIONS: u32 = 14;
     pub const START_IO_PERF_PARAMETERS: u32 = 15;
     pub const LOG_SYSTEM_EVENT: u32 = 16;
+    pub const PROCESSOR_NUMBER: u32 = 17;
+    pub const GROUP_COUNT: u32 = 18;
+    pub const GROUP_AFFINITY: u32 = 19;
+    pub const NODE_COUNT: u32 = 20;
+    pub const NODE_AFFINITY: u32 = 21;
+    pub const HIGHEST_NODE: u32 = 22;
     pub const SET_UNIT_ATTRIBUTES: u32 = 46;
     pub const QUERY_PERFORMANCE_COUNTER: u32 = 47;
+    pub const INDEX_FROM_NUMBER: u32 = 56;
+    pub const PROCESSOR_INDEX: u32 = 92;
+    pub const ACQUIRE_SPIN_LOCK: u32 = 93;
 }
 
 /// `STOR_STATUS_…`, the results of `StorPortExtendedFunction`.
@@ -234,7 +243,8 @@ pub mod stor_status {
     pub const UNSUCCESSFUL: u32 = 0xc100_0001;
     pub const NOT_IMPLEMENTED: u32 = 0xc100_0002;
     pub const INSUFFICIENT_RESOURCES: u32 = 0xc100_0003;
-    pub const INVALID_PARAMETER: u32 = 0xc100_0005;
+    pub const INVALID_PARAMETER: u32 = 0xc100_0006;
+    pub const INVALID_IRQL: u32 = 0xc100_0008;
 }
 
 /// `STOR_SPINLOCK`.
@@ -242,6 +252,9 @@ pub mod lock {
     pub const DPC: u32 = 1;
     pub const START_IO: u32 = 2;
     pub const INTERRUPT: u32 = 3;
+    /// Only of `StorPortAcquireSpinLockEx`.
+    pub const THREADED_DPC: u32 = 4;
+    pub const DPC_LEVEL: u32 = 5;
 }
 
 /// `MESSAGE_INTERRUPT_INFORMATION`.

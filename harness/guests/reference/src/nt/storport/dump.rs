@@ -11,8 +11,9 @@ use super::port::{Port, of_extension};
 use super::srb::{About, EXECUTE, Ended, Request};
 use crate::dbg_print;
 use crate::hal::pci::Function;
-use crate::hal::{cpu, time};
+use crate::hal::{cpu, processor, time};
 use crate::nt::checks::{self, Check};
+use crate::nt::smp;
 
 /// The highest IRQL.
 const HIGH_LEVEL: u8 = 15;
@@ -69,6 +70,14 @@ fn pattern(sector: u32, at: u32) -> u8 {
 impl Port {
     /// The system has crashed: the disk gets a dump, and what it holds then is looked at.
     pub fn dump(&self, function: Function, argument: &str) {
+        if processor::are_several() {
+            // KeBugCheckEx has them do nothing any more.
+            let text = match smp::stop_others() {
+                true => "the other processors have stopped",
+                false => "another processor does not stop",
+            };
+            dbg_print!("NT: {text}");
+        }
         cpu::set_priority(HIGH_LEVEL);
         let written = self.write_dump(function, argument);
         let text = match written {

@@ -4,7 +4,9 @@ use super::abi::{MessageInformation, function as kind, stor_status as status};
 use super::dump;
 use super::entry::is_dumping;
 use super::locks;
+use super::names;
 use super::port::{Port, of_extension};
+use super::processors;
 use crate::dbg_print;
 use crate::hal::{apic, processor, time, vm};
 use crate::nt::lent;
@@ -35,9 +37,18 @@ pub(super) extern "win64" fn extended_function(
         kind::ACQUIRE_MSI_SPIN_LOCK => locks::acquire_message(extension, a as u32, b),
         kind::RELEASE_MSI_SPIN_LOCK => locks::release_message(extension, a as u32, b as u8),
         kind::QUERY_PERFORMANCE_COUNTER => performance_counter(a, b),
+        kind::PROCESSOR_NUMBER => processors::number(a),
+        kind::GROUP_COUNT => processors::put(a, 1u16),
+        kind::NODE_COUNT => processors::put(a, 1u32),
+        kind::HIGHEST_NODE => processors::put(a, 0u32),
+        kind::GROUP_AFFINITY | kind::NODE_AFFINITY => processors::affinity(a as u32, b),
+        kind::INDEX_FROM_NUMBER => processors::index_of(a, b),
+        kind::PROCESSOR_INDEX => processors::put(a, processor::number() as u32),
+        kind::ACQUIRE_SPIN_LOCK => locks::acquire_ex(extension, a as u32, b, c),
         other => {
+            let name = names::of_function(other);
             dbg_print!(
-                "NT: StorPortExtendedFunction({other}) is not modelled: STOR_STATUS_NOT_IMPLEMENTED"
+                "NT: StorPortExtendedFunction({other}), {name}, is not modelled: STOR_STATUS_NOT_IMPLEMENTED"
             );
             status::NOT_IMPLEMENTED
         }

@@ -81,6 +81,7 @@ impl Port {
             return;
         }
         checks::kept(self.number(), Check::Poll);
+        self.look_at_completed();
         lent::print(self.number());
         if line.asked > 0 {
             let Line {

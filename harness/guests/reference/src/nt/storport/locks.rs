@@ -161,6 +161,23 @@ pub(super) fn acquire(extension: u64, kind: u32, context: u64, handle: u64) {
     }
 }
 
+/// `StorPortAcquireSpinLockEx`: it also has the kinds of threaded DPCs, and of who is at `DISPATCH_LEVEL` already; both
+/// are locks of the DPC object that is given.
+pub(super) fn acquire_ex(extension: u64, kind: u32, context: u64, handle: u64) -> u32 {
+    let needs_object = matches!(kind, lock::DPC | lock::THREADED_DPC | lock::DPC_LEVEL);
+    if handle == 0 || needs_object && context == 0 || of_extension(extension).is_none() {
+        return status::INVALID_PARAMETER;
+    }
+    let kind = match kind {
+        lock::DPC_LEVEL if cpu::priority() < DISPATCH_LEVEL => return status::INVALID_IRQL,
+        lock::THREADED_DPC | lock::DPC_LEVEL => lock::DPC,
+        lock::DPC | lock::START_IO | lock::INTERRUPT => kind,
+        _ => return status::INVALID_PARAMETER,
+    };
+    acquire(extension, kind, context, handle);
+    status::SUCCESS
+}
+
 /// `StorPortReleaseSpinLock`.
 pub(super) fn release(extension: u64, handle: u64) {
     let Some(port) = of_extension(extension) else {

@@ -4,6 +4,7 @@ use super::abi::notification as kind;
 use super::dump;
 use super::entry::is_dumping;
 use super::locks::{self, Callback};
+use super::names;
 use super::port::{Port, of_extension};
 use crate::dbg_print;
 use crate::hal::time;
@@ -64,7 +65,10 @@ pub(super) extern "win64" fn notification(
         kind::ACQUIRE_SPIN_LOCK => locks::acquire(extension, a as u32, b, c),
         kind::RELEASE_SPIN_LOCK => locks::release(extension, a),
         other => {
-            dbg_print!("NT: StorPortNotification({other:#x}) is not modelled, and does nothing")
+            let name = names::of_notification(other);
+            dbg_print!(
+                "NT: StorPortNotification({other:#x}), {name}, is not modelled: it does nothing"
+            );
         }
     }
 }

@@ -26,10 +26,18 @@ pub(super) struct Packet {
     pub srb: u64,
     pub sense: u64,
     pub extension: u64,
+    /// Where the extension lies in memory.
+    pub beneath: u64,
     pub list: u64,
     pub data: u64,
+    /// Where the data begins in its first page.
+    pub within: u32,
     pub room: u32,
+    /// The memory of the data, of which every other page or so is used, and how many pages that is.
+    pub pool: (u64, u64),
     pub state: State,
+    /// What the extension held when the request was completed.
+    pub seal: Option<u64>,
 }
 
 /// The requests of an adapter.
@@ -48,10 +56,14 @@ impl Packets {
             srb: 0,
             sense: 0,
             extension: 0,
+            beneath: 0,
             list: 0,
             data: 0,
+            within: 0,
             room: 0,
+            pool: (0, 0),
             state: State::Free,
+            seal: None,
         }; MOST],
     };
 
@@ -73,6 +85,17 @@ pub(super) fn status_of(srb: u64) -> u8 {
 }
 
 impl Packet {
+    /// A number for what the extension holds. It may be taken away from the processor meanwhile.
+    pub(super) fn sum(&self, port: &Port) -> u64 {
+        const PRIME: u64 = 0x100_0000_01b3;
+        let words = u64::from(port.configuration().srb_extension_size).div_ceil(8);
+        (0..words).fold(0xcbf2_9ce4_8422_2325, |sum, n| {
+            // SAFETY: memory of the packet, which the kernel reaches where it lies.
+            let word = unsafe { ((self.beneath + 8 * n) as *const u64).read_volatile() };
+            (sum ^ word).wrapping_mul(PRIME)
+        })
+    }
+
     /// What is the miniport's as long as it has the request: where, and how many bytes.
     pub(super) fn own(&self, port: &Port) -> [(u64, u64); 2] {
         let size = if is_long() { long::SIZE } else { short::SIZE };
@@ -172,26 +195,29 @@ impl Packet {
         put(srb + short::PNP_FLAGS_OR_POWER_ACTION, last);
     }
 
-    /// An element for each page, as they lie.
+    /// An element for what lies together.
     fn fill_list(&self, data: u64, bytes: u32) {
         if self.list == 0 {
             return;
         }
-        let mut count = 0u32;
+        let (mut count, mut last) = (0u32, Element::default());
         let mut at = data;
         let end = data + u64::from(bytes);
         while at < end {
             let length = (PAGE - at % PAGE).min(end - at);
-            let element = Element {
-                address: vm::physical(at).unwrap_or(0),
-                length: length as u32,
-                reserved: 0,
-            };
-            put(
-                self.list + ELEMENTS + u64::from(count) * size_of::<Element>() as u64,
-                element,
-            );
-            count += 1;
+            let address = vm::physical(at).unwrap_or(0);
+            if count > 0 && last.address + u64::from(last.length) == address {
+                last.length += length as u32;
+            } else {
+                count += 1;
+                last = Element {
+                    address,
+                    length: length as u32,
+                    reserved: 0,
+                };
+            }
+            let place = u64::from(count - 1) * size_of::<Element>() as u64;
+            put(self.list + ELEMENTS + place, last);
             at += length;
         }
         put(self.list, count);

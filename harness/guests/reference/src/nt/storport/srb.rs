@@ -1,7 +1,7 @@
 //! Requests: how they get to the miniport, and back.
 
 use super::abi::{ELEMENTS, Element, HwInitializationData};
-use super::entry::driver;
+use super::entry::{driver, is_dumping};
 use super::layout::{CDB, PENDING, SENSE, long, put, short};
 use super::locks::Callback;
 use super::packet::{Packet, State, is_long, status_of};
@@ -82,19 +82,54 @@ impl Port {
             packet.sense = vm::allocate(SENSE)?;
             let size = self.configuration().srb_extension_size.into();
             packet.extension = vm::allocate(size)?;
+            packet.beneath = vm::physical(packet.extension)?;
             self.lend("a request", packet.srb, length);
             self.lend("a request's sense data", packet.sense, SENSE);
             self.lend("a request's extension", packet.extension, size);
         }
         if packet.room < bytes {
-            let pages = u64::from(bytes).div_ceil(PAGE);
-            packet.data = scattered(pages)?;
-            self.lend("a request's data", packet.data, pages * PAGE);
+            let pages = (packet.within + bytes).div_ceil(PAGE as u32).into();
+            packet.pool = (mem::dma((2 * pages * PAGE) as usize)?.address(), pages);
+            packet.data = vm::reserve(pages) + u64::from(packet.within);
             packet.list = vm::allocate(ELEMENTS + pages * size_of::<Element>() as u64)?;
             packet.room = bytes;
+            self.lay_out(&packet, Shape::Apart)?;
         }
         self.with(|state| state.packets.each[n] = packet);
         Some(packet.data)
+    }
+
+    /// The same as [`Port::room`], with the data in memory of another shape: the `turn`th that there is, from some way
+    /// into its first page on where the miniport's alignment lets it.
+    pub fn room_of_shape(&self, n: usize, bytes: u32, turn: usize) -> Option<u64> {
+        const SECTOR: u32 = 512;
+        let within = WITHIN[turn / SHAPES.len() % WITHIN.len()];
+        let aligned = self.configuration().alignment_mask < SECTOR;
+        let packet = self.with(|state| {
+            let packet = &mut state.packets.each[n];
+            let within = if aligned { within } else { 0 };
+            if packet.within != within {
+                // It is mapped anew.
+                (packet.within, packet.room) = (within, 0);
+            }
+            packet.room
+        });
+        self.room(n, bytes.max(packet))?;
+        let packet = self.with(|state| state.packets.each[n]);
+        self.lay_out(&packet, SHAPES[turn % SHAPES.len()])?;
+        Some(packet.data)
+    }
+
+    /// Maps the pages of a request's data.
+    fn lay_out(&self, packet: &Packet, shape: Shape) -> Option<()> {
+        let (pool, pages) = packet.pool;
+        let first = packet.data / PAGE * PAGE;
+        let mapped = (0..pages).all(|n| {
+            let physical = pool + shape.place(n, pages) * PAGE;
+            vm::map_page(first + n * PAGE, physical, Rights::Write)
+        });
+        self.lend("a request's data", first, pages * PAGE);
+        mapped.then_some(())
     }
 
     fn lend(&self, what: &'static str, address: u64, length: u64) {
@@ -114,9 +149,10 @@ impl Port {
         if packet.srb == 0 {
             return;
         }
+        self.break_seal(n);
         packet.fill(request, offset);
         // Loads come from all processors; what the class driver and PnP ask for comes from the first.
-        let from = if n < LOADS {
+        let from = if n < LOADS && !is_dumping() {
             turn as usize % processor::count()
         } else {
             0
@@ -127,6 +163,32 @@ impl Port {
             arguments: [self.number(), n],
         };
         smp::send(from, job);
+    }
+
+    /// What a completed request had is looked at again, and is the miniport's from here on.
+    fn break_seal(&self, n: usize) {
+        let packet = self.with(|state| {
+            let packet = &mut state.packets.each[n];
+            core::mem::replace(
+                packet,
+                Packet {
+                    seal: None,
+                    ..*packet
+                },
+            )
+        });
+        let Some(seal) = packet.seal else { return };
+        let text = format_args!(
+            "the extension of a request was written after the request had been completed"
+        );
+        checks::check(self.number(), Check::Late, packet.sum(self) == seal, text);
+        let [_, (address, length)] = packet.own(self);
+        trap::clear(address, length);
+    }
+
+    /// Looks at requests that were completed and not started again.
+    pub(super) fn look_at_completed(&self) {
+        (0..MOST).for_each(|n| self.break_seal(n));
     }
 
     /// Gives a request to the miniport, on this processor.
@@ -240,21 +302,27 @@ impl Port {
         Some(packet.ended())
     }
 
-    /// The miniport has no business with a request that it has completed.
+    /// The miniport has no business with a request that it has completed, and its device neither.
     fn trap(&self, srb: u64) {
         let packet = self.with(|state| state.packets.each.iter().find(|p| p.srb == srb).copied());
         if let Some(packet) = packet {
             for (address, length) in packet.own(self) {
                 trap::set(self.number(), Reason::Completed, address, length);
             }
+            let seal = Some(packet.sum(self));
+            self.with(|state| {
+                let mut each = state.packets.each.iter_mut();
+                if let Some(packet) = each.find(|packet| packet.srb == srb) {
+                    packet.seal = seal;
+                }
+            });
         }
     }
 
-    /// The request is its owner's again.
+    /// The request is its owner's again; its extension is nobody's until it is started again.
     fn release(&self, packet: &Packet) {
-        for (address, length) in packet.own(self) {
-            trap::clear(address, length);
-        }
+        let [(address, length), _] = packet.own(self);
+        trap::clear(address, length);
         checks::kept(self.number(), Check::Touch);
     }
 
@@ -288,17 +356,56 @@ impl Port {
     }
 }
 
-/// Pages of memory one behind the other for the processor, and none behind the other for a device.
-fn scattered(pages: u64) -> Option<u64> {
-    let memory = mem::dma((2 * pages * PAGE) as usize)?.address();
-    let address = vm::reserve(pages);
-    (0..pages)
-        .all(|n| {
-            vm::map_page(
-                address + n * PAGE,
-                memory + 2 * (pages - 1 - n) * PAGE,
-                Rights::Write,
-            )
-        })
-        .then_some(address)
+/// How pages that lie one behind the other for the processor lie for a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// None behind the other.
+    Apart,
+    /// All in one piece.
+    Together,
+    /// Two and two.
+    Pairs,
+    /// One, then two together, then three.
+    Growing,
+}
+
+const SHAPES: [Shape; 4] = [Shape::Apart, Shape::Together, Shape::Pairs, Shape::Growing];
+/// Where data begins in a page, in bytes.
+const WITHIN: [u32; 3] = [0, 512, 3584];
+
+impl Shape {
+    /// Where page `n` of so many is, in twice as many.
+    fn place(self, n: u64, pages: u64) -> u64 {
+        match self {
+            Self::Apart => 2 * (pages - 1 - n),
+            Self::Together => n,
+            Self::Pairs => n + n / 2,
+            Self::Growing => {
+                // The run that it is in: those before have 1, 2, 3, … pages.
+                let run = (1..).find(|run| n < run * (run + 1) / 2).unwrap_or(1);
+                n + run - 1
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_every_shape_lie_apart_and_in_the_memory_that_there_is() {
+        for pages in 1..20 {
+            for shape in SHAPES {
+                let mut places: alloc::vec::Vec<_> =
+                    (0..pages).map(|n| shape.place(n, pages)).collect();
+                assert!(places.iter().all(|place| *place < 2 * pages), "{shape:?}");
+                places.sort_unstable();
+                places.dedup();
+                assert_eq!(places.len() as u64, pages, "{shape:?}");
+            }
+        }
+        let growing: alloc::vec::Vec<_> = (0..6).map(|n| Shape::Growing.place(n, 6)).collect();
+        assert_eq!(growing, [0, 2, 3, 5, 6, 7]);
+    }
 }
