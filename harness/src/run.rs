@@ -7,6 +7,7 @@ mod keeping;
 mod patience;
 mod recorder;
 mod session;
+mod stop;
 mod subject;
 
 use std::borrow::Cow;
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 
 use crate::machine::{Accel, Qemu};
@@ -28,6 +29,7 @@ pub use drive::dry_run;
 pub(crate) use drive::parameters;
 use keep::Kept;
 use recorder::Recorder;
+use stop::Stop;
 pub use subject::{NoGuest, REFERENCE, Subject, WindowsSubject};
 
 /// How scenarios are run.
@@ -110,7 +112,7 @@ impl Runs {
 }
 
 /// Runs scenarios, some at a time, and tells how it goes. When `interrupt` comes first there are no
-/// runs, and no machine is left when this returns.
+/// runs, unless it has let the last one go whose guest has stayed; no machine is left when this returns.
 ///
 /// # Panics
 /// Outside a tokio runtime with I/O and time.
@@ -124,38 +126,49 @@ pub async fn run_all(
     let options = Arc::new(options);
     // Nobody listening is no reason to stop.
     let tell = move |what| drop(progress.send(what));
-    tell(Progress::Begin(scenarios.len()));
+    let all = scenarios.len();
+    tell(Progress::Begin(all));
     let places = Arc::new(Semaphore::new(options.jobs.max(1)));
+    let (stop, told) = watch::channel(false);
     let mut running = JoinSet::new();
     for scenario in scenarios {
         let (options, places, tell) = (Arc::clone(&options), Arc::clone(&places), tell.clone());
+        let stop = Stop::of(&told);
         running.spawn(async move {
-            let _place = places.acquire_owned().await;
-            tell(Progress::Start(scenario.name.clone()));
-            let run = run_scenario(&scenario, &options).await;
-            tell(Progress::End(Box::new(run.report.clone())));
-            run
+            let run = async {
+                let _place = places.acquire_owned().await;
+                tell(Progress::Start(scenario.name.clone()));
+                let run = run_until(&scenario, &options, &stop).await;
+                tell(Progress::End(Box::new(run.report.clone())));
+                run
+            };
+            tokio::select! {
+                run = run => Some(run),
+                () = stop.ends() => None,
+            }
         });
     }
     let mut each: Vec<Run> = Vec::new();
     let mut interrupt = std::pin::pin!(interrupt);
+    let mut interrupted = false;
     loop {
         let next = tokio::select! {
             next = running.join_next() => next,
-            () = &mut interrupt => {
-                running.shutdown().await;
-                return None;
+            () = &mut interrupt, if !interrupted => {
+                interrupted = true;
+                stop.send_replace(true);
+                continue;
             }
         };
         match next {
             None => break,
-            Some(Ok(run)) => each.push(run),
+            Some(Ok(run)) => each.extend(run),
             Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Some(Err(_)) => (),
         }
     }
     each.sort_by(|a, b| a.report.name.cmp(&b.report.name));
-    Some(Runs {
+    (each.len() == all).then(|| Runs {
         each,
         took: begin.elapsed(),
     })
@@ -166,6 +179,10 @@ pub async fn run_all(
 /// # Panics
 /// Outside a tokio runtime with I/O and time.
 pub async fn run_scenario(scenario: &Scenario, options: &Options) -> Run {
+    run_until(scenario, options, &Stop::never()).await
+}
+
+async fn run_until(scenario: &Scenario, options: &Options, stop: &Stop) -> Run {
     let begin = Instant::now();
     let options = &options.of(scenario);
     if let Some(reason) = options.subject.skips(scenario) {
@@ -175,7 +192,7 @@ pub async fn run_scenario(scenario: &Scenario, options: &Options) -> Run {
     let recorder = Recorder::new();
     recorder.begin(&scenario.name);
     let opened = kept.trace(&recorder.events());
-    let trouble = drive(scenario, options, &recorder, kept.folder())
+    let trouble = drive(scenario, options, &recorder, kept.folder(), stop)
         .await
         .err();
     if trouble.is_none() {

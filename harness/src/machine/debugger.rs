@@ -22,8 +22,12 @@ use crate::log::{StopCode, harmless};
 
 /// How many lines an error shows.
 const LAST: usize = 8;
-/// The most that a guest may print in bytes; what comes after is answered and left out.
+/// The most that a guest may print or load in bytes; what comes after is answered and left out.
 const MOST: usize = 16 << 20;
+/// The same of what a run goes by: crashes, restarts, signs of life.
+const MOST_NEWS: usize = 1 << 20;
+/// What each counts beside its text.
+const EACH: usize = 64;
 /// What is read at a time.
 const CHUNK: usize = 64 << 10;
 /// The most bytes that wait for a guest that takes none.
@@ -63,6 +67,16 @@ impl Debugger {
         journal: Arc<Journal>,
         listening: Listening,
     ) -> io::Result<Self> {
+        Self::open_bounded(stream, late, journal, listening, [MOST, MOST_NEWS])
+    }
+
+    fn open_bounded(
+        stream: StdUnixStream,
+        late: bool,
+        journal: Arc<Journal>,
+        listening: Listening,
+        left: [usize; 2],
+    ) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let stream = UnixStream::from_std(stream)?;
         let (tell, events) = mpsc::unbounded_channel();
@@ -73,7 +87,7 @@ impl Debugger {
             journal,
             listening,
             tell,
-            left: MOST,
+            left: left.map(Some),
         };
         tokio::spawn(task.listen(stream, to_do));
         Ok(Self {
@@ -134,14 +148,39 @@ pub fn line_of(event: &Event) -> String {
     harmless(&text)
 }
 
+/// Whether a run goes by it, however much was printed before.
+fn is_news(event: &Event) -> bool {
+    match event {
+        Event::Booted
+        | Event::Kernel { .. }
+        | Event::Bugcheck(_)
+        | Event::Stopped
+        | Event::Alive
+        | Event::Rebooting => true,
+        Event::Line { .. }
+        | Event::Loaded(_)
+        | Event::Unloaded(_)
+        | Event::FileAsked(_)
+        | Event::Assertion { .. }
+        | Event::Question { .. }
+        | Event::Exception { .. } => false,
+    }
+}
+
+/// The line in the place of what is left out.
+fn cut(most: usize) -> String {
+    let most = most >> 20;
+    format!("[the kernel told its debugger more than {most} MiB; the rest is left out]")
+}
+
 struct Task {
     client: Client,
     begin: Instant,
     journal: Arc<Journal>,
     listening: Listening,
     tell: mpsc::UnboundedSender<Event>,
-    /// Bytes of lines that are still kept.
-    left: usize,
+    /// Bytes that are still kept of what is printed and loaded, and of what a run goes by; none: it is cut.
+    left: [Option<usize>; 2],
 }
 
 impl Task {
@@ -198,20 +237,17 @@ impl Task {
         while let Some(event) = self.client.next_event() {
             let line = line_of(&event);
             let is_text = matches!(event, Event::Line { .. });
-            if is_text && self.left < line.len() {
-                if self.left > 0 {
-                    self.left = 0;
-                    self.journal.record(What::Log {
-                        line: format!(
-                            "[the guest printed more than {} MiB; the rest is left out]",
-                            MOST >> 20
-                        ),
-                    });
-                }
+            let (left, most) = match is_news(&event) {
+                false => (&mut self.left[0], MOST),
+                true => (&mut self.left[1], MOST_NEWS),
+            };
+            let Some(rest) = *left else {
                 continue;
-            }
-            if is_text {
-                self.left -= line.len();
+            };
+            *left = rest.checked_sub(line.len() + EACH);
+            if left.is_none() {
+                self.journal.record(What::Log { line: cut(most) });
+                continue;
             }
             let meant = is_text.then(|| self.listening.patterns.translate(&line));
             self.journal.record(What::Log { line });
@@ -289,6 +325,47 @@ mod tests {
             ]
             .concat()
         );
+    }
+
+    #[tokio::test]
+    async fn a_kernel_that_tells_without_an_end_is_answered_and_left_out_but_for_its_crash() {
+        let (sender, journalled) = std::sync::mpsc::channel();
+        let journal = Journal::new(Box::new(move |event| {
+            let _ = sender.send(event.what.clone());
+        }));
+        let (ours, mut its) = StdUnixStream::pair().unwrap();
+        let listening = Listening::default();
+        // Each empty line counts too, and what comes with the text of a crash is no line.
+        let left = [3 * EACH, 2 * (EACH + 100)];
+        let mut debugger = Debugger::open_bounded(ours, false, journal, listening, left).unwrap();
+        let target = tokio::task::spawn_blocking(move || {
+            let mut acknowledgement = [0; 16];
+            let mut id = 0x8080_0800;
+            for _ in 0..9 {
+                its.write_all(&print(id, "\n")).unwrap();
+                its.read_exact(&mut acknowledgement).unwrap();
+                id = (id & !0x800) ^ 1;
+            }
+            // It boots again and again.
+            for _ in 0..9 {
+                its.write_all(&print(0x8080_0800, "\n")).unwrap();
+                its.read_exact(&mut acknowledgement).unwrap();
+            }
+        });
+        let mut told = Vec::new();
+        while let Some(event) = debugger.next().await {
+            told.push(event);
+        }
+        target.await.unwrap();
+        let lines = told.iter().filter(|e| matches!(e, Event::Line { .. }));
+        let boots = told.iter().filter(|e| **e == Event::Booted);
+        assert_eq!((lines.count(), boots.count()), (3, 4), "{told:?}");
+        let is_cut = |what: &What| matches!(what, What::Log { line } if *line == cut(MOST));
+        let cut_news = |what: &What| matches!(what, What::Log { line } if *line == cut(MOST_NEWS));
+        let journalled: Vec<What> = journalled.try_iter().collect();
+        assert_eq!(journalled.iter().filter(|what| is_cut(what)).count(), 1);
+        assert_eq!(journalled.iter().filter(|what| cut_news(what)).count(), 1);
+        assert_eq!(journalled.len(), 9, "{journalled:?}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::patience::Patience;
 use super::recorder::{MAX_EVENTS, Recorder};
 use super::session::{self, Session};
+use super::stop::Stop;
 use super::{Options, Subject, WindowsSubject};
 use crate::guest::linux::{Device, Linux, LinuxError};
 use crate::guest::windows::{Setting, Windows, WindowsError};
@@ -76,6 +77,7 @@ pub(super) async fn drive(
     options: &Options,
     recorder: &Recorder,
     folder: Option<&Path>,
+    stop: &Stop,
 ) -> Result<(), Trouble> {
     let dir = RunDir::new().map_err(Trouble::RunDir)?;
     let boots = matches!(options.subject, Subject::Firmware(_));
@@ -140,7 +142,7 @@ pub(super) async fn drive(
         .paced(pace, gives_up)
         .watched(matches!(options.subject, Subject::Nt(_)))
         .dumping(matches!(&options.subject, Subject::Nt(driver) if driver.crash_dump))
-        .keeping(options.keeping.machine);
+        .keeping(options.keeping.machine.then(|| stop.clone()));
     let gone_through = session.go().await;
     let ended = session.end().await;
     let mut died = Ok(());

@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::recording::{Recording, Way};
+use super::recording::{Recording, Written};
 use super::table::BadTable;
 pub use devices::TablePlace;
 pub use events::Happening;
@@ -78,7 +78,7 @@ pub enum QmpError {
     },
 }
 
-type Service = QapiService<QmpStreamTokio<OwnedWriteHalf>>;
+type Service = QapiService<QmpStreamTokio<Written<OwnedWriteHalf>>>;
 
 /// A client of the control channel. QEMU's events go to the journal as [`What::Qmp`].
 pub struct Qmp {
@@ -91,7 +91,6 @@ pub struct Qmp {
     there: watch::Receiver<()>,
     /// What happened to the guest as a whole, and was not taken yet.
     happenings: mpsc::Receiver<Happening>,
-    recording: Option<Recording>,
 }
 
 type Asked = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -127,7 +126,7 @@ impl Qmp {
         Self::open_recorded(stream, journal, None)
     }
 
-    /// The same, and what QEMU says is kept, and in words what it is asked for.
+    /// The same, and what QEMU says and is asked for is kept.
     ///
     /// # Errors
     /// When the stream can't be used asynchronously.
@@ -153,6 +152,7 @@ impl Qmp {
             drop(reading);
         });
         let opening = tokio::spawn(async move {
+            let writer = Written::new(writer, "qmp", recording);
             let stream = QmpStreamTokio::open_split(answers, writer).await?;
             let (service, answers) = stream.negotiate().await?.spawn_tokio();
             Ok(Open { service, answers })
@@ -163,7 +163,6 @@ impl Qmp {
             migration,
             there,
             happenings,
-            recording,
         })
     }
 
@@ -204,9 +203,6 @@ impl Qmp {
         C: qmp::QmpCommand + 'static,
         C::Ok: Send,
     {
-        if let Some(recording) = &self.recording {
-            recording.keep("qmp", Way::To, doing.as_bytes());
-        }
         let mut there = self.there.clone();
         let answer = select! {
             biased;

@@ -13,6 +13,7 @@ use misfire_device::trace::{What, World};
 use super::drive::Trouble;
 use super::patience::Patience;
 use super::recorder::Recorder;
+use super::stop::Stop;
 use crate::guest::Guest;
 use crate::log::Done;
 use crate::machine::{MachineSpec, Next};
@@ -83,8 +84,8 @@ pub(super) struct Session<'a> {
     gives_up: Duration,
     /// Whether a step did not end as it should.
     amiss: bool,
-    /// A guest with which something is wrong stays, until somebody stops us.
-    keeps: bool,
+    /// A guest with which something is wrong stays, until we are told to stop.
+    keeps: Option<Stop>,
 }
 
 impl<'a> Session<'a> {
@@ -124,7 +125,7 @@ impl<'a> Session<'a> {
             pace: 1,
             gives_up: Duration::ZERO,
             amiss: false,
-            keeps: false,
+            keeps: None,
         }
     }
 
@@ -146,8 +147,8 @@ impl<'a> Session<'a> {
         self
     }
 
-    /// A guest with which something is wrong stays, until somebody stops us.
-    pub(super) fn keeping(mut self, keeps: bool) -> Self {
+    /// A guest with which something is wrong stays, until we are told to stop.
+    pub(super) fn keeping(mut self, keeps: Option<Stop>) -> Self {
         self.keeps = keeps;
         self
     }
@@ -182,11 +183,11 @@ impl<'a> Session<'a> {
         if self.over && !self.amiss {
             self.guest.examine().await;
         }
-        if self.keeps
-            && (self.over || self.amiss)
+        if (self.over || self.amiss)
+            && let Some(stop) = self.keeps.take()
             && let Some(how) = self.guest.show().await
         {
-            self.stay(&how).await;
+            self.stay(&how, &stop).await;
         }
         let left = match self.over || self.alive().is_err() {
             true => Ok(()),
@@ -231,8 +232,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Lets the guest be until it ends or we are stopped.
-    async fn stay(&mut self, how: &str) {
+    /// Lets the guest be until it ends or we are told to stop. What a person does with it is not the driver's
+    /// doing, and it is not told anything afterwards.
+    async fn stay(&mut self, how: &str, stop: &Stop) {
+        stop.stays();
         let name = &self.scenario.name;
         let mut found = String::new();
         self.recorder.look(0, |event| match &event.what {
@@ -243,9 +246,16 @@ impl<'a> Session<'a> {
             }
             _ => {}
         });
+        self.recorder.mark(None, phase::EXAMINED, "the guest stays");
         eprintln!("{name}: the guest stays until Ctrl-C\n{found}{how}");
         let far = std::time::Instant::now() + STAY;
-        while let Ok(Next::Line(_)) = self.guest.next("a person", far).await {}
+        let until_gone =
+            async { while let Ok(Next::Line(_)) = self.guest.next("a person", far).await {} };
+        tokio::select! {
+            () = until_gone => {}
+            () = stop.told() => {}
+        }
+        self.over = true;
     }
 
     /// The phase that the step ends with.
