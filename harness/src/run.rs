@@ -128,7 +128,8 @@ pub async fn run_all(
     let tell = move |what| drop(progress.send(what));
     let all = scenarios.len();
     tell(Progress::Begin(all));
-    let places = Arc::new(Semaphore::new(options.jobs.max(1)));
+    let at_once = options.jobs.clamp(1, options.subject.at_once());
+    let places = Arc::new(Semaphore::new(at_once));
     let (stop, told) = watch::channel(false);
     let mut running = JoinSet::new();
     for scenario in scenarios {

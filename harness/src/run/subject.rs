@@ -201,6 +201,14 @@ impl Subject {
         }
     }
 
+    /// How many guests there can be at a time: a software TPM has one.
+    pub(super) fn at_once(&self) -> usize {
+        match self {
+            Self::Windows(subject) if subject.image.installed.tpm.is_some() => 1,
+            _ => usize::MAX,
+        }
+    }
+
     /// How much longer than its time each step may take.
     pub(super) fn pace(&self) -> u32 {
         match self {
@@ -491,4 +499,24 @@ fn linux_skips(scenario: &Scenario) -> Option<&'static str> {
         }
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::windows::WindowsFile;
+
+    #[test]
+    fn guests_with_a_software_tpm_run_one_after_the_other() {
+        for (tpm, at_once) in [(Some("swtpm.sock".into()), 1), (None, usize::MAX)] {
+            let file = WindowsFile {
+                tpm,
+                ..WindowsFile::default()
+            };
+            let image = windows::Image::own("win11", "dut@1", &file).unwrap();
+            let states = None;
+            let subject = Subject::Windows(Box::new(WindowsSubject { image, states }));
+            assert_eq!(subject.at_once(), at_once);
+        }
+    }
 }

@@ -84,7 +84,7 @@ impl Bench {
         path
     }
 
-    fn subject(&self) -> Subject {
+    pub fn subject(&self) -> Subject {
         let name = self.guest_file().display().to_string();
         let mut subject = Subject::named(&name, true).unwrap();
         if let Subject::Windows(windows) = &mut subject

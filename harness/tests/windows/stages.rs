@@ -2,10 +2,15 @@
 
 use std::os::unix::net::UnixListener;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use misfire::guest::windows::{Setting, Windows};
+use misfire::machine::{Accel, Cache, Qemu};
 use misfire::report::ScenarioReport;
+use misfire::run::Subject;
 use misfire::scenario::Outcome;
 use misfire::verdict::Verdict;
+use misfire_device::port::{Attachment, Journal};
 
 use crate::bench::*;
 use crate::standin;
@@ -161,11 +166,53 @@ async fn each_stage_that_takes_too_long_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_can_not_be_put_in_in_time_ends_the_way_at_its_stage() {
+    let bench = Bench::new("");
+    let Subject::Windows(subject) = bench.subject() else {
+        panic!("no Windows");
+    };
+    let qemu = Qemu::find(&Cache::of_user()).await.unwrap();
+    let sockets = tempfile::tempdir().unwrap();
+    // Who serves the first never says a word, and nobody serves the second.
+    let silent = sockets.path().join("silent");
+    let _server = UnixListener::bind(&silent).unwrap();
+    for (socket, least) in [(silent, 4), (sockets.path().join("gone"), 0)] {
+        let device = serde_json::json!({
+            "driver": "vfio-user-pci",
+            "socket": {"type": "unix", "path": socket.display().to_string()},
+        });
+        let attachment = Attachment {
+            chardevs: Vec::new(),
+            device,
+            siblings: Vec::new(),
+        };
+        let setting = Setting::default();
+        let spec = Windows::spec(
+            &qemu,
+            Accel::Tcg,
+            &subject.image,
+            &setting,
+            vec![attachment],
+        );
+        let journal = Journal::new(Box::new(|_| ()));
+        let limit = Duration::from_secs(60);
+        let booting = Windows::boot(&qemu, &subject.image, &setting, &spec, &[2], journal, limit);
+        let begin = Instant::now();
+        let told = booting.await.unwrap_err().to_string();
+        assert!(told.starts_with("stage `plug`: QEMU "), "{told}");
+        assert!(told.contains("`device_add`"), "{told}");
+        assert!(begin.elapsed() >= Duration::from_secs(least), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tpm_that_nobody_gives_is_told_in_qemus_words() {
     let mut bench = Bench::new("");
-    bench.more = "tpm = \"swtpm.sock\"".into();
+    let sockets = tempfile::tempdir().unwrap();
+    let socket = sockets.path().join("swtpm.sock");
+    bench.more = format!("tpm = \"{}\"", socket.display());
     // Somebody listened there once.
-    drop(UnixListener::bind(bench.path("swtpm.sock")).unwrap());
+    drop(UnixListener::bind(socket).unwrap());
     let report = bench.run().await;
     assert_eq!(report.verdict, Verdict::Error);
     let told = told(&report);

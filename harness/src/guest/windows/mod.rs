@@ -28,7 +28,7 @@ use agent::{Agent, Given};
 use course::{Answer, Course, Do, Lane, Order, Place, Stage, StageError, Time};
 use evidence::Signs;
 pub use evidence::{Evidence, Examined};
-pub use file::{LimitsFile, UefiFile, Windows as Image, WindowsFile, WindowsFileError};
+pub use file::{LimitsFile, LogFile, UefiFile, Windows as Image, WindowsFile, WindowsFileError};
 
 use super::Slot;
 use crate::log::driver::Patterns;
