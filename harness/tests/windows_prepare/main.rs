@@ -1,0 +1,7 @@
+//! `misfire prepare windows` against a stand-in: a medium and a disk of a few sectors, which say in QEMU what Setup
+//! and the settings would say. No Windows is here, and none was run.
+
+mod case;
+mod media;
+mod refused;
+mod stages;
