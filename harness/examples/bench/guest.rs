@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use misfire::guest::linux::{Agent, Image, Start};
+use misfire::guest::agent::Agent;
+use misfire::guest::linux::{Image, Start};
 use misfire::machine::Qemu;
 use misfire::prepare::Store;
 use serde_json::json;
@@ -69,7 +70,7 @@ impl Guest {
         let mut guest = Self {
             _qemu: child,
             console: BufReader::new(console).lines(),
-            agent: Agent::open(UnixStream::connect(&socket)?)?,
+            agent: Agent::open(UnixStream::connect(&socket)?, None)?,
         };
         guest.until("the agent listens")?;
         guest.agent.ready(LIMIT).await?;

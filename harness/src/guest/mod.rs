@@ -1,5 +1,6 @@
 //! Guests: how to boot, talk to and read each.
 
+pub mod agent;
 mod any;
 mod direct;
 pub mod file;

@@ -4,7 +4,6 @@
 //! to slots. What a scenario does is told to that program on the console, and what it answers comes as lines of
 //! the kernel's log. Its devices are put in when it has booted; a guest that was booted once is restored from then on.
 
-mod agent;
 mod file;
 mod image;
 mod warm;
@@ -17,13 +16,14 @@ use std::time::{Duration, Instant};
 
 use misfire_device::port::{Attachment, Journal};
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
-pub use agent::{Agent, AgentError};
 pub use file::LinuxFile;
 pub use image::{Image, Start};
 pub use words::Device;
 
 use super::Slot;
+use super::agent::{Agent, AgentError};
 use crate::log::MachineLine;
 use crate::machine::{
     Accel, Boot, Inherited, Machine, MachineError, MachineSpec, Next, Plugged, Qemu,
@@ -55,10 +55,15 @@ struct Pipes {
 #[derive(Debug)]
 pub struct Linux {
     machine: Machine,
-    agent: Arc<Agent>,
-    /// The agent's handles.
-    pipes: Pipes,
+    /// What is told through the agent, line by line.
+    slots: mpsc::UnboundedSender<String>,
     devices: Vec<Device>,
+}
+
+/// The same before it is given any device.
+struct Bare {
+    machine: Machine,
+    agent: Agent,
 }
 
 /// A Linux guest can't be got to where it can be used.
@@ -112,96 +117,36 @@ impl Linux {
         journal: Arc<Journal>,
         limit: Duration,
     ) -> Result<Self, LinuxError> {
-        let mut linux = match &image.start {
+        let limit = limit + BOOT_LIMIT;
+        let (bare, pipes) = match &image.start {
             Start::Cold => {
-                let mut linux = Self::launch(image, spec, devices, journal, limit + BOOT_LIMIT)?;
-                linux.booted().await?;
-                linux.machine.plug(spec).await?;
-                linux
+                let mut bare = Bare::launch(image, spec, journal, limit)?;
+                let pipes = bare.booted().await?;
+                bare.machine.plug(spec).await?;
+                (bare, pipes)
             }
             Start::Warm(folder) => {
                 let state = warm::state(qemu, image, spec, folder).await?;
-                let mut linux = Self::launch(image, spec, devices, journal, limit + BOOT_LIMIT)?;
-                linux.pipes = state.pipes;
-                let restored = linux.machine.qmp().restore(&state.path, BOOT_LIMIT).await;
+                let mut bare = Bare::launch(image, spec, journal, limit)?;
+                let restored = bare.machine.qmp().restore(&state.path, BOOT_LIMIT).await;
                 restored.map_err(MachineError::from)?;
-                linux.machine.plug(spec).await?;
-                linux
-                    .machine
-                    .qmp()
-                    .go_on()
-                    .await
-                    .map_err(MachineError::from)?;
-                linux
+                bare.agent = bare.agent.restored();
+                bare.machine.plug(spec).await?;
+                let goes_on = bare.machine.qmp().go_on().await;
+                goes_on.map_err(MachineError::from)?;
+                (bare, state.pipes)
             }
+        };
+        let (slots, told) = mpsc::unbounded_channel();
+        tokio::spawn(tell(bare.agent, pipes.slots, told));
+        let mut linux = Self {
+            machine: bare.machine,
+            slots,
+            devices,
         };
         let starts = words::starts(&linux.devices);
         linux.machine.say(&starts).await;
         Ok(linux)
-    }
-
-    fn launch(
-        image: &Image,
-        spec: &MachineSpec,
-        devices: Vec<Device>,
-        journal: Arc<Journal>,
-        limit: Duration,
-    ) -> Result<Self, LinuxError> {
-        let open = |file: io::Result<OwnedFd>, what: &str| {
-            let doing = format!("opening the {what} of {}", image.name);
-            file.map_err(MachineError::os(&doing))
-        };
-        let files = vec![
-            (open(image.kernel(), "kernel")?, Inherited::Kernel),
-            (open(image.initrd(), "initrd")?, Inherited::Initrd),
-        ];
-        let mut machine = Machine::launch(spec, files, journal, limit)?;
-        let agent = machine
-            .take_agent()
-            .ok_or(std::io::ErrorKind::NotConnected.into())
-            .and_then(Agent::open)
-            .map_err(MachineError::os("using the agent's socket"))?;
-        Ok(Self {
-            machine,
-            agent: Arc::new(agent),
-            pipes: Pipes::default(),
-            devices,
-        })
-    }
-
-    /// Waits until the agent answers, and gives the guest what it does our commands with.
-    async fn booted(&mut self) -> Result<(), LinuxError> {
-        self.until(BOOTED).await?;
-        self.agent.ready(BOOT_LIMIT).await?;
-        let commands = COMMANDS.as_bytes();
-        self.agent.write(COMMANDS_AT, commands, BOOT_LIMIT).await?;
-        self.agent.write(HAND_AT, HAND, BOOT_LIMIT).await?;
-        let args = &[COMMANDS_AT];
-        self.agent.start("/bin/sh", args, BOOT_LIMIT).await?;
-        self.until("MISFIRE: done ok commands").await?;
-        self.pipes = Pipes {
-            slots: self.agent.open_file(SLOTS_AT, BOOT_LIMIT).await?,
-        };
-        Ok(())
-    }
-
-    /// Takes lines until one is `wanted`.
-    async fn until(&mut self, wanted: &str) -> Result<(), LinuxError> {
-        let deadline = Instant::now() + BOOT_LIMIT;
-        loop {
-            match self.machine.next(wanted, deadline).await? {
-                Next::Line(line) if line.trim_end() == wanted => return Ok(()),
-                Next::Line(line) => {
-                    if let Some(MachineLine::Error(text)) = MachineLine::parse(&line) {
-                        return Err(LinuxError::Boot(text));
-                    }
-                }
-                Next::Silent | Next::Left(_) => {
-                    let last = self.machine.last_lines();
-                    return Err(LinuxError::Boot(last.join(" | ")));
-                }
-            }
-        }
     }
 
     /// The machine, for its control channel.
@@ -230,12 +175,8 @@ impl Linux {
         let device = self.devices.get(usize::from(dev));
         let queues = device.map_or(1, |device| device.queues);
         let line = format!("{}\n", words::slot(dev, happens, queues));
-        let (agent, pipe) = (Arc::clone(&self.agent), self.pipes.slots);
-        tokio::spawn(async move {
-            if let Err(error) = agent.send(pipe, line.as_bytes(), AGENT_LIMIT).await {
-                tracing::debug!("{error}");
-            }
-        });
+        // A task that is gone tells nothing.
+        let _ = self.slots.send(line);
     }
 
     /// The next line of the guest; see [`Machine::next`].
@@ -252,5 +193,72 @@ impl Linux {
     /// When the operating system can't tell how it ended.
     pub async fn end(self) -> Result<(), MachineError> {
         self.machine.end().await.map(|_| ())
+    }
+}
+
+/// Tells the guest what happens to slots, until nothing does any more.
+async fn tell(mut agent: Agent, pipe: i64, mut told: mpsc::UnboundedReceiver<String>) {
+    while let Some(line) = told.recv().await {
+        if let Err(error) = agent.send_to(pipe, line.as_bytes(), AGENT_LIMIT).await {
+            tracing::debug!("{error}");
+        }
+    }
+}
+
+impl Bare {
+    fn launch(
+        image: &Image,
+        spec: &MachineSpec,
+        journal: Arc<Journal>,
+        limit: Duration,
+    ) -> Result<Self, LinuxError> {
+        let open = |file: io::Result<OwnedFd>, what: &str| {
+            let doing = format!("opening the {what} of {}", image.name);
+            file.map_err(MachineError::os(&doing))
+        };
+        let files = vec![
+            (open(image.kernel(), "kernel")?, Inherited::Kernel),
+            (open(image.initrd(), "initrd")?, Inherited::Initrd),
+        ];
+        let mut machine = Machine::launch(spec, files, journal, limit)?;
+        let agent = machine
+            .take_agent()
+            .ok_or(std::io::ErrorKind::NotConnected.into())
+            .and_then(|stream| Agent::open(stream, None))
+            .map_err(MachineError::os("using the agent's socket"))?;
+        Ok(Self { machine, agent })
+    }
+
+    /// Waits until the agent answers, and gives the guest what it does our commands with.
+    async fn booted(&mut self) -> Result<Pipes, LinuxError> {
+        self.until(BOOTED).await?;
+        let agent = &mut self.agent;
+        agent.ready(BOOT_LIMIT).await?;
+        let commands = COMMANDS.as_bytes();
+        agent.write(COMMANDS_AT, commands, BOOT_LIMIT).await?;
+        agent.write(HAND_AT, HAND, BOOT_LIMIT).await?;
+        agent.start("/bin/sh", &[COMMANDS_AT], BOOT_LIMIT).await?;
+        self.until("MISFIRE: done ok commands").await?;
+        let slots = self.agent.open_file(SLOTS_AT, BOOT_LIMIT).await?;
+        Ok(Pipes { slots })
+    }
+
+    /// Takes lines until one is `wanted`.
+    async fn until(&mut self, wanted: &str) -> Result<(), LinuxError> {
+        let deadline = Instant::now() + BOOT_LIMIT;
+        loop {
+            match self.machine.next(wanted, deadline).await? {
+                Next::Line(line) if line.trim_end() == wanted => return Ok(()),
+                Next::Line(line) => {
+                    if let Some(MachineLine::Error(text)) = MachineLine::parse(&line) {
+                        return Err(LinuxError::Boot(text));
+                    }
+                }
+                Next::Silent | Next::Left(_) => {
+                    let last = self.machine.last_lines();
+                    return Err(LinuxError::Boot(last.join(" | ")));
+                }
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use misfire_device::port::Journal;
 use rustix::fs::{FlockOperation, flock};
 
-use super::{BOOT_LIMIT, COMMANDS, HAND, Image, Linux, LinuxError, Pipes};
+use super::{BOOT_LIMIT, Bare, COMMANDS, HAND, Image, LinuxError, Pipes};
 use crate::machine::{MachineError, MachineSpec, Plugged, Qemu, argv};
 
 /// What the file beside a state ends with that has the agent's handles.
@@ -96,19 +96,18 @@ async fn make(
 ) -> Result<Pipes, LinuxError> {
     let spec = booted(spec);
     let limit = BOOT_LIMIT + BOOT_LIMIT;
-    let mut linux = Linux::launch(image, &spec, Vec::new(), Journal::unread(), limit)?;
-    linux.booted().await?;
-    let pipes = linux.pipes;
+    let mut bare = Bare::launch(image, &spec, Journal::unread(), limit)?;
+    let pipes = bare.booted().await?;
     // The agent has answered before, so that it owes nothing to whoever restores it.
-    linux.machine.say("settle").await;
-    linux.until("MISFIRE: done ok settle").await?;
+    bare.machine.say("settle").await;
+    bare.until("MISFIRE: done ok settle").await?;
     let partial = path.with_extension(format!("partial-{}", std::process::id()));
-    let saved = linux
+    let saved = bare
         .machine
         .qmp()
         .save(&partial, Duration::from_secs(30))
         .await;
-    let ended = linux.end().await;
+    let ended = bare.machine.end().await.map(|_| ());
     let kept = saved.map_err(MachineError::from).and(ended).and_then(|()| {
         let beside = serde_json::to_vec(&pipes).unwrap_or_default();
         fs::write(path.with_extension(PIPES), beside)

@@ -6,10 +6,10 @@
 //!
 //! Everything here was tried with a stand-in, and with no Windows yet.
 
-mod agent;
 pub mod course;
 mod evidence;
 mod file;
+mod orders;
 mod warm;
 pub mod words;
 
@@ -24,13 +24,14 @@ use tokio::select;
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
-use agent::{Agent, Given};
 use course::{Answer, Course, Do, Lane, Order, Place, Stage, StageError, Time};
 use evidence::Signs;
 pub use evidence::{Evidence, Examined};
 pub use file::{LimitsFile, LogFile, UefiFile, Windows as Image, WindowsFile, WindowsFileError};
+use orders::{Given, serve};
 
 use super::Slot;
+use super::agent::Agent;
 use crate::log::driver::Patterns;
 use crate::log::kd::{Bugcheck, Event};
 use crate::machine::{
@@ -261,10 +262,11 @@ impl Windows {
             .take_agent()
             .ok_or(std::io::ErrorKind::NotConnected.into())
             .and_then(|stream| Agent::open(stream, recording))
+            .map(Agent::or_powershell)
             .map_err(MachineError::os("using the agent's socket"))?;
         let (orders, to_do) = mpsc::unbounded_channel();
         let (tell, answers) = mpsc::unbounded_channel();
-        tokio::spawn(agent.serve(to_do, tell));
+        tokio::spawn(serve(agent, to_do, tell));
         Ok(Self {
             machine,
             journal,

@@ -9,13 +9,13 @@ use misfire_device::port::Journal;
 use misfire_device::trace::What;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
-use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::time::Instant as Moment;
 
 use super::argv::{Hardware, argv};
 use super::marker::Marker;
-use crate::log::LineSplitter;
+use crate::guest::agent::{Heard as Said, Prompt, Step, Talk};
+use crate::log::harmless;
 use crate::log::kd::{Bugcheck, Client, Event, OnBugcheck};
 use crate::machine::{Ended, Inherited, MachineError, Process, Qmp};
 
@@ -23,6 +23,9 @@ use crate::machine::{Ended, Inherited, MachineError, Process, Qmp};
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long QEMU may take to leave when it is asked to.
 const LEAVING: Duration = Duration::from_secs(10);
+
+/// What the number is made of that a PowerShell works out.
+const SEED: u64 = 6;
 
 /// What was heard of the guest.
 #[derive(Debug)]
@@ -48,7 +51,7 @@ pub(super) struct Boot {
     process: Process,
     qmp: Qmp,
     heard: mpsc::UnboundedReceiver<Heard>,
-    agent: OwnedWriteHalf,
+    pings: mpsc::UnboundedSender<()>,
 }
 
 impl Boot {
@@ -80,17 +83,17 @@ impl Boot {
             for stream in [&kd, &agent] {
                 stream.set_nonblocking(true)?;
             }
-            let (reader, agent) = UnixStream::from_std(agent)?.into_split();
-            tokio::spawn(listen(reader, tell.clone()));
+            let (pings, asked) = mpsc::unbounded_channel();
+            tokio::spawn(listen(UnixStream::from_std(agent)?, asked, tell.clone()));
             tokio::spawn(debug(UnixStream::from_std(kd)?, tell));
-            Ok((qmp, agent))
+            Ok((qmp, pings))
         };
-        let (qmp, agent) = open().map_err(using)?;
+        let (qmp, pings) = open().map_err(using)?;
         Ok(Self {
             process,
             qmp,
             heard,
-            agent,
+            pings,
         })
     }
 
@@ -145,9 +148,9 @@ impl Boot {
     }
 
     /// Asks the agent for a sign of life, and a PowerShell that can be made one: it works out a number.
-    pub async fn ping(&mut self) {
-        const CALLS: &[u8] = b"{\"execute\":\"guest-ping\"}\n$m='';'misfire:'+(6+1)\r\n";
-        let _ = self.agent.write_all(CALLS).await;
+    pub fn ping(&self) {
+        // A machine that is gone does not answer either.
+        let _ = self.pings.send(());
     }
 
     /// Ends the machine. QEMU writes first what it has not written of the disk.
@@ -162,17 +165,40 @@ impl Boot {
 }
 
 /// COM2: what the guest says of its installation, and the agent's answers. Everything else is nobody's.
-async fn listen(mut from: tokio::net::unix::OwnedReadHalf, tell: mpsc::UnboundedSender<Heard>) {
-    let mut lines = LineSplitter::new();
+async fn listen(
+    mut port: UnixStream,
+    mut pings: mpsc::UnboundedReceiver<()>,
+    tell: mpsc::UnboundedSender<Heard>,
+) {
+    let mut talk = Talk::new();
+    let mut prompt = Prompt::new(SEED);
     let mut buffer = vec![0; 4096];
-    while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        lines.push(&buffer[..length], |line| {
-            if let Some(marker) = Marker::of(&line) {
-                let _ = tell.send(Heard::Marker(marker));
-            } else if line.contains("\"return\"") || line.trim_end().ends_with("misfire:7") {
-                let _ = tell.send(Heard::Agent);
+    loop {
+        tokio::select! {
+            read = port.read(&mut buffer) => match read {
+                Ok(length @ 1..) => talk.receive(&buffer[..length]),
+                _ => return,
+            },
+            Some(()) = pings.recv() => {
+                prompt = Prompt::new(SEED);
+                let mut call = talk.greet();
+                call.extend(prompt.begin().bytes());
+                // What a port does not take is asked again.
+                let _ = port.try_write(&call);
             }
-        });
+        }
+        while let Some(said) = talk.heard() {
+            let heard = match said {
+                Said::InStep | Said::Late => Some(Heard::Agent),
+                Said::Other(line) => match Marker::of(&harmless(&line)) {
+                    Some(marker) => Some(Heard::Marker(marker)),
+                    None => (prompt.hear(&line) != Step::Wait).then_some(Heard::Agent),
+                },
+            };
+            if let Some(heard) = heard {
+                let _ = tell.send(heard);
+            }
+        }
     }
 }
 

@@ -215,7 +215,7 @@ impl GuestOnDisk {
                 break;
             }
             if now >= ping {
-                boot.ping().await;
+                boot.ping();
                 ping = now + PING.min(pace.look);
             }
         }

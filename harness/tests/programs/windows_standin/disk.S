@@ -1,6 +1,6 @@
 /* What the stand-in for Windows has on its disk: one sector. At its first start it says what the settings of
  * harness/guests/windows/setup would say, and shuts down; later it speaks to a debugger on COM1 as a Windows kernel
- * does first, and answers each line on COM2 as an agent does. STOP is the stage in which it stops for ever; with
+ * does first, and answers each line on COM2 as an agent does that is greeted: with the last number of the line, behind a mark. STOP is the stage in which it stops for ever; with
  * CRASH it is three sectors, and crashes at its first start. */
 #ifndef STOP
 #define STOP 0
@@ -69,6 +69,7 @@ stop:
 	jmp stop
 
 later:
+	mov $number, %di
 #ifndef NO_DEBUGGER
 	mov $frame, %si
 	mov $frame_end - frame, %cx
@@ -86,8 +87,22 @@ ask:
 	in %dx, %al
 #ifndef NO_AGENT
 	cmp $10, %al
-	jne ask
-	mov $answer, %si
+	je 2f
+	cmp $'0', %al
+	jb 1f
+	cmp $'9', %al
+	ja 1f
+	stosb
+	movb $0, (%di)
+	jmp ask
+	/* Whatever stands between two numbers ends the first; a digit that comes next begins anew. */
+1:	mov $number, %di
+	jmp ask
+2:	mov $mark, %si
+	call com2
+	mov $number, %si
+	call com2
+	mov $end, %si
 	call com2
 #endif
 	jmp ask
@@ -121,8 +136,10 @@ failed:
 	.asciz "MISFIRE-PREPARE step debug 5\r\nMISFIRE-PREPARE failed debug 5\r\n"
 done:
 	.asciz "MISFIRE-PREPARE step debug 0\r\nMISFIRE-PREPARE version 10.0.1\r\nMISFIRE-PREPARE done agent=own\r\n"
-answer:
-	.asciz "{\"return\": {}}\r\n"
+mark:
+	.asciz "\377{\"return\": "
+end:
+	.asciz "}\r\n"
 frame:
 	/* A print of "hello\n", the first packet of a boot. */
 	.byte 0x30, 0x30, 0x30, 0x30, 3, 0, 22, 0, 0x00, 0x08, 0x80, 0x80, 0x8c, 0x02, 0, 0
@@ -132,6 +149,8 @@ frame:
 frame_end:
 starts:
 	.byte 0
+	/* Behind the code of one sector. */
+	.equ number, 0x8400
 	.org 510
 	.byte 0x55, 0xaa
 #ifdef CRASH

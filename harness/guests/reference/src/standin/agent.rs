@@ -190,7 +190,9 @@ impl Agent {
                 self.written += count as u64;
                 format!("{{\"count\": {count}, \"eof\": false}}")
             }
-            Some("guest-info") => "{\"version\": \"standin\"}".to_string(),
+            Some("guest-info") => {
+                "{\"version\": \"standin\", \"supported_commands\": []}".to_string()
+            }
             Some("guest-file-read") => format!(
                 "{{\"count\": {}, \"buf-b64\": \"{}\", \"eof\": true}}",
                 NOTES.len(),

@@ -4,7 +4,7 @@
 use super::order::{Ended, Stage, Time};
 use super::script::setting_failed;
 use super::way::{Course, Doing};
-use crate::guest::linux::AgentError;
+use crate::guest::agent::AgentError;
 use crate::guest::windows::words::{Node, Settled};
 
 /// How often a device node is looked at.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::super::linux::AgentError;
+use super::super::super::agent::AgentError;
 
 /// Time since the machine was started.
 pub type Time = Duration;

@@ -1,7 +1,7 @@
 //! The harness's script in the guest: how it is run, and what it answers.
 
 use super::order::{Ended, Order};
-use crate::guest::linux::AgentError;
+use crate::guest::agent::AgentError;
 use crate::guest::windows::{SCRIPT_ARGS, SCRIPT_AT};
 
 /// What it answers when what was to be set at a node is set.

@@ -6,7 +6,7 @@ use super::order::{Answer, Do, Job, Lane, Limits, Order, Place, Stage, StageErro
 use super::script::{said, script};
 use super::slots::Slots;
 use crate::guest::Slot;
-use crate::guest::linux::AgentError;
+use crate::guest::agent::AgentError;
 use crate::guest::windows::words::{Installed, Node, installed};
 use crate::log::kd::Event;
 
@@ -17,6 +17,8 @@ pub(super) const SETUP_LOG: &str = "C:\\Windows\\INF\\setupapi.dev.log";
 const SETUP_NAME: &str = "setupapi.dev.log";
 /// How many lines of it are told.
 const MOST_NOTES: usize = 5;
+/// How long a file may take to be written at least.
+const FILE_LIMIT: Time = Time::from_secs(60);
 
 /// What the agent is doing for us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -284,7 +286,12 @@ impl Course {
                     older(&mut job.order);
                 }
                 let order = job.order.clone();
-                self.out.push_back(Do::Order(order, self.limits.install));
+                // A file takes as long as its port takes it; how long a program may take is the user's word.
+                let limit = match order {
+                    Order::Run { .. } => self.limits.install,
+                    _ => self.limits.install.max(FILE_LIMIT),
+                };
+                self.out.push_back(Do::Order(order, limit));
                 self.doing = Some(Doing::Job(job));
             }
             None if self.restarts => self.enter(now, Stage::Restart),

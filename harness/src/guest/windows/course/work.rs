@@ -3,7 +3,7 @@
 use super::order::{Do, Ended, Stage, Time};
 use super::script::value;
 use super::way::{Awaited, Course, Doing};
-use crate::guest::linux::AgentError;
+use crate::guest::agent::AgentError;
 use crate::guest::windows::words::Node;
 
 impl Course {

@@ -9,7 +9,7 @@ use super::device::LOOK;
 use super::way::SETUP_LOG;
 use super::*;
 use crate::guest::Slot;
-use crate::guest::linux::AgentError;
+use crate::guest::agent::AgentError;
 use crate::log::kd::Event;
 
 const fn seconds(n: u64) -> Time {

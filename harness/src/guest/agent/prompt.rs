@@ -11,7 +11,7 @@ use std::time::Duration;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 /// What is typed in.
-const AGENT: &str = include_str!("../../../../guests/windows/setup/agent.ps1");
+const AGENT: &str = include_str!("../../../guests/windows/setup/agent.ps1");
 /// Characters of a line: less than what the port of a Windows keeps for who reads slowly.
 const PIECE: usize = 512;
 /// What stands before a number that was worked out.
@@ -22,7 +22,7 @@ const EACH: Duration = Duration::from_secs(5);
 
 /// What comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// The answer is not there yet.
     Wait,
     /// The next line to type.
@@ -35,7 +35,7 @@ pub(super) enum Step {
 
 /// A PowerShell that is about to become an agent.
 #[derive(Debug)]
-pub(super) struct Prompt {
+pub(crate) struct Prompt {
     pieces: VecDeque<String>,
     /// The number that is waited for.
     awaited: u64,
@@ -47,7 +47,7 @@ pub(super) struct Prompt {
 
 impl Prompt {
     /// One of which it is not known whether it is there. `seed` tells one question from another.
-    pub fn new(seed: u32) -> Self {
+    pub fn new(seed: u64) -> Self {
         let coded = BASE64_STANDARD.encode(AGENT);
         let pieces = coded.as_bytes().chunks(PIECE);
         Self {
@@ -57,7 +57,7 @@ impl Prompt {
             awaited: 0,
             typed: 0,
             began: false,
-            seed: seed.into(),
+            seed,
         }
     }
 
