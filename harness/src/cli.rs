@@ -175,7 +175,8 @@ pub struct RunArgs {
     /// debugger and a viewer get at it.
     #[arg(long)]
     keep_on_failure: bool,
-    /// Of a Windows: keeps what went over its serial ports and QEMU's control channel, byte for byte.
+    /// Of a Windows: keeps what went over its serial ports and QEMU's control channel, byte for byte, and the
+    /// run's trace, log and pictures beside that.
     #[arg(long, value_name = "DIR")]
     record: Option<PathBuf>,
     /// Prints QEMU's arguments and starts nothing.

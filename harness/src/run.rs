@@ -69,7 +69,8 @@ impl Options {
 pub struct KeptAside {
     /// A guest with which something is wrong stays until we are stopped, for a debugger and a viewer.
     pub machine: bool,
-    /// What goes over the machine's lines, byte for byte, in a folder of the scenario's name.
+    /// What goes over a Windows' lines, byte for byte, in a folder of the scenario's name, and what is kept of
+    /// the run.
     pub recording: Option<PathBuf>,
 }
 
@@ -206,7 +207,12 @@ async fn run_until(scenario: &Scenario, options: &Options, stop: &Stop) -> Run {
     let concluded = tokio::task::spawn_blocking(move || {
         let mut run = conclude(&scenario, &options, &events, trouble, begin);
         run.report.files = kept.files();
-        if let Err(reason) = opened.and_then(|()| kept.all(&events, &run)) {
+        let copied = || match &options.keeping.recording {
+            Some(to) => kept.copy(&to.join(&scenario.name)),
+            None => Ok(()),
+        };
+        let all = opened.and_then(|()| kept.all(&events, &run));
+        if let Err(reason) = all.and_then(|()| copied()) {
             run.report.verdict = Verdict::Error;
             run.report.reasons.insert(0, reason);
         }

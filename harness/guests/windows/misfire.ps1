@@ -17,6 +17,7 @@ $ErrorActionPreference = 'Stop'
 $SECTOR = 512
 
 function Say([string] $text) { [Console]::Out.WriteLine("MISFIRE: $text") }
+function Note([string] $text) { [Console]::Out.WriteLine("misfire.ps1: $text") }
 
 # The `key=value` words among the arguments.
 function Read-Values([string[]] $words) {
@@ -183,7 +184,8 @@ function Set-Interrupts([int] $bus, $values) {
         }
     }
     Stop-Node $entity.PNPDeviceID
-    Start-Node $entity.PNPDeviceID
+    # It is set now. Whether its driver starts it with that is looked at next.
+    try { Start-Node $entity.PNPDeviceID } catch { Note $_.Exception.Message }
     Say 'done ok interrupts'
 }
 
@@ -297,7 +299,7 @@ function Invoke-Load([string] $kind, $values) {
             if ($kind -eq 'verify' -and -not $open.Holds($offset, $salt)) { $errors++ }
         }
     } catch {
-        [Console]::Out.WriteLine('misfire.ps1: ' + $_.Exception.Message)
+        Note $_.Exception.Message
         Say "done failed load reason=io $fields"
         return
     } finally {
@@ -315,7 +317,7 @@ function Invoke-Device([string] $what, $values) {
         if ($what -ne 'start') { Stop-Node $entity.PNPDeviceID }
         if ($what -ne 'stop') { Start-Node $entity.PNPDeviceID }
     } catch {
-        [Console]::Out.WriteLine('misfire.ps1: ' + $_.Exception.Message)
+        Note $_.Exception.Message
         Say "done failed device reason=refused op=$what dev=$dev"
         return
     }
@@ -403,6 +405,6 @@ try {
         default { Say "done failed $verb reason=unknown" }
     }
 } catch {
-    [Console]::Out.WriteLine('misfire.ps1: ' + $_.Exception.Message)
+    Note $_.Exception.Message
     Say "done failed $verb reason=script"
 }

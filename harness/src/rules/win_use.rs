@@ -175,7 +175,10 @@ impl Machine for Lives {
                 say.broken(
                     Object::Device,
                     &[],
-                    format!("the system stops with {:#X}", crash.code.0),
+                    match crash.code.0 {
+                        0 => "the system stops without a stop code".to_owned(),
+                        code => format!("the system stops with {code:#X}"),
+                    },
                 );
             }
             At::Said(Said::Machine(MachineLine::Exit)) => {

@@ -22,11 +22,12 @@ const FILES: [(&str, &str); 4] = [
     ("verdict", "verdict.json"),
 ];
 
+const MEMORY: &str = "memory";
 /// What there is only of a guest with which something was wrong.
 const EVIDENCE: [(&str, &str); 3] = [
     ("screen", Evidence::SCREEN),
     ("stop-screen", Evidence::STOP_SCREEN),
-    ("memory", Evidence::MEMORY),
+    (MEMORY, Evidence::MEMORY),
 ];
 
 impl Kept {
@@ -66,6 +67,21 @@ impl Kept {
         self.write("verdict.json", |file| {
             serde_json::to_writer_pretty(&mut *file, &run.report).map_err(io::Error::from)
         })
+    }
+
+    /// Copies what is kept to `to`, but for a guest's memory.
+    pub(super) fn copy(&self, to: &Path) -> Result<(), String> {
+        let dir = self.dir.as_ref().map_err(String::clone)?;
+        let pictures = EVIDENCE.iter().filter(|(what, _)| *what != MEMORY);
+        in_words(to, fs::create_dir_all(to))?;
+        let copied = FILES.iter().chain(pictures).try_for_each(|(_, file)| {
+            let from = dir.join(file);
+            if from.is_file() {
+                fs::copy(from, to.join(file))?;
+            }
+            Ok(())
+        });
+        in_words(to, copied)
     }
 
     /// The folder.

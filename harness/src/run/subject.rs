@@ -1,5 +1,7 @@
 //! What is under test: the guest that `--guest` names.
 
+mod on_windows;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use crate::guest::{FirmwareImage, GuestFile, NT, NtDriver, SEABIOS};
 use crate::machine::cache_folder;
 use crate::prepare::{PrepareError, Store};
 use crate::scenario::{Action, GuestParameters, Load, Problems, Scenario};
+pub use on_windows::WindowsSubject;
 
 /// The kind of the guest that is built in.
 pub const REFERENCE: &str = "reference";
@@ -39,48 +42,6 @@ pub enum Subject {
     Firmware(FirmwareImage),
     /// A Windows.
     Windows(Box<WindowsSubject>),
-}
-
-/// A Windows, and how it gets to where it can be used.
-#[derive(Clone, Debug)]
-pub struct WindowsSubject {
-    /// What is booted.
-    pub image: windows::Image,
-    /// The folder of the states that it is restored from; none: it is booted each time.
-    pub states: Option<PathBuf>,
-}
-
-impl WindowsSubject {
-    /// What is booted for a scenario: one in which nobody is granted a message has a system of its own.
-    pub(super) fn image_for(&self, scenario: &Scenario) -> windows::Image {
-        match scenario.guest.all.grant.as_deref() {
-            Some("none") => self.image.without_messages(),
-            _ => self.image.clone(),
-        }
-    }
-
-    /// What is set at the node of a device before it is used, as the guest's script takes it.
-    pub(super) fn node_settings(&self, scenario: &Scenario, dev: usize) -> Option<String> {
-        let own = scenario.guest.devices.get(dev);
-        let all = &scenario.guest.all;
-        let grant = own.and_then(|own| own.grant.as_deref());
-        let has_one = grant.or(all.grant.as_deref()) == Some("one");
-        let limit = own
-            .and_then(|own| own.message_limit)
-            .or(all.message_limit)
-            .or(has_one.then_some(1))
-            .or(self.image.message_number_limit);
-        let msi = own.and_then(|own| own.msi_supported).or(all.msi_supported);
-        let msi = msi.or((grant == Some("none")).then_some(false));
-        let words: Vec<String> = [
-            limit.map(|limit| format!("limit={limit}")),
-            msi.map(|msi| format!("msi={}", u8::from(msi))),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        (!words.is_empty()).then(|| words.join(" "))
-    }
 }
 
 /// `--guest` names none that there is.
@@ -282,7 +243,7 @@ impl Subject {
             Self::Linux(_) => linux_skips(scenario).map(str::to_owned),
             Self::Firmware(_) => firmware_skips(scenario).map(str::to_owned),
             Self::Windows(subject) => {
-                windows_skips(scenario, !subject.image.workload.is_empty()).map(str::to_owned)
+                on_windows::skips(scenario, !subject.image.workload.is_empty()).map(str::to_owned)
             }
         }
     }
@@ -400,62 +361,6 @@ fn firmware_skips(scenario: &Scenario) -> Option<&'static str> {
     })
 }
 
-fn windows_skips(scenario: &Scenario, has_workload: bool) -> Option<&'static str> {
-    if scenario.guest.has_mistake() {
-        return Some("a mistake is made by the reference guest's driver only");
-    }
-    for parameters in scenario.guest.devices.iter().chain([&scenario.guest.all]) {
-        if parameters.os.is_some() || parameters.style.is_some() {
-            return Some("its guest parameters are those of the model of Windows");
-        }
-        if parameters.poll.is_some()
-            || parameters.access.is_some()
-            || parameters.descriptors.is_some()
-            || parameters.interface.is_some()
-        {
-            return Some("its guest parameters are the reference driver's own");
-        }
-        if parameters.depth.is_some_and(|depth| depth > 1) && !has_workload {
-            return Some("it needs several requests in flight, and there is one at a time");
-        }
-    }
-    for device in &scenario.devices {
-        if device.shape.siblings.is_some() {
-            return Some("passive functions beside the device have no slot to be put into later");
-        }
-        if !matches!(device.shape.kind, Kind::Block | Kind::Scsi) && !has_workload {
-            return Some("for this kind of device the guest file has to name a workload");
-        }
-    }
-    scenario.steps.iter().find_map(|step| match &step.action {
-        Action::Load(
-            Load::Block {
-                queue: Some(1..), ..
-            },
-            _,
-        ) => Some("on Windows the processor chooses the queue"),
-        Action::Load(
-            Load::Block {
-                kind: "discard", ..
-            },
-            _,
-        ) if !has_workload => Some("what is discarded on Windows is for its file systems to say"),
-        Action::Guest(command) => {
-            let known = [
-                "device restart",
-                "device stop",
-                "device start",
-                "wait-config",
-                "idle",
-                "state",
-            ];
-            let is_known = known.iter().any(|known| command.starts_with(known));
-            (!is_known).then_some("this command means nothing to a Windows guest")
-        }
-        _ => None,
-    })
-}
-
 fn linux_skips(scenario: &Scenario) -> Option<&'static str> {
     if scenario.guest.has_mistake() {
         return Some("a mistake is made by the reference guest's driver only");
@@ -499,24 +404,4 @@ fn linux_skips(scenario: &Scenario) -> Option<&'static str> {
         }
         _ => None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::guest::windows::WindowsFile;
-
-    #[test]
-    fn guests_with_a_software_tpm_run_one_after_the_other() {
-        for (tpm, at_once) in [(Some("swtpm.sock".into()), 1), (None, usize::MAX)] {
-            let file = WindowsFile {
-                tpm,
-                ..WindowsFile::default()
-            };
-            let image = windows::Image::own("win11", "dut@1", &file).unwrap();
-            let states = None;
-            let subject = Subject::Windows(Box::new(WindowsSubject { image, states }));
-            assert_eq!(subject.at_once(), at_once);
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use misfire::guest::windows::{Setting, Windows};
-use misfire::machine::{Accel, Cache, Qemu};
+use misfire::machine::{Accel, Cache, Qemu, Recording, Way};
 use misfire::report::ScenarioReport;
 use misfire::run::Subject;
 use misfire::scenario::Outcome;
@@ -39,13 +39,24 @@ async fn a_driver_is_installed_gets_its_device_and_is_judged() {
     ] {
         assert!(log.contains(line), "{line}:\n{log}");
     }
+    let recording = bench.path("recording/tests/disk");
     for file in ["com1.hex", "com2.hex", "qmp.hex"] {
-        let path = bench.path("recording/tests/disk").join(file);
-        let text = std::fs::read_to_string(path).unwrap();
-        assert!(
-            !misfire::machine::Recording::read(&text).is_empty(),
-            "{file}"
-        );
+        let text = std::fs::read_to_string(recording.join(file)).unwrap();
+        let pieces = Recording::read(&text);
+        for way in [Way::From, Way::To] {
+            assert!(pieces.iter().any(|piece| piece.1 == way), "{file}: {way:?}");
+        }
+    }
+    // What QEMU is asked for is there as it was asked.
+    let text = std::fs::read_to_string(recording.join("qmp.hex")).unwrap();
+    let asked = Recording::read(&text).into_iter();
+    let asked = asked.filter(|piece| piece.1 == Way::To);
+    let asked: Vec<u8> = asked.flat_map(|piece| piece.2).collect();
+    let asked = String::from_utf8(asked).unwrap();
+    assert!(asked.contains(r#""execute":"device_add""#), "{asked}");
+    for file in ["trace.jsonl", "guest.log", "transcript.txt", "verdict.json"] {
+        let copied = std::fs::read(recording.join(file)).unwrap();
+        assert_eq!(copied, std::fs::read(bench.kept(file)).unwrap(), "{file}");
     }
 }
 

@@ -98,3 +98,35 @@ pub(super) async fn sort(
         line.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_crash_that_the_processor_tells_has_its_stop_code_and_its_parameters() {
+        let info = |args: serde_json::Value| json!({"action": "pause", "info": args});
+        let hyper_v = info(json!({
+            "type": "hyper-v", "arg1": 0xd1, "arg2": 0x28, "arg3": 2, "arg4": 0,
+            "arg5": 0xffff_f805_5000_01a4_u64,
+        }));
+        let code = [0xd1, 0x28, 2, 0, 0xffff_f805_5000_01a4];
+        for (data, panicked) in [
+            (hyper_v, Some(code)),
+            (info(json!({"type": "hyper-v", "arg1": 0xd1})), None),
+            (json!({"action": "pause"}), None),
+        ] {
+            assert_eq!(
+                Happening::of("GUEST_PANICKED", &data),
+                Some(Happening::Panicked(panicked)),
+                "{data}"
+            );
+        }
+        // What we do to a machine is no happening in it.
+        for (by_guest, happened) in [(true, Some(Happening::Reset)), (false, None)] {
+            let data = json!({"guest": by_guest});
+            assert_eq!(Happening::of("RESET", &data), happened);
+        }
+    }
+}
