@@ -122,3 +122,17 @@ async fn a_device_that_never_comes_up_is_a_verdict() {
     assert!(log.contains(words), "{log}");
     assert!(told.contains("the kernel answers its debugger"), "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_gets_no_driver_is_refused_when_its_time_is_over_and_steps_go_on() {
+    let mut bench = Bench::new("node=28");
+    bench.more = "limits = { device = 1.0 }".into();
+    bench.expect = "[expect.windows]\noutcome = \"refused\"\ninterrupts = \"none\"";
+    let report = bench.run().await;
+    let (told, log) = (told(&report), bench.log());
+    assert_eq!(report.outcome, Some(Outcome::Refused), "{told}\n{log}");
+    let words =
+        "device 0 was not started within 1 s: the device node has problem 28 FAILED_INSTALL";
+    assert!(log.contains(words), "{log}");
+    assert!(log.contains("MISFIRE: done ok load"), "{log}");
+}
