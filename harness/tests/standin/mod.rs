@@ -8,67 +8,74 @@ use std::path::{Path, PathBuf};
 /// The kernel, an ELF file.
 const KERNEL: &[u8] = include_bytes!(env!("MISFIRE_GUEST"));
 const SECTOR: usize = 512;
-/// Where the disk is read to, and how much of it at a time.
+/// Where the disk is read to, and how much of it at a time. The firmware moves each piece to where it belongs.
 const LOW: u64 = 0x1_0000;
 const PIECE: usize = 64 * SECTOR;
-/// The firmware's own memory begins behind this.
-const LOW_END: u64 = 0x9_0000;
 /// Where the kernel is linked to.
 const HIGH: u64 = 0x20_0000;
-/// The start information has a page of its own.
+/// The most that the kernel may take: behind it is its own memory.
+const HIGH_END: u64 = 0x80_0000;
+/// The start information has a page of its own, before the kernel on the disk and at `LOW` when that begins.
 const START_BYTES: usize = 4096;
 const COMMAND_LINE_AT: usize = 0x40;
 /// PVH's magic number of the start information.
 const MAGIC: u32 = 0x336e_c578;
 
 /// From the firmware (16 bit) to the kernel's entry (32 bit, flat segments, paging off): the disk is read
-/// to `LOW`, the kernel copied to `HIGH`.
+/// to `LOW`, piece by piece, and moved so that the kernel is at `HIGH`.
 #[rustfmt::skip]
 const CODE: &[u8] = &[
-    /* 00 */ 0xea, 0x05, 0x7c, 0x00, 0x00,                   // ljmp $0, $0x7c05
-    /* 05 */ 0xfa,                                           // cli
-    /* 06 */ 0x31, 0xc0,                                     // xor %ax, %ax
-    /* 08 */ 0x8e, 0xd8,                                     // mov %ax, %ds
-    /* 0a */ 0x8e, 0xc0,                                     // mov %ax, %es
-    /* 0c */ 0x8e, 0xd0,                                     // mov %ax, %ss
-    /* 0e */ 0xbc, 0x00, 0x7c,                               // mov $0x7c00, %sp
-    /* 11 */ 0xfb,                                           // sti
-    /* 12 */ 0x8b, 0x0e, 0xde, 0x7d,                         // mov PIECES, %cx
-    /* 16 */ 0xbe, 0xc0, 0x7d,                               // mov $PACKET, %si
-    /* 19 */ 0x51, 0x56,                                     // push %cx; push %si
-    /* 1b */ 0xb4, 0x42,                                     // mov $0x42, %ah       read, with a packet
-    /* 1d */ 0xcd, 0x13,                                     // int $0x13
-    /* 1f */ 0x5e, 0x59,                                     // pop %si; pop %cx
-    /* 21 */ 0x72, 0x23,                                     // jc fail
-    /* 23 */ 0x81, 0x44, 0x06, 0x00, 0x08,                   // addw $0x800, 6(%si)  a piece further
-    /* 28 */ 0x66, 0x83, 0x44, 0x08, 0x40,                   // addl $64, 8(%si)
-    /* 2d */ 0xe2, 0xea,                                     // loop 0x19
-    /* 2f */ 0xfa,                                           // cli
-    /* 30 */ 0x66, 0x0f, 0x01, 0x16, 0xd8, 0x7d,             // lgdtl GDT_POINTER
-    /* 36 */ 0x0f, 0x20, 0xc0,                               // mov %cr0, %eax
-    /* 39 */ 0x0c, 0x01,                                     // or $1, %al           protected mode
-    /* 3b */ 0x0f, 0x22, 0xc0,                               // mov %eax, %cr0
-    /* 3e */ 0x66, 0xea, 0x49, 0x7c, 0x00, 0x00, 0x08, 0x00, // ljmpl $8, $0x7c49
-    /* 46 */ 0xf4, 0xeb, 0xfd,                               // fail: hlt; jmp fail
-    /* 49 */ 0x66, 0xb8, 0x10, 0x00,                         // mov $0x10, %ax
-    /* 4d */ 0x8e, 0xd8,                                     // mov %ax, %ds
-    /* 4f */ 0x8e, 0xc0,                                     // mov %ax, %es
-    /* 51 */ 0x8e, 0xd0,                                     // mov %ax, %ss
-    /* 53 */ 0xbe, 0x00, 0x10, 0x01, 0x00,                   // mov $0x11000, %esi   LOW + START_BYTES
-    /* 58 */ 0xbf, 0x00, 0x00, 0x20, 0x00,                   // mov $0x200000, %edi  HIGH
-    /* 5d */ 0x8b, 0x0d, 0xd0, 0x7d, 0x00, 0x00,             // mov WORDS, %ecx
-    /* 63 */ 0xfc,                                           // cld
-    /* 64 */ 0xf3, 0xa5,                                     // rep movsl
-    /* 66 */ 0x31, 0xc0,                                     // xor %eax, %eax
-    /* 68 */ 0x8b, 0x0d, 0xe0, 0x7d, 0x00, 0x00,             // mov ZEROS, %ecx
-    /* 6e */ 0xf3, 0xab,                                     // rep stosl             what begins as zeros
-    /* 70 */ 0xbb, 0x00, 0x00, 0x01, 0x00,                   // mov $0x10000, %ebx   LOW
-    /* 75 */ 0xff, 0x25, 0xd4, 0x7d, 0x00, 0x00,             // jmp *ENTRY
+    /* 00 */ 0xea, 0x05, 0x7c, 0x00, 0x00,                          // ljmp $0, $0x7c05
+    /* 05 */ 0xfa,                                                  // cli
+    /* 06 */ 0x31, 0xc0,                                            // xor %ax, %ax
+    /* 08 */ 0x8e, 0xd8,                                            // mov %ax, %ds
+    /* 0a */ 0x8e, 0xc0,                                            // mov %ax, %es
+    /* 0c */ 0x8e, 0xd0,                                            // mov %ax, %ss
+    /* 0e */ 0xbc, 0x00, 0x7c,                                      // mov $0x7c00, %sp
+    /* 11 */ 0xfb,                                                  // sti
+    /* 12 */ 0x8b, 0x0e, 0xde, 0x7d,                                // mov PIECES, %cx
+    /* 16 */ 0x60,                                                  // pusha
+    /* 17 */ 0xbe, 0xc0, 0x7d,                                      // mov $PACKET, %si
+    /* 1a */ 0xb4, 0x42,                                            // mov $0x42, %ah       read, with a packet
+    /* 1c */ 0xcd, 0x13,                                            // int $0x13
+    /* 1e */ 0x72, 0x35,                                            // jc fail
+    /* 20 */ 0x66, 0x83, 0x06, 0xc8, 0x7d, 0x40,                    // addl $64, PACKET + 8
+    /* 26 */ 0xbe, 0x60, 0x7d,                                      // mov $MOVE, %si
+    /* 29 */ 0xb9, 0x00, 0x40,                                      // mov $0x4000, %cx     words of a piece
+    /* 2c */ 0xb4, 0x87,                                            // mov $0x87, %ah       move, with descriptors
+    /* 2e */ 0xcd, 0x15,                                            // int $0x15
+    /* 30 */ 0x72, 0x23,                                            // jc fail
+    /* 32 */ 0x66, 0x81, 0x06, 0x7a, 0x7d, 0x00, 0x80, 0x00, 0x00,  // addl $0x8000, MOVE + 0x1a
+    /* 3b */ 0x61,                                                  // popa
+    /* 3c */ 0xe2, 0xd8,                                            // loop 0x16
+    /* 3e */ 0xfa,                                                  // cli
+    /* 3f */ 0x66, 0x0f, 0x01, 0x16, 0xd8, 0x7d,                    // lgdtl GDT_POINTER
+    /* 45 */ 0x0f, 0x20, 0xc0,                                      // mov %cr0, %eax
+    /* 48 */ 0x0c, 0x01,                                            // or $1, %al           protected mode
+    /* 4a */ 0x0f, 0x22, 0xc0,                                      // mov %eax, %cr0
+    /* 4d */ 0x66, 0xea, 0x58, 0x7c, 0x00, 0x00, 0x08, 0x00,        // ljmpl $8, $0x7c58
+    /* 55 */ 0xf4, 0xeb, 0xfd,                                      // fail: hlt; jmp fail
+    /* 58 */ 0x66, 0xb8, 0x10, 0x00,                                // mov $0x10, %ax
+    /* 5c */ 0x8e, 0xd8,                                            // mov %ax, %ds
+    /* 5e */ 0x8e, 0xc0,                                            // mov %ax, %es
+    /* 60 */ 0x8e, 0xd0,                                            // mov %ax, %ss
+    /* 62 */ 0xfc,                                                  // cld
+    /* 63 */ 0xbe, 0x00, 0xf0, 0x1f, 0x00,                          // mov $0x1ff000, %esi  HIGH - START_BYTES
+    /* 68 */ 0xbf, 0x00, 0x00, 0x01, 0x00,                          // mov $0x10000, %edi   LOW
+    /* 6d */ 0xb9, 0x00, 0x04, 0x00, 0x00,                          // mov $0x400, %ecx     words of START_BYTES
+    /* 72 */ 0xf3, 0xa5,                                            // rep movsl
+    /* 74 */ 0x31, 0xc0,                                            // xor %eax, %eax
+    /* 76 */ 0x8b, 0x3d, 0xd0, 0x7d, 0x00, 0x00,                    // mov ZEROS_AT, %edi
+    /* 7c */ 0x8b, 0x0d, 0xe0, 0x7d, 0x00, 0x00,                    // mov ZEROS, %ecx
+    /* 82 */ 0xf3, 0xab,                                            // rep stosl             what begins as zeros
+    /* 84 */ 0xbb, 0x00, 0x00, 0x01, 0x00,                          // mov $0x10000, %ebx   LOW
+    /* 89 */ 0xff, 0x25, 0xd4, 0x7d, 0x00, 0x00,                    // jmp *ENTRY
 ];
 /// Where in the sector the code finds what it needs.
+const MOVE: usize = 0x160;
 const GDT: usize = 0x1a0;
 const PACKET: usize = 0x1c0;
-const WORDS: usize = 0x1d0;
+const ZEROS_AT: usize = 0x1d0;
 const ENTRY: usize = 0x1d4;
 const GDT_POINTER: usize = 0x1d8;
 const PIECES: usize = 0x1de;
@@ -81,10 +88,9 @@ pub fn disk(folder: &Path, canned: &str, parameters: &str) -> PathBuf {
     image.extend(&kernel.memory);
     let pieces = image.len().div_ceil(PIECE);
     image.resize(pieces * PIECE, 0);
-    assert!(
-        LOW + image.len() as u64 <= LOW_END,
-        "the kernel is too large"
-    );
+    let zeros_at = HIGH + kernel.memory.len() as u64;
+    let end = HIGH + image.len() as u64;
+    assert!(end <= HIGH_END, "the kernel is too large");
 
     let mut sector = vec![0; SECTOR];
     let mut put = |at: usize, bytes: &[u8]| sector[at..at + bytes.len()].copy_from_slice(bytes);
@@ -92,7 +98,10 @@ pub fn disk(folder: &Path, canned: &str, parameters: &str) -> PathBuf {
     put(GDT + 8, &0x00cf_9a00_0000_ffff_u64.to_le_bytes());
     put(GDT + 16, &0x00cf_9200_0000_ffff_u64.to_le_bytes());
     put(PACKET, &[0x10, 0, 64, 0, 0, 0, 0x00, 0x10, 1]);
-    put(WORDS, &(kernel.memory.len() as u32 / 4).to_le_bytes());
+    put(ZEROS_AT, &(zeros_at as u32).to_le_bytes());
+    // From where to where a piece is moved: limit, address, what may be done there.
+    put(MOVE + 0x10, &moved(LOW));
+    put(MOVE + 0x18, &moved(HIGH - START_BYTES as u64));
     put(ENTRY, &kernel.entry.to_le_bytes());
     put(GDT_POINTER, &23u16.to_le_bytes());
     put(GDT_POINTER + 2, &(0x7c00 + GDT as u32).to_le_bytes());
@@ -101,10 +110,16 @@ pub fn disk(folder: &Path, canned: &str, parameters: &str) -> PathBuf {
     put(0x1fe, &[0x55, 0xaa]);
     // The firmware wants a disk to be a few cylinders large.
     let mut disk = [sector, image].concat();
-    disk.resize(2 << 20, 0);
+    disk.resize(disk.len().max(2 << 20), 0);
     let path = folder.join("standin.img");
     std::fs::write(&path, disk).unwrap();
     path
+}
+
+/// What the firmware is told of a place of a piece: its segment's descriptor.
+fn moved(at: u64) -> [u8; 8] {
+    const DATA: u64 = 0x93;
+    (0xffff | (at & 0xff_ffff) << 16 | DATA << 40).to_le_bytes()
 }
 
 fn start(command_line: &str) -> Vec<u8> {
