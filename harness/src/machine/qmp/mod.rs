@@ -80,7 +80,7 @@ pub enum QmpError {
 
 type Service = QapiService<QmpStreamTokio<Written<OwnedWriteHalf>>>;
 
-/// A client of the control channel. QEMU's events go to the journal as [`What::Qmp`].
+/// A client of the control channel. QEMU's events go to the journal as [`What::Qmp`](misfire_device::trace::What::Qmp).
 pub struct Qmp {
     state: State,
     /// The command that was given last, until its answer is there: who gave it may have lost interest.
