@@ -9,6 +9,7 @@ mod heard;
 pub mod linux;
 mod nt;
 mod reference;
+mod warm;
 pub mod windows;
 
 pub use any::{Guest, Slot};

@@ -128,13 +128,13 @@ impl Linux {
             Start::Warm(folder) => {
                 let state = warm::state(qemu, image, spec, folder).await?;
                 let mut bare = Bare::launch(image, spec, journal, limit)?;
-                let restored = bare.machine.qmp().restore(&state.path, BOOT_LIMIT).await;
+                let restored = bare.machine.qmp().restore(&state.memory, BOOT_LIMIT).await;
                 restored.map_err(MachineError::from)?;
                 bare.agent = bare.agent.restored();
                 bare.machine.plug(spec).await?;
                 let goes_on = bare.machine.qmp().go_on().await;
                 goes_on.map_err(MachineError::from)?;
-                (bare, state.pipes)
+                (bare, state.beside)
             }
         };
         let (slots, told) = mpsc::unbounded_channel();

@@ -32,6 +32,7 @@ use orders::{Given, serve};
 
 use super::Slot;
 use super::agent::Agent;
+use super::warm::Kept;
 use crate::log::driver::Patterns;
 use crate::log::kd::{Bugcheck, Event};
 use crate::machine::{
@@ -135,6 +136,8 @@ pub struct Windows {
     deaf: bool,
     /// The machine is at its end.
     left: Option<i32>,
+    /// What it was restored from, whose disk it uses.
+    _state: Option<Kept<PathBuf>>,
 }
 
 impl std::fmt::Debug for Windows {
@@ -227,7 +230,8 @@ impl Windows {
                 let state = warm::state(qemu, image, setting, spec, folder).await?;
                 let mut spec = spec.clone();
                 if let Some(installed) = &mut spec.installed {
-                    (installed.disk, installed.format) = (state.disk, "qcow2".to_owned());
+                    installed.disk.clone_from(&state.beside);
+                    installed.format = "qcow2".to_owned();
                 }
                 let course = Course::warm(image.limits, image.workload.clone());
                 let mut windows = Self::launch(image, setting, &spec, course, journal, limit)?;
@@ -235,6 +239,7 @@ impl Windows {
                 let restored = qmp.restore(&state.memory, RESTORE_LIMIT).await;
                 restored.map_err(MachineError::from)?;
                 qmp.go_on().await.map_err(MachineError::from)?;
+                windows._state = Some(state);
                 windows
             }
         };
@@ -284,6 +289,7 @@ impl Windows {
             signs: Signs::default(),
             deaf: false,
             left: None,
+            _state: None,
         })
     }
 
