@@ -81,6 +81,7 @@ const OF_THE_BUS: &[&str] = &[
     "random: ",
     "interrupts: ",
     "clocksource: ",
+    "hrtimer: ",
 ];
 
 /// What a driver reads to learn why the line is up.

@@ -11,7 +11,12 @@ use regex_lite::{Captures, Regex};
 pub(super) struct Names {
     vectors: Vec<u64>,
     addresses: Vec<u64>,
+    /// The guest's memory is another program's to give, so that an address that it gives again means nothing.
+    lends: bool,
 }
+
+/// What guests say first whose memory is lent out by a kernel that others wrote.
+const LENDING: [&str; 2] = ["MISFIRE: guest linux", "MISFIRE: guest windows"];
 
 static VECTOR: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(\bVect(?:or)?(?:=|\(| ))(0x[0-9a-fA-F]+|[0-9]+)\b").ok());
@@ -31,6 +36,7 @@ impl Names {
         let mut names = Self::default();
         for event in events {
             if let What::Log { line } = &event.what {
+                names.lends |= LENDING.iter().any(|guest| line.starts_with(guest));
                 names.line(line);
             }
         }
@@ -79,10 +85,12 @@ impl Names {
         if let Some(Field::PortEvents(_)) = access.field {
             return format!("{op} {place}{wide}{changed}"); // counts how far things had gone
         }
-        format!(
-            "{op} {place}{queue}{wide} = {}{changed}",
-            self.value(access, value, hello)
-        )
+        let shown = self.value(access, value, hello);
+        let is_reset = access.op == Op::Write && value == 0 && is_status(access);
+        if self.lends && is_reset {
+            self.addresses.clear();
+        }
+        format!("{op} {place}{queue}{wide} = {shown}{changed}")
     }
 
     fn value(&mut self, access: &Access, value: u64, hello: &Hello) -> String {
@@ -114,6 +122,13 @@ impl Names {
             _ => format!("{value:#x}"),
         }
     }
+}
+
+fn is_status(access: &Access) -> bool {
+    matches!(
+        access.register(),
+        Some(Field::Common(CommonCfg::DeviceStatus) | Field::Legacy(LegacyCfg::DeviceStatus))
+    )
 }
 
 fn number(text: &str) -> Option<u64> {

@@ -241,6 +241,22 @@ fn addresses_and_vectors_of_another_run_make_no_difference() {
 }
 
 #[test]
+fn which_memory_a_kernel_lends_again_after_a_reset_makes_no_difference() {
+    let run = |guest: &str, again: u64| {
+        Trace::new()
+            .log(&format!("MISFIRE: guest {guest} 1"))
+            .log("hrtimer: interrupt took 10985632 ns")
+            .wr("cc.queue_desc_lo", 0x10_0000)
+            .wr("cc.device_status", 0)
+            .wr("cc.queue_desc_lo", again)
+            .text()
+    };
+    assert_eq!(run("linux", 0x10_0000), run("linux", 0x20_0000));
+    assert_ne!(run("reference", 0x10_0000), run("reference", 0x20_0000));
+    assert!(!run("linux", 0x10_0000).contains("hrtimer"));
+}
+
+#[test]
 fn what_qemu_does_before_its_reset_is_left_out() {
     let config =
         |trace: Trace, op, val| trace.access(op, Space::Config, Field::MsixControl, None, val);
