@@ -14,6 +14,7 @@ mod talk;
 pub use client::{Agent, Limit};
 pub use error::AgentError;
 pub(crate) use prompt::{Prompt, Step};
+pub use qapi::qga;
 pub use talk::{Failure, Heard, Talk};
 
 #[cfg(test)]

@@ -57,8 +57,7 @@ enum State {
 /// no answer has, and what was owed before that is nobody's. A greeting that is answered late does no harm.
 ///
 /// ```
-/// use misfire::guest::agent::{Heard, Talk};
-/// use qapi::qga::guest_file_close;
+/// use misfire::guest::agent::{Heard, Talk, qga::guest_file_close};
 /// let mut talk = Talk::with_numbers_from(7);
 /// assert!(talk.greet().ends_with(b"{\"id\":8}}\n"));
 /// talk.receive(b"noise\xff{\"return\": 8}\n");
