@@ -351,7 +351,12 @@ static void HwConfigDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID a
 	(void)dpc;
 	(void)argument1;
 	(void)argument2;
-	if (!adapter->legacy && (device_status(adapter) & STATUS_NEEDS_RESET)) {
+	if (MAKES(adapter, CONFIG_INTERRUPT_FATAL))
+		KeBugCheckEx(0xe2, 0, 0, 0, 0);
+	if (!adapter->legacy && MAKES(adapter, CLEARS_NEEDS_RESET) && (device_status(adapter) & STATUS_NEEDS_RESET))
+		add_status(adapter, 0);
+	if (!adapter->legacy && !MAKES(adapter, IGNORES_NEEDS_RESET)
+		&& ((device_status(adapter) & STATUS_NEEDS_RESET) || MAKES(adapter, RESETS_ON_CONFIG_CHANGE))) {
 		DbgPrint("virtio: the device needs a reset\n");
 		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
 		reset_device(adapter);
@@ -390,6 +395,8 @@ static BOOLEAN HwMessageInterrupt(PVOID extension, ULONG message)
 		;
 	if (MAKES(adapter, DPC_NOT_INITIALISED))
 		issue(adapter, &adapter->spare_dpc, NULL);
+	if (MAKES(adapter, READS_ISR_WITH_MSIX))
+		read8(adapter, &adapter->isr, 0);
 	if (!adapter->shared && message > 0) {
 		/* Routines of two messages run at the same time, each under its own lock. */
 		if (MAKES(adapter, MESSAGES_SHARE_A_WORD))
@@ -401,7 +408,8 @@ static BOOLEAN HwMessageInterrupt(PVOID extension, ULONG message)
 	if (adapter->shared)
 		for (n = 0; n < adapter->queues; n++)
 			issue_queue(adapter, n);
-	issue(adapter, &adapter->config_dpc, NULL);
+	if (!adapter->shared || !MAKES(adapter, CONFIG_UNSERVED_WHEN_SHARED))
+		issue(adapter, &adapter->config_dpc, NULL);
 	return TRUE;
 }
 
@@ -428,7 +436,7 @@ static BOOLEAN HwInterrupt(PVOID extension)
 
 	if (adapter->dump)
 		return poll(adapter);
-	status = read8(adapter, &adapter->isr, 0);
+	status = MAKES(adapter, INTX_ISR_NOT_READ) ? 1 : read8(adapter, &adapter->isr, 0);
 	if (!(status & 3))
 		return MAKES(adapter, CLAIMS_ALL);
 	if (!adapter->ready) {
@@ -438,7 +446,7 @@ static BOOLEAN HwInterrupt(PVOID extension)
 	if (status & 1)
 		for (n = 0; n < adapter->queues; n++)
 			issue_queue(adapter, n);
-	if (status & 2)
+	if ((status & 2) && !MAKES(adapter, CONFIG_UNSERVED_ON_LINE))
 		issue(adapter, &adapter->config_dpc, NULL);
 	return !MAKES(adapter, CLAIMS_NOTHING);
 }
@@ -635,6 +643,19 @@ static BOOLEAN HwResetBus(PVOID extension, ULONG path)
 	return answers && restart(adapter);
 }
 
+static void stop_device(ADAPTER *adapter)
+{
+	if (MAKES(adapter, LEAVES_DEVICE_LIVE)) {
+		adapter->live = FALSE;
+		return;
+	}
+	if (MAKES(adapter, DISABLES_QUEUES))
+		disable_queues(adapter);
+	reset_device(adapter);
+	if (MAKES(adapter, NOTIFIES_AFTER_RESET))
+		write16(adapter, &adapter->notify, adapter->queue[0].notify_offset * adapter->notify_multiplier, 0);
+}
+
 static ULONG HwAdapterControl(PVOID extension, ULONG type, PVOID parameters)
 {
 	ADAPTER *adapter = extension;
@@ -659,7 +680,7 @@ static ULONG HwAdapterControl(PVOID extension, ULONG type, PVOID parameters)
 		device_is_gone(adapter);
 		return ScsiAdapterControlSuccess;
 	case ScsiStopAdapter:
-		reset_device(adapter);
+		stop_device(adapter);
 		complete_all(adapter, SRB_STATUS_BUS_RESET);
 		return ScsiAdapterControlSuccess;
 	case ScsiRestartAdapter:

@@ -51,12 +51,14 @@ static BOOLEAN read_capacity(ADAPTER *adapter)
 
 	do {
 		last = adapter->capacity;
-		if (!adapter->legacy)
+		if (!adapter->legacy && !MAKES(adapter, GENERATION_NOT_READ))
 			before = read8(adapter, &adapter->common, COMMON_GENERATION);
 		adapter->capacity = read32(adapter, &adapter->config, CONFIG_CAPACITY);
 		adapter->capacity |= (ULONGLONG)read32(adapter, &adapter->config, CONFIG_CAPACITY + 4) << 32;
-		if (!adapter->legacy)
+		if (!adapter->legacy && !MAKES(adapter, GENERATION_NOT_READ))
 			after = read8(adapter, &adapter->common, COMMON_GENERATION);
+		if (MAKES(adapter, GENERATION_NOT_COMPARED) || (adapter->legacy && MAKES(adapter, CONFIG_READ_ONCE)))
+			break;
 	} while ((before != after || (adapter->legacy && (tries == 0 || last != adapter->capacity))) && ++tries < 16);
 	return tries < 16;
 }

@@ -2,13 +2,14 @@
 #include "virtio.h"
 
 #define PCI_STATUS 0x06
+#define PCI_REVISION 0x08
 #define PCI_BAR0 0x10
 #define PCI_CAPABILITIES 0x34
 #define CAPABILITY_VENDOR 0x09
 #define CAPABILITY_MSIX 0x11
 
 /* cfg_type, virtio 1.3, 4.1.4 */
-enum { TYPE_COMMON = 1, TYPE_NOTIFY, TYPE_ISR, TYPE_DEVICE };
+enum { TYPE_COMMON = 1, TYPE_NOTIFY, TYPE_ISR, TYPE_DEVICE, TYPE_PCI };
 
 static ULONG word32(const UCHAR *from)
 {
@@ -79,6 +80,8 @@ BOOLEAN find_structures(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config
 	adapter->common.base = adapter->notify.base = adapter->isr.base = adapter->config.base = NULL;
 	adapter->table_control = 0;
 	adapter->legacy = FALSE;
+	if (MAKES(adapter, EXACT_REVISION) && space[PCI_REVISION] != 1)
+		return FALSE;
 	at = space[PCI_STATUS] & 0x10 ? space[PCI_CAPABILITIES] & ~3u : 0;
 	for (steps = 0; at >= 0x40 && at <= 240 && steps < 48; steps++, at = space[at + 1] & ~3u) {
 		if (space[at] == CAPABILITY_MSIX)
@@ -87,12 +90,19 @@ BOOLEAN find_structures(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config
 			continue;
 		UCHAR type = space[at + 3], bar = space[at + 4];
 		ULONG offset = word32(space + at + 8), length = word32(space + at + 12);
+		if ((MAKES(adapter, RESERVED_TYPE_REFUSED) && (type == 0 || type > TYPE_PCI))
+			|| (MAKES(adapter, EXACT_CAP_LEN) && space[at + 2] != (type == TYPE_NOTIFY || type == TYPE_PCI ? 20 : 16))
+			|| (MAKES(adapter, LARGE_STRUCTURE_REFUSED) && length > 0x10000)
+			|| (MAKES(adapter, EXACT_CONFIG_LENGTH) && type == TYPE_DEVICE && length != 256)) {
+			DbgPrint("virtio: a capability is not as it was thought to be\n");
+			return FALSE;
+		}
 		REGION *region = type == TYPE_COMMON ? &adapter->common
 			: type == TYPE_NOTIFY ? &adapter->notify
 			: type == TYPE_ISR ? &adapter->isr
 			: type == TYPE_DEVICE ? &adapter->config : NULL;
 		/* 4.1.4.1: the first of several that it can use, and nothing of a reserved BAR. */
-		if (region == NULL || region->base != NULL || bar > 5)
+		if (region == NULL || (region->base != NULL && !MAKES(adapter, LAST_CAPABILITY)) || bar > 5)
 			continue;
 		region->base = map(adapter, config, space, bar, offset, length);
 		region->length = length;

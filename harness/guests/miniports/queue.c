@@ -31,6 +31,10 @@ void prepare_queue(ADAPTER *adapter, USHORT index, USHORT size)
 	queue->descriptors = (PVOID)memory;
 	queue->available = (PVOID)(memory + available_at(size));
 	queue->used = (PVOID)(memory + used_at(adapter, size));
+	if (MAKES(adapter, AVAILABLE_FLAGS_RESERVED))
+		queue->available->flags = 2;
+	if (MAKES(adapter, USED_FLAGS_NOT_ZEROED))
+		queue->used->flags = 1;
 	queue->size = size;
 	queue->free = 0;
 	queue->free_left = size < MOST_DESCRIPTORS ? size : MOST_DESCRIPTORS;
@@ -65,7 +69,7 @@ BOOLEAN submit(ADAPTER *adapter, QUEUE *queue, PVOID request, const PIECE *piece
 	barrier();
 	queue->available->index = ++queue->next;
 	barrier();
-	if (!(queue->used->flags & 1)) {
+	if (!(queue->used->flags & 1) || MAKES(adapter, ALWAYS_NOTIFIES)) {
 		USHORT index = (USHORT)(queue - adapter->queue);
 		queue->notified++;
 		write16(adapter, &adapter->notify, queue->notify_offset * adapter->notify_multiplier, index);
@@ -103,6 +107,8 @@ PVOID take_finished(ADAPTER *adapter, QUEUE *queue, ULONG *length)
 			return NULL;
 		}
 		queue->taken++;
+		if (MAKES(adapter, WRITES_USED_RING))
+			queue->used->ring[at].id = 0xffffffff;
 		if (id >= queue->size || id >= MOST_DESCRIPTORS || queue->requests[id] == NULL) {
 			DbgPrint("virtio: used element %u is of no request\n", id);
 			continue;

@@ -24,6 +24,9 @@
 /* virtio 1.3, 6 */
 #define FEATURE_VERSION_1 32
 #define FEATURE_ACCESS_PLATFORM 33
+#define FEATURE_SR_IOV 37
+/* What no version has given a meaning. */
+#define UNKNOWN_FEATURES (BIT(25) | BIT(26) | BIT(30) | BIT(31) | 0x3full << 44)
 #define BIT(n) (1ULL << (n))
 
 /* What a driver does wrong, by name: `mistake=` in the argument string. */
@@ -175,6 +178,8 @@ void add_status(ADAPTER *adapter, ULONG bits);
 BOOLEAN reset_device(ADAPTER *adapter);
 BOOLEAN negotiate(ADAPTER *adapter);
 BOOLEAN go_live(ADAPTER *adapter);
+/* A mistake. */
+void disable_queues(ADAPTER *adapter);
 ULONG device_status(ADAPTER *adapter);
 /* How many queues the device has, `most` at most. */
 ULONG count_queues(ADAPTER *adapter, ULONG most);
@@ -220,6 +225,8 @@ PVOID take_any(QUEUE *queue);
 #define LEGACY_CONFIG 0x14
 #define LEGACY_CONFIG_MSIX 0x18
 #define LEGACY_ALIGN 4096u /* 2.7.2 */
+/* device configuration of block devices, 5.2.4 */
+#define CONFIG_WRITEBACK 32
 
 #define barrier() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 

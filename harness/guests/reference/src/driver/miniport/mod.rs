@@ -224,6 +224,9 @@ impl Workload for Miniport {
         let port = self.port?;
         let outcome = self.load.as_mut()?.go_on(port)?;
         self.load = None;
+        if outcome.reason.is_none() {
+            self.unit.used(port, self.settings.timeout_ms);
+        }
         Some(outcome)
     }
 

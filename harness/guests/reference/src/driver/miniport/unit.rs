@@ -20,6 +20,7 @@ pub struct Unit {
     pub loads: usize,
     changed: Option<u64>,
     known: bool,
+    asked: bool,
 }
 
 /// A command of so many bytes with an answer of so many.
@@ -78,8 +79,7 @@ fn ask(port: &Port, request: &Request, timeout_ms: u64) -> Option<([u8; ANSWER a
 }
 
 impl Unit {
-    /// INQUIRY and READ CAPACITY, as when a disk is found; when it is found again also REPORT LUNS, the pages of
-    /// INQUIRY and TEST UNIT READY.
+    /// INQUIRY and READ CAPACITY, as when a disk is found; when it is found again also what [`Unit::used`] asks.
     pub fn find(&mut self, port: &Port, timeout_ms: u64) {
         let inquiry = command(&[0x12, 0, 0, 0, 36, 0], 36);
         if let Some((answer, _)) = ask(port, &inquiry, timeout_ms) {
@@ -91,14 +91,18 @@ impl Unit {
             dbg_print!("DISK: {} {}", text(8..16), text(16..32));
             port.unit_found();
             if core::mem::replace(&mut self.known, true) {
-                luns(port, timeout_ms);
-                pages(port, timeout_ms);
-                // Its outcome is nobody's business: who is not ready says so again.
-                ask(port, &command(&[0; 6], 0), timeout_ms);
+                questions(port, timeout_ms);
             }
         }
         self.sectors = capacity(port, timeout_ms).unwrap_or(0);
         dbg_print!("DISK: {} sectors", self.sectors);
+    }
+
+    /// A load went well: REPORT LUNS, the pages of INQUIRY and TEST UNIT READY, the first time.
+    pub fn used(&mut self, port: &Port, timeout_ms: u64) {
+        if !core::mem::replace(&mut self.asked, true) {
+            questions(port, timeout_ms);
+        }
     }
 
     /// The miniport has said that something changed. A unit that does not answer is not there.
@@ -111,6 +115,14 @@ impl Unit {
     pub fn take_change(&mut self) -> Option<u64> {
         self.changed.take()
     }
+}
+
+/// What anybody may ask a disk at any time.
+fn questions(port: &Port, timeout_ms: u64) {
+    luns(port, timeout_ms);
+    pages(port, timeout_ms);
+    // Its outcome is nobody's business: who is not ready says so again.
+    ask(port, &command(&[0; 6], 0), timeout_ms);
 }
 
 /// REPORT LUNS: there is to be one unit.
@@ -135,7 +147,7 @@ fn pages(port: &Port, timeout_ms: u64) {
         return;
     };
     let count = usize::from(list[3]).min(list.len() - 4);
-    for known in [0x80, 0x83] {
+    for known in [0x80, 0x83, 0xb0, 0xb2] {
         if list[4..4 + count].contains(&known) {
             ask(port, &page(known), timeout_ms);
         }
