@@ -29,6 +29,14 @@ const FLAGS: &[&str] = &[
     "-Clink-arg=--gc-sections",
 ];
 
+/// An interrupt comes on the stack that a firmware's program runs on. Its place is the one that its PE image asks for.
+const UEFI_FLAGS: [&str; 4] = [
+    "-Cno-redzone=yes",
+    "-Clink-arg=--image-base=0x2001000",
+    "-Clink-arg=--entry=efi_main",
+    "-Clink-arg=-znorelro",
+];
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let guests = Path::new(&variable("CARGO_MANIFEST_DIR")).join("guests");
@@ -42,14 +50,21 @@ fn main() {
         "MISFIRE_GUEST",
         "misfire-guest",
         &reference.join("src"),
-        Some(script),
+        &[script],
     );
     // What a Linux guest is given to run.
     compile(
         "MISFIRE_HAND",
         "misfire-hand",
         &guests.join("linux/hand"),
-        None,
+        &[],
+    );
+    // What a UEFI firmware is given to run.
+    compile(
+        "MISFIRE_UEFI",
+        "misfire-uefi",
+        &guests.join("uefi"),
+        &UEFI_FLAGS.map(str::to_owned),
     );
 }
 
@@ -58,9 +73,11 @@ fn variable(name: &str) -> OsString {
 }
 
 /// Compiles `main.rs` in the folder `source`, and puts the path of the program into the variable `told`.
-fn compile(told: &str, name: &str, source: &Path, more: Option<String>) {
+fn compile(told: &str, name: &str, source: &Path, more: &[String]) {
     let program = PathBuf::from(variable("OUT_DIR")).join(name);
     println!("cargo::rerun-if-changed={}", source.display());
+    let shared = Path::new(&variable("CARGO_MANIFEST_DIR")).join("guests/shared");
+    println!("cargo::rerun-if-changed={}", shared.display());
     println!("cargo::rustc-env={told}={}", program.display());
     let output = Command::new(variable("RUSTC"))
         .arg(format!("--crate-name={}", name.replace('-', "_")))

@@ -1,4 +1,5 @@
-//! QEMU's SeaBIOS: its driver boots a boot sector from our disk, and reads and writes for it.
+//! QEMU's SeaBIOS, whose driver boots a boot sector from our disk, and reads and writes for it; and OVMF, whose
+//! drivers are used by an application of ours. `ci/setup` makes OVMF available; without it its test fails.
 
 use std::path::PathBuf;
 
@@ -11,11 +12,16 @@ use misfire::verdict::Verdict;
 
 /// The report of the scenario that is written so.
 async fn run(name: &str, text: &str) -> ScenarioReport {
+    run_on("seabios", name, text).await
+}
+
+/// The same on another firmware.
+async fn run_on(guest: &str, name: &str, text: &str) -> ScenarioReport {
     let name = format!("firmware/{name}");
     let text = format!("title = \"t\"\n{text}");
     let scenarios = read("x.toml".as_ref(), &name, &text, &vocabulary()).unwrap();
     let options = Options {
-        subject: Subject::named("seabios", false).unwrap(),
+        subject: Subject::named(guest, false).unwrap(),
         qemu: Qemu::find(&Cache::of_user()).await.unwrap(),
         accel: Accel::Tcg,
         out: PathBuf::from(env!("CARGO_TARGET_TMPDIR")),
@@ -54,6 +60,39 @@ async fn the_boot_sector_reads_and_writes_through_the_firmwares_driver() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_application_uses_devices_through_the_uefi_firmwares_drivers() {
+    let one = |name: &'static str, kind: &str, load: &str| {
+        let text = format!(
+            "[device]\n{kind}\n[[step]]\nwait = \"live\"\n[[step]]\n{load}\n\
+             [expect]\nio = \"complete\"\ninterrupts = \"polled\"\n"
+        );
+        async move { (name, run_on("ovmf", name, &text).await) }
+    };
+    let verify = "load = \"verify\"\nblocks = 16";
+    let reports = tokio::join!(
+        one("block", "kind = \"block\"", verify),
+        one("scsi", "kind = \"scsi\"", verify),
+        one(
+            "net",
+            "kind = \"net\"",
+            "load = \"frames\"\nframes = 4\nsize = 200"
+        ),
+        one("rng", "kind = \"rng\"", "load = \"entropy\"\nbytes = 200"),
+    );
+    let (a, b, c, d) = reports;
+    for (name, report) in [a, b, c, d] {
+        let reasons = &report.reasons;
+        assert_eq!(
+            report.outcome,
+            Some(Outcome::Degraded),
+            "{name}: {reasons:?}"
+        );
+        let wrong = |reason: &&String| !reason.contains("broken");
+        assert_eq!(reasons.iter().find(wrong), None, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_the_firmware_does_not_take_is_refused() {
     let text = "[device]\nkind = \"block\"\n[[fault]]\non = \"status.+FEATURES_OK\"\n\
         nth = \"1..\"\ndo = \"status.refuse\"\n[[step]]\nload = \"read\"\n";
@@ -71,7 +110,7 @@ async fn what_a_firmware_can_not_do_is_skipped_with_a_reason() {
     let card = "[device]\nkind = \"port-card\"\n";
     let flush = "[device]\nkind = \"block\"\n[[step]]\nload = \"flush\"\n";
     for (name, text, reason) in [
-        ("card", card, "a firmware boots from a block device"),
+        ("card", card, "a BIOS boots from a block device"),
         (
             "flush",
             flush,

@@ -5,9 +5,9 @@ use super::capabilities::Capabilities;
 use super::window::Target;
 use crate::shape::{Shape, Subsystem};
 use crate::spec::{
-    CONFIG_BYTES, ExpressCap, Field, MsiCap, MsixCap, PciHeader, PowerCap, VENDOR_DATA_BYTES,
-    VENDOR_DATA_ID, VIRTIO_MODERN_DEVICE, VIRTIO_VENDOR, VirtioCapField, command, msi_control,
-    msix_control, pci_status,
+    CONFIG_BYTES, EXPRESS_CONFIG_BYTES, ExpressCap, Field, MsiCap, MsixCap, PciHeader, PowerCap,
+    VENDOR_DATA_BYTES, VENDOR_DATA_ID, VIRTIO_MODERN_DEVICE, VIRTIO_VENDOR, VirtioCapField,
+    command, msi_control, msix_control, pci_status,
 };
 
 /// Vendor and device id of a port-card: those that QEMU leaves to test devices.
@@ -67,10 +67,11 @@ impl Image {
 
     fn get(&self, at: u64, width: u8) -> u64 {
         (0..u64::from(width.min(8))).fold(0, |value, i| {
-            let byte = usize::try_from(at.saturating_add(i))
-                .ok()
-                .and_then(|i| self.bytes.get(i));
-            value | (u64::from(byte.copied().unwrap_or(0xff)) << (8 * i))
+            let at = at.saturating_add(i);
+            let byte = usize::try_from(at).ok().and_then(|i| self.bytes.get(i));
+            // No extended capabilities.
+            let beyond = if at < EXPRESS_CONFIG_BYTES { 0 } else { 0xff };
+            value | (u64::from(byte.copied().unwrap_or(beyond)) << (8 * i))
         })
     }
 

@@ -26,7 +26,7 @@ use super::died::Died;
 use super::frontend::Fronted;
 use crate::function::Layout;
 use crate::shape::Shape;
-use crate::spec::CONFIG_BYTES;
+use crate::spec::EXPRESS_CONFIG_BYTES;
 use crate::trace::{Input, Op, Space, TableEntry};
 
 /// How often the rings of a live device are looked at.
@@ -220,7 +220,7 @@ impl ServerBackend for Wire {
                 Ok(())
             }
             // The VMM takes a copy of configuration space when it opens the device: no driver did that.
-            length if space == Space::Config && length <= CONFIG_BYTES as usize => {
+            length if space == Space::Config && length <= EXPRESS_CONFIG_BYTES as usize => {
                 core.injector.inner().config_bytes(offset, data);
                 Ok(())
             }
@@ -423,7 +423,7 @@ fn regions(shape: &Shape) -> Vec<ServerRegion> {
     (0..VFIO_PCI_NUM_REGIONS)
         .map(|index| {
             let size = match space(index) {
-                Some(Space::Config) => CONFIG_BYTES,
+                Some(Space::Config) => EXPRESS_CONFIG_BYTES,
                 Some(_) => layout.bar_size(index as usize),
                 None => 0,
             };

@@ -241,3 +241,6 @@ pub const VIRTIO_MODERN_DEVICE: u16 = 0x1040;
 pub const MSIX_ENTRY_BYTES: u64 = 16;
 /// Bytes of conventional configuration space.
 pub const CONFIG_BYTES: u64 = 256;
+/// Bytes of the configuration space of a PCI Express function (PCI Express 3.0, 7.2). Behind the conventional ones
+/// come its extended capabilities; zeros are none (7.9.1).
+pub const EXPRESS_CONFIG_BYTES: u64 = 4096;

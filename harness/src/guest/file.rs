@@ -107,6 +107,16 @@ pub struct GuestFile {
     pub what: What,
 }
 
+/// A UEFI firmware in flash memory.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UefiFile {
+    /// The code, such as `OVMF_CODE.fd`.
+    pub code: PathBuf,
+    /// The variables that it begins with, such as `OVMF_VARS.fd`.
+    pub variables: Option<PathBuf>,
+}
+
 /// Guests that are not read from files.
 const BUILT_IN: &[&str] = &["reference", super::NT, "linux", "firmware", "windows"];
 
@@ -225,6 +235,14 @@ impl Place<'_> {
                 |found| found.is_file(),
                 "file",
             );
+        }
+    }
+
+    /// The same for the files of a UEFI firmware.
+    pub fn uefi(&mut self, key: &str, firmware: &mut UefiFile) {
+        self.file(key, &mut firmware.code);
+        if let Some(variables) = &mut firmware.variables {
+            self.file(key, variables);
         }
     }
 

@@ -14,7 +14,7 @@ pub mod windows;
 
 pub use any::{Guest, Slot};
 pub use file::{GuestFile, guest_schema};
-pub use firmware::{Firmware, FirmwareFile, FirmwareImage, SEABIOS};
+pub use firmware::{Firmware, FirmwareFile, FirmwareImage, OVMF, SEABIOS};
 pub use heard::{Heard, Silence};
 pub use nt::{NT, NtDriver, STANDING};
 pub use reference::{MEMORY_MIB, Ready, Reference};

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use crate::image::LOAD_ADDRESS;
 
 use super::spec::{
-    Accel, Boot, EXIT_PORT, FIRST_SIBLING_SLOT, FIRST_SLOT, Inherited, MachineSpec, Plugged,
+    Accel, Boot, EXIT_PORT, FIRST_SIBLING_SLOT, FIRST_SLOT, Inherited, MachineSpec, Plugged, Rom,
     START_ADDRESS,
 };
 
@@ -45,7 +45,7 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
     let spared = match spec.boot {
         Boot::Direct => format!(",{SPARED}"),
         Boot::SeaBios => String::new(),
-        Boot::Agent | Boot::Firmware { .. } | Boot::Disk => format!(",{SPARED_WITH_ACPI}"),
+        Boot::Agent | Boot::Firmware(_) | Boot::Disk => format!(",{SPARED_WITH_ACPI}"),
     };
     args.option("-machine", format!("q35,memory-backend=ram{spared}"));
     let mib = spec.memory_mib;
@@ -82,11 +82,16 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
             args.option("-initrd", Inherited::Initrd.path());
             args.option("-append", &spec.append);
         }
-        Boot::Firmware { own } => {
+        Boot::Firmware(rom @ (Rom::SeaBios | Rom::Bios)) => {
             args.option("-boot", "order=c,strict=on");
-            if own {
+            if rom == Rom::Bios {
                 args.option("-bios", Inherited::Rom.path());
             }
+        }
+        Boot::Firmware(Rom::Uefi { variables }) => {
+            let variables = variables.then(|| Inherited::Variables.path());
+            args.flash(&Inherited::Rom.path(), variables.as_deref());
+            args.option("-kernel", kernel);
         }
     }
     if spec.image.is_some() {
@@ -100,7 +105,7 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
         "-chardev",
         format!("socket,id=console,fd={}", Inherited::Console.fd()),
     );
-    if let Boot::Firmware { .. } = spec.boot {
+    if let Boot::Firmware(_) = spec.boot {
         let port = format!("isa-debugcon,iobase={DEBUG_PORT:#x},chardev=console");
         args.option("-device", port);
     } else {
@@ -109,7 +114,13 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
     if spec.boot.has_agent() {
         let agent = Inherited::Agent.fd();
         args.option("-chardev", format!("socket,id=agent,fd={agent}"));
-        args.option("-serial", "chardev:agent");
+        match spec.boot {
+            // It polls the first two for keys.
+            Boot::Firmware(Rom::Uefi { .. }) => {
+                args.option("-device", format!("isa-serial,chardev=agent,{THIRD_PORT}"))
+            }
+            _ => args.option("-serial", "chardev:agent"),
+        };
     }
     if spec.boot == Boot::Agent {
         args.option("-device", format!("pvpanic-pci,addr={PANIC_SLOT:#x}"));
@@ -192,6 +203,8 @@ pub fn device_id(dev: usize) -> String {
 
 /// Where a firmware prints.
 const DEBUG_PORT: u16 = 0x402;
+/// The third serial port.
+const THIRD_PORT: &str = "index=2,iobase=0x3e8,irq=4";
 /// Where the device sits that tells the host of a panic.
 const PANIC_SLOT: usize = 0x02;
 
@@ -201,6 +214,16 @@ impl Args {
     fn flag(&mut self, name: &str) -> &mut Self {
         self.0.push(name.into());
         self
+    }
+
+    /// A UEFI firmware in flash memory: files as the values of options. What it writes is gone with the machine.
+    fn flash(&mut self, code: &str, variables: Option<&str>) {
+        let code = format!("if=pflash,unit=0,format=raw,readonly=on,file={code}");
+        self.option("-drive", code);
+        if let Some(variables) = variables {
+            let variables = format!("if=pflash,unit=1,format=raw,snapshot=on,file={variables}");
+            self.option("-drive", variables);
+        }
     }
 
     fn option(&mut self, name: &str, value: impl Into<OsString>) -> &mut Self {
@@ -291,7 +314,17 @@ mod tests {
     #[test]
     fn a_firmware_prints_on_its_debug_port() {
         let spec = MachineSpec {
-            boot: Boot::Firmware { own: true },
+            boot: Boot::Firmware(Rom::Bios),
+            append: String::new(),
+            ..spec()
+        };
+        insta::assert_snapshot!(shown(&spec));
+    }
+
+    #[test]
+    fn a_uefi_firmware_runs_an_application_that_listens_at_the_third_serial_port() {
+        let spec = MachineSpec {
+            boot: Boot::Firmware(Rom::Uefi { variables: true }),
             append: String::new(),
             ..spec()
         };

@@ -84,6 +84,12 @@ pub enum MachineError {
         /// Why.
         why: String,
     },
+    /// There is no UEFI firmware.
+    #[error("there is no UEFI firmware: none of {}", looked.join(", "))]
+    NoUefi {
+        /// Where it was looked for.
+        looked: Vec<String>,
+    },
     /// The control channel failed.
     #[error(transparent)]
     Qmp(#[from] QmpError),
@@ -104,6 +110,10 @@ impl MachineError {
             Self::Kvm { .. } => {
                 Some("Use --accel tcg: software emulation works everywhere.".into())
             }
+            Self::NoUefi { .. } => Some(
+                "Run `ci/setup`, which puts one under target/ovmf, or install OVMF (Debian: apt-get install ovmf)."
+                    .into(),
+            ),
             _ => None,
         }
     }

@@ -22,6 +22,7 @@ mod spec;
 mod table;
 #[cfg(test)]
 mod test_support;
+mod uefi;
 
 pub use accel::{AccelChoice, TRIAL, hyper_v, kvm, trial};
 pub use argv::{argv, device_id, device_number, slot_id};
@@ -35,6 +36,6 @@ pub use qmp::{ANSWER_LIMIT, Happening, Qmp, QmpError, TablePlace};
 pub use recording::{Recording, Way};
 pub use spec::{
     Accel, Boot, EXIT_PORT, FIRST_SLOT, Firmware, Hotplug, Inherited, Installed, MAX_DEVICES,
-    MachineSpec, Plugged, START_ADDRESS,
+    MachineSpec, Plugged, Rom, START_ADDRESS,
 };
 pub use table::BadTable;

@@ -133,13 +133,25 @@ pub enum Boot {
     Agent,
     /// A firmware that boots from a device: what it prints on its debug port is the console, and the first
     /// serial port is for commands.
-    Firmware {
-        /// It is in [`Inherited::Rom`]; else it is QEMU's SeaBIOS.
-        own: bool,
-    },
+    Firmware(Rom),
     /// From a disk, [`MachineSpec::installed`], with hardware that a Windows has drivers for. A kernel
     /// debugger is at the first serial port, the guest's agent at the second.
     Disk,
+}
+
+/// What a firmware is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rom {
+    /// QEMU's SeaBIOS.
+    SeaBios,
+    /// A BIOS in [`Inherited::Rom`].
+    Bios,
+    /// A UEFI firmware: its code is in [`Inherited::Rom`]. It runs the application in [`Inherited::Kernel`], which
+    /// takes its commands from the third serial port.
+    Uefi {
+        /// The variables that it begins with are in [`Inherited::Variables`].
+        variables: bool,
+    },
 }
 
 /// A file descriptor that QEMU is started with.
@@ -161,12 +173,14 @@ pub enum Inherited {
     Agent = 9,
     /// The initial RAM disk.
     Initrd = 10,
+    /// The variables of a UEFI firmware, a file in memory.
+    Variables = 11,
 }
 
 impl Boot {
     /// Whether the guest takes commands on a serial port that is not its console: [`Inherited::Agent`].
     pub fn has_agent(self) -> bool {
-        matches!(self, Self::Agent | Self::Firmware { .. } | Self::Disk)
+        matches!(self, Self::Agent | Self::Firmware(_) | Self::Disk)
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) async fn drive(
     stop: &Stop,
 ) -> Result<(), Trouble> {
     let dir = RunDir::new().map_err(Trouble::RunDir)?;
-    let boots = matches!(options.subject, Subject::Firmware(_));
+    let boots = matches!(&options.subject, Subject::Firmware(image) if !image.is_uefi());
     let served = serve_all(scenario, boots, dir.path(), recorder)?;
     let attachments = served.iter().map(|s| s.qemu().clone()).collect();
     let each = scenario.steps.iter();
@@ -100,7 +100,7 @@ pub(super) async fn drive(
             let guest = Reference::boot_spec(&spec, recorder.journal(), limit)?;
             let firmware = match spec.boot {
                 Boot::Direct => IDLE_FIRMWARE,
-                Boot::SeaBios | Boot::Agent | Boot::Firmware { .. } | Boot::Disk => "SeaBIOS",
+                Boot::SeaBios | Boot::Agent | Boot::Firmware(_) | Boot::Disk => "SeaBIOS",
             };
             (Guest::Reference(guest), firmware)
         }
@@ -132,7 +132,7 @@ pub(super) async fn drive(
         Subject::Firmware(image) => {
             let sectors = scenario.devices.first().map_or(0, |d| d.shape.capacity);
             recorder.mark(None, GUEST, options.subject.kind());
-            let guest = Firmware::boot(image, &spec, sectors, recorder.journal(), limit)?;
+            let guest = Firmware::boot(image, &spec, sectors, recorder.journal(), limit).await?;
             // No other firmware drives the device than the one under test.
             (Guest::Firmware(guest), IDLE_FIRMWARE)
         }

@@ -14,10 +14,10 @@ use misfire_device::shape::{Interface, Kind};
 use crate::guest::file::What;
 use crate::guest::linux::{Image, Linux, Start};
 use crate::guest::windows;
-use crate::guest::{FirmwareImage, GuestFile, NT, NtDriver, SEABIOS};
+use crate::guest::{FirmwareImage, GuestFile, NT, NtDriver, OVMF, SEABIOS};
 use crate::machine::cache_folder;
 use crate::prepare::{PrepareError, Store};
-use crate::scenario::{Action, GuestParameters, Load, Problems, Scenario};
+use crate::scenario::{Action, GuestParameters, Load, Problems, Scenario, Step};
 pub use on_windows::WindowsSubject;
 
 /// The kind of the guest that is built in.
@@ -66,7 +66,7 @@ impl NoGuest {
     pub fn help(&self) -> Option<String> {
         match self {
             Self::Unknown(_) => Some(format!(
-                "the guests that are built in are called `{REFERENCE}`, `{NT}` and `{SEABIOS}`; `misfire \
+                "the guests that are built in are called `{REFERENCE}`, `{NT}`, `{SEABIOS}` and `{OVMF}`; `misfire \
                  prepare` makes others, and a guest file, NAME.toml, describes one of your own"
             )),
             Self::File(_) | Self::Windows(_) => None,
@@ -87,6 +87,9 @@ impl Subject {
         }
         if name == SEABIOS {
             return Ok(Self::Firmware(FirmwareImage::seabios()));
+        }
+        if name == OVMF {
+            return Ok(Self::Firmware(FirmwareImage::ovmf()));
         }
         if name.ends_with(".toml") || name.contains('/') {
             return Self::own(GuestFile::load(Path::new(name))?, cold);
@@ -241,7 +244,8 @@ impl Subject {
             Self::Reference => None,
             Self::Nt(driver) => driver.unsuited(scenario),
             Self::Linux(_) => linux_skips(scenario).map(str::to_owned),
-            Self::Firmware(_) => firmware_skips(scenario).map(str::to_owned),
+            Self::Firmware(image) if image.is_uefi() => uefi_skips(scenario).map(str::to_owned),
+            Self::Firmware(_) => bios_skips(scenario).map(str::to_owned),
             Self::Windows(subject) => {
                 on_windows::skips(scenario, !subject.image.workload.is_empty()).map(str::to_owned)
             }
@@ -311,6 +315,7 @@ fn start(cold: bool) -> Result<Start, PrepareError> {
 /// A cylinder of the smallest geometry that a firmware makes up: 16 heads of 63 sectors.
 const LEAST_SECTORS: u64 = 16 * 63;
 
+/// What no firmware has.
 fn firmware_skips(scenario: &Scenario) -> Option<&'static str> {
     if scenario.guest.has_mistake() {
         return Some("a mistake is made by the reference guest's driver only");
@@ -318,19 +323,75 @@ fn firmware_skips(scenario: &Scenario) -> Option<&'static str> {
     if scenario.guest != GuestParameters::default() {
         return Some("its guest parameters are the reference guest's own");
     }
-    if !scenario.slots().is_empty() {
+    let is_plug = |step: &Step| matches!(step.action, Action::Plug(..));
+    if !scenario.slots().is_empty() || scenario.steps.iter().any(is_plug) {
         return Some("a firmware knows no devices that come and go");
     }
     let [device] = scenario.devices.as_slice() else {
-        return Some("a firmware boots from one disk");
+        return Some("a firmware has one device");
     };
-    if device.shape.kind != Kind::Block {
-        return Some("a firmware boots from a block device");
-    }
     let interrupts = ["irq.delay", "irq.drop", "irq.dup", "vector.", "msix."];
     let is_about = |fault: &Fault| interrupts.iter().any(|verb| fault.name().starts_with(verb));
     if device.faults.iter().any(is_about) {
         return Some("it is about interrupts, and a firmware polls");
+    }
+    let is_beyond_first = |step: &Step| {
+        matches!(
+            step.action,
+            Action::Load(
+                Load::Block {
+                    queue: Some(1..),
+                    ..
+                },
+                _
+            )
+        )
+    };
+    if scenario.steps.iter().any(is_beyond_first) {
+        return Some("a firmware uses the first queue alone");
+    }
+    None
+}
+
+/// What a UEFI firmware or our application on it can't do.
+fn uefi_skips(scenario: &Scenario) -> Option<&'static str> {
+    if let Some(reason) = firmware_skips(scenario) {
+        return Some(reason);
+    }
+    let kind = scenario.devices.first().map(|device| device.shape.kind);
+    if !matches!(kind, Some(Kind::Block | Kind::Scsi | Kind::Net | Kind::Rng)) {
+        return Some("the firmware has no driver for this kind of device");
+    }
+    scenario.steps.iter().find_map(|step| {
+        let text = step.command()?;
+        let known: &[&str] = match step.action {
+            Action::Load(..) => &[
+                "load read",
+                "load write",
+                "load mixed",
+                "load verify",
+                "load flush",
+                "load entropy",
+                "load frames",
+            ],
+            Action::Guest(_) => &["idle", "state"],
+            _ => return None,
+        };
+        let is_known = known.iter().any(|known| text.starts_with(known));
+        (!is_known).then_some("the firmware's protocols have nothing for this step")
+    })
+}
+
+/// What a BIOS or our boot sector can't do.
+fn bios_skips(scenario: &Scenario) -> Option<&'static str> {
+    if let Some(reason) = firmware_skips(scenario) {
+        return Some(reason);
+    }
+    let [device] = scenario.devices.as_slice() else {
+        return None;
+    };
+    if device.shape.kind != Kind::Block {
+        return Some("a BIOS boots from a block device");
     }
     if device.shape.file.is_some() || device.shape.backend.is_some() {
         return Some("the boot sector would have to be written to a disk that is not ours");
@@ -339,13 +400,6 @@ fn firmware_skips(scenario: &Scenario) -> Option<&'static str> {
         return Some("the disk is smaller than the cylinder that a boot sector is read from");
     }
     scenario.steps.iter().find_map(|step| match &step.action {
-        Action::Plug(..) => Some("a firmware knows no devices that come and go"),
-        Action::Load(
-            Load::Block {
-                queue: Some(1..), ..
-            },
-            _,
-        ) => Some("a firmware uses the first queue alone"),
         Action::Guest(command) => {
             let is_known = command.starts_with("idle") || command.starts_with("state");
             (!is_known).then_some("this command means nothing to a firmware")

@@ -11,8 +11,11 @@
 mod bus;
 mod console;
 mod disk;
+#[path = "../../shared/memory.rs"]
+mod memory;
 mod net;
 mod sys;
+#[path = "../../shared/text.rs"]
 mod text;
 
 use bus::Slot;

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::guest::file::{Place, Section};
+use crate::guest::file::{Place, Section, UefiFile};
 
-/// A firmware with a driver of its own, which boots a boot sector from the device.
+/// A firmware with a driver of its own, which boots a boot sector from the device, or runs an application that uses it.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FirmwareFile {
     /// Its image, as QEMU's `-bios` takes it; default: QEMU's SeaBIOS.
     pub file: Option<PathBuf>,
+    /// A UEFI firmware.
+    pub uefi: Option<UefiFile>,
     /// What it prints on the debug port when it has found nothing to boot; default: SeaBIOS's words.
     pub nothing_to_boot: Option<String>,
 }
@@ -22,6 +24,13 @@ const PIECE: u64 = 0x1_0000;
 
 impl Section for FirmwareFile {
     fn check(&mut self, place: &mut Place<'_>) {
+        if let Some(uefi) = &mut self.uefi {
+            place.uefi("uefi", uefi);
+            if self.file.is_some() || self.nothing_to_boot.is_some() {
+                let message = "a UEFI firmware has neither `file` nor `nothing-to-boot`";
+                place.problem("uefi", message);
+            }
+        }
         if let Some(file) = &mut self.file {
             place.file("file", file);
             let bytes = std::fs::metadata(&*file).map_or(0, |found| found.len());

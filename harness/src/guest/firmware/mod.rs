@@ -1,8 +1,10 @@
-//! A firmware whose own driver is under test: it boots our boot sector from the device.
+//! A firmware whose own driver is under test: a BIOS boots our boot sector from the device, a UEFI firmware runs
+//! our application, which uses the device through its protocols.
 //!
-//! What it prints on its debug port is the console; the boot sector prints there too, and takes its
-//! commands from the first serial port.
+//! What it prints on its debug port is the console; the boot sector and the application print there too, and take
+//! their commands from a serial port.
 
+mod application;
 mod file;
 mod sector;
 mod words;
@@ -11,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,15 +26,22 @@ pub use file::FirmwareFile;
 
 use super::direct::memory_file;
 use crate::machine::{
-    Accel, Boot, Inherited, Machine, MachineError, MachineSpec, Next, Plugged, Qemu,
+    self, Accel, Boot, Inherited, Machine, MachineError, MachineSpec, Next, Plugged, Qemu, Rom,
 };
 
 /// The name of QEMU's own.
 pub const SEABIOS: &str = "seabios";
 /// Its driver, as `expect.known` has it.
 const SEABIOS_DRIVER: &str = "seabios@1.17";
-/// Guest memory in MiB.
+/// The name of the UEFI firmware that this machine has.
+pub const OVMF: &str = "ovmf";
+/// Guest memory in MiB, of a BIOS and of a UEFI firmware.
 const MEMORY_MIB: u32 = 64;
+const UEFI_MEMORY_MIB: u32 = 128;
+/// How long a UEFI firmware may take to the application.
+const UEFI_LIMIT: Duration = Duration::from_secs(60);
+/// What the application says first.
+const GREETING: &str = "guest firmware";
 /// What SeaBIOS prints when it has found nothing to boot.
 const NOTHING_TO_BOOT: &str = "No bootable device";
 
@@ -50,6 +59,36 @@ const SEABIOS_KNOWN: &[(&str, &str)] = &[
     ),
 ];
 
+/// What OVMF breaks wherever it can. Each was looked at in edk2's source, `OvmfPkg/Virtio10Dxe`, `VirtioBlkDxe` and
+/// `VirtioScsiDxe`.
+const OVMF_KNOWN: &[(&str, &str)] = &[
+    (
+        "VIO-RST-001",
+        "each driver writes 0 to device_status and reads nothing before it writes the next status",
+    ),
+    (
+        "VIO-ISR-001",
+        "no driver reads the ISR status: they poll, and the firmware leaves the line masked",
+    ),
+    (
+        "VIO-ISR-005",
+        "no driver reads the ISR status: they poll, and the firmware leaves the line masked",
+    ),
+];
+
+/// Where a firmware comes from.
+#[derive(Clone, Debug)]
+enum Source {
+    /// QEMU's SeaBIOS.
+    SeaBios,
+    /// A BIOS.
+    Bios(Arc<OwnedFd>),
+    /// The UEFI firmware that this machine has.
+    Ovmf,
+    /// A UEFI firmware: its code, and the variables that it begins with.
+    Uefi(Arc<OwnedFd>, Option<Arc<OwnedFd>>),
+}
+
 /// A firmware.
 #[derive(Clone, Debug)]
 pub struct FirmwareImage {
@@ -60,23 +99,36 @@ pub struct FirmwareImage {
     /// Rules that its driver is known to break, and why.
     pub known: BTreeMap<String, String>,
     nothing_to_boot: String,
-    /// `None`: QEMU's SeaBIOS.
-    file: Option<Arc<OwnedFd>>,
+    source: Source,
 }
 
 impl FirmwareImage {
     /// QEMU's SeaBIOS.
     pub fn seabios() -> Self {
+        Self::built_in(SEABIOS, SEABIOS_DRIVER, SEABIOS_KNOWN, Source::SeaBios)
+    }
+
+    /// The UEFI firmware that this machine has.
+    pub fn ovmf() -> Self {
+        Self::built_in(OVMF, OVMF, OVMF_KNOWN, Source::Ovmf)
+    }
+
+    fn built_in(name: &str, driver: &str, known: &[(&str, &str)], source: Source) -> Self {
+        let known = known.iter();
         Self {
-            name: SEABIOS.to_owned(),
-            driver: SEABIOS_DRIVER.to_owned(),
-            known: SEABIOS_KNOWN
-                .iter()
+            name: name.to_owned(),
+            driver: driver.to_owned(),
+            known: known
                 .map(|(rule, why)| ((*rule).into(), (*why).into()))
                 .collect(),
             nothing_to_boot: NOTHING_TO_BOOT.to_owned(),
-            file: None,
+            source,
         }
+    }
+
+    /// Whether it runs an application, and boots no boot sector.
+    pub fn is_uefi(&self) -> bool {
+        matches!(self.source, Source::Ovmf | Source::Uefi(..))
     }
 
     /// One of the user's own. A file that changes after this does not change it.
@@ -84,16 +136,58 @@ impl FirmwareImage {
     /// # Errors
     /// When its file can't be read.
     pub fn own(name: &str, driver: &str, file: &FirmwareFile) -> io::Result<Self> {
-        let held =
-            |path: &std::path::PathBuf| memory_file("misfire-firmware", &std::fs::read(path)?);
+        let held = |path: &PathBuf| {
+            let file = memory_file("misfire-firmware", &std::fs::read(path)?)?;
+            Ok::<_, io::Error>(Arc::new(file))
+        };
+        let source = match (&file.uefi, &file.file) {
+            (Some(uefi), _) => {
+                let variables = uefi.variables.as_ref().map(held).transpose()?;
+                Source::Uefi(held(&uefi.code)?, variables)
+            }
+            (None, Some(bios)) => Source::Bios(held(bios)?),
+            (None, None) => Source::SeaBios,
+        };
         let nothing = file.nothing_to_boot.as_deref().unwrap_or(NOTHING_TO_BOOT);
         Ok(Self {
             name: name.to_owned(),
             driver: driver.to_owned(),
             known: BTreeMap::new(),
             nothing_to_boot: nothing.to_owned(),
-            file: file.file.as_ref().map(held).transpose()?.map(Arc::new),
+            source,
         })
+    }
+
+    /// What QEMU opens for it.
+    fn files(&self, qemu: &Path) -> Result<Vec<(OwnedFd, Inherited)>, MachineError> {
+        let using = || MachineError::os("using the firmware's file");
+        let again = |file: &Arc<OwnedFd>| file.try_clone().map_err(using());
+        let mut files = match &self.source {
+            Source::SeaBios => Vec::new(),
+            Source::Bios(file) => vec![(again(file)?, Inherited::Rom)],
+            Source::Uefi(code, variables) => {
+                let code = (again(code)?, Inherited::Rom);
+                let variables = variables.as_ref().map(again).transpose()?;
+                let variables = variables.map(|file| (file, Inherited::Variables));
+                [code].into_iter().chain(variables).collect()
+            }
+            Source::Ovmf => {
+                let found = machine::Firmware::find(qemu);
+                let found = found.map_err(|looked| MachineError::NoUefi { looked })?;
+                let open = |path: &Path| File::open(path).map(OwnedFd::from).map_err(using());
+                let code = (open(&found.code)?, Inherited::Rom);
+                let variables = found.variables.as_deref().map(open).transpose()?;
+                let variables = variables.map(|file| (file, Inherited::Variables));
+                [code].into_iter().chain(variables).collect()
+            }
+        };
+        if self.is_uefi() {
+            let image = application::image().ok_or(io::ErrorKind::InvalidData.into());
+            let file = image.and_then(|image| memory_file("misfire-application", &image));
+            let file = file.map_err(MachineError::os("making the application's file"))?;
+            files.push((file, Inherited::Kernel));
+        }
+        Ok(files)
     }
 }
 
@@ -103,9 +197,12 @@ pub struct Firmware {
     journal: Arc<Journal>,
     commands: UnixStream,
     nothing_to_boot: String,
+    /// It runs an application, which takes commands as they are.
+    is_uefi: bool,
     /// Size of its disk in sectors.
     sectors: u64,
-    /// Lines that the harness says for a guest that can't: it has nothing to boot.
+    /// Lines that came before somebody asked for them, or that the harness says for a guest that can't: it has
+    /// nothing to boot.
     own_lines: VecDeque<String>,
     has_nothing: bool,
     left: bool,
@@ -127,13 +224,23 @@ impl Firmware {
         image: &FirmwareImage,
         devices: Vec<Attachment>,
     ) -> MachineSpec {
+        let rom = match &image.source {
+            Source::SeaBios => Rom::SeaBios,
+            Source::Bios(_) => Rom::Bios,
+            Source::Ovmf => Rom::Uefi { variables: true },
+            Source::Uefi(_, variables) => Rom::Uefi {
+                variables: variables.is_some(),
+            },
+        };
         MachineSpec {
             qemu: qemu.program.clone(),
             accel,
-            boot: Boot::Firmware {
-                own: image.file.is_some(),
+            boot: Boot::Firmware(rom),
+            memory_mib: if image.is_uefi() {
+                UEFI_MEMORY_MIB
+            } else {
+                MEMORY_MIB
             },
-            memory_mib: MEMORY_MIB,
             processors: 1,
             append: String::new(),
             devices,
@@ -154,27 +261,24 @@ impl Firmware {
         file.set_len(sectors.saturating_mul(sector::SECTOR as u64))
     }
 
-    /// Starts a machine and waits for nothing. It is killed after `limit`. `sectors` is the size of its disk.
+    /// Starts a machine; a UEFI firmware is waited for until it runs the application. It is killed after `limit`.
+    /// `sectors` is the size of its disk.
     ///
     /// # Errors
-    /// When the operating system refuses.
+    /// When the operating system refuses, there is no such firmware, or QEMU fails.
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O and time.
-    pub fn boot(
+    pub async fn boot(
         image: &FirmwareImage,
         spec: &MachineSpec,
         sectors: u64,
         journal: Arc<Journal>,
         limit: Duration,
     ) -> Result<Self, MachineError> {
-        let open = MachineError::os("using the firmware's file");
-        let file = image.file.as_ref().map(|file| file.try_clone());
-        let file = file.transpose().map_err(open)?;
-        let files = file
-            .into_iter()
-            .map(|file| (file, Inherited::Rom))
-            .collect();
+        let is_uefi = image.is_uefi();
+        let more = if is_uefi { UEFI_LIMIT } else { Duration::ZERO };
+        let (files, limit) = (image.files(&spec.qemu)?, limit + more);
         let mut machine = Machine::launch(spec, files, Arc::clone(&journal), limit)?;
         let commands = machine
             .take_agent()
@@ -184,16 +288,36 @@ impl Firmware {
                 UnixStream::from_std(stream)
             })
             .map_err(MachineError::os("using the serial port's socket"))?;
-        Ok(Self {
+        let mut guest = Self {
             machine,
             journal,
             commands,
             nothing_to_boot: image.nothing_to_boot.clone(),
+            is_uefi,
             sectors,
             own_lines: VecDeque::new(),
             has_nothing: false,
             left: false,
-        })
+        };
+        if is_uefi {
+            guest.run().await?;
+        }
+        Ok(guest)
+    }
+
+    /// Waits for the application, and has it look at the device. Whoever hangs before that never answers.
+    async fn run(&mut self) -> Result<(), MachineError> {
+        let deadline = Instant::now() + UEFI_LIMIT;
+        let awaited = "the firmware's application";
+        while let Next::Line(line) = self.machine.next(awaited, deadline).await? {
+            let is_there = line.contains(GREETING);
+            self.own_lines.push_back(line);
+            if is_there {
+                break;
+            }
+        }
+        self.say("look").await;
+        Ok(())
     }
 
     /// The machine, for its control channel.
@@ -210,11 +334,13 @@ impl Firmware {
             self.speak(&format!("done failed {verb} reason=no-device"));
             return;
         }
+        let bytes = if self.is_uefi {
+            format!("{command}\n").into_bytes()
+        } else {
+            words::bytes(command, self.sectors)
+        };
         // A guest that is gone does not hear it, which `next` tells.
-        let _ = self
-            .commands
-            .write_all(&words::bytes(command, self.sectors))
-            .await;
+        let _ = self.commands.write_all(&bytes).await;
     }
 
     /// The next line of the guest; see [`Machine::next`].
@@ -231,6 +357,7 @@ impl Firmware {
         let next = self.machine.next(awaited, deadline).await?;
         if let Next::Line(line) = &next
             && !self.has_nothing
+            && !self.is_uefi
             && line.contains(&self.nothing_to_boot)
         {
             self.has_nothing = true;

@@ -27,7 +27,7 @@ use tokio::time::sleep_until;
 use course::{Answer, Course, Do, Lane, Order, Place, Stage, StageError, Time};
 use evidence::Signs;
 pub use evidence::{Evidence, Examined};
-pub use file::{LimitsFile, LogFile, UefiFile, Windows as Image, WindowsFile, WindowsFileError};
+pub use file::{LimitsFile, LogFile, Windows as Image, WindowsFile, WindowsFileError};
 use orders::{Given, serve};
 
 use super::Slot;

@@ -42,18 +42,8 @@ pub(super) fn argv(spec: &MachineSpec, installed: &Installed) -> Vec<OsString> {
     // What crashed stands still until its picture and its memory are taken.
     args.option("-action", "panic=pause");
     if let Some(firmware) = &installed.firmware {
-        let code = file(&firmware.code);
-        args.option(
-            "-drive",
-            format!("if=pflash,unit=0,format=raw,readonly=on,file={code}"),
-        );
-        if let Some(variables) = &firmware.variables {
-            let variables = file(variables);
-            args.option(
-                "-drive",
-                format!("if=pflash,unit=1,format=raw,snapshot=on,file={variables}"),
-            );
-        }
+        let variables = firmware.variables.as_deref().map(file);
+        args.flash(&file(&firmware.code), variables.as_deref());
     }
     let snapshot = if installed.keeps { "off" } else { "on" };
     args.option(

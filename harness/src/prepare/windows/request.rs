@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::answer::Answers;
 use super::iso::Iso;
 use super::{Image, Release, WindowsError, medium};
-use crate::machine::Qemu;
+use crate::machine::{self, Qemu};
 
 /// How a machine starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,20 +63,6 @@ pub struct WindowsRequest {
 
 /// What is written at most during an installation, bytes.
 const WRITTEN: u64 = 20 << 30;
-/// Where distributions have a UEFI firmware, and what its files are called.
-const FOLDERS: &[&str] = &[
-    "/usr/share/OVMF",
-    "/usr/share/edk2/x64",
-    "/usr/share/edk2/ovmf",
-    "/usr/share/qemu",
-];
-const FILES: &[(&str, &str)] = &[
-    ("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd"),
-    ("OVMF_CODE.4m.fd", "OVMF_VARS.4m.fd"),
-    ("OVMF_CODE.fd", "OVMF_VARS.fd"),
-    ("edk2-x86_64-code.fd", "edk2-i386-vars.fd"),
-];
-
 /// A request that was found good.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
@@ -276,24 +262,7 @@ pub(super) fn qemu_img(qemu: &Path) -> Result<PathBuf, WindowsError> {
 }
 
 fn ovmf(qemu: &Path) -> Result<(PathBuf, PathBuf), WindowsError> {
-    let own = qemu.parent().map(|folder| folder.join("share/qemu"));
-    let folders: Vec<PathBuf> = own
-        .into_iter()
-        .chain(FOLDERS.iter().map(PathBuf::from))
-        .collect();
-    let both = |folder: &PathBuf| {
-        FILES
-            .iter()
-            .map(|(code, variables)| (folder.join(code), folder.join(variables)))
-            .find(|(code, variables)| code.is_file() && variables.is_file())
-    };
-    folders
-        .iter()
-        .find_map(both)
-        .ok_or_else(|| WindowsError::NoFirmware {
-            looked: folders
-                .iter()
-                .map(|folder| folder.join(FILES[0].0).display().to_string())
-                .collect(),
-        })
+    let found = machine::Firmware::find(qemu);
+    let found = found.map_err(|looked| WindowsError::NoFirmware { looked })?;
+    Ok((found.code, found.variables.unwrap_or_default()))
 }

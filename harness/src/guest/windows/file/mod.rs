@@ -7,7 +7,7 @@ mod section;
 
 pub use image::Windows;
 pub use jobs::WindowsFileError;
-pub use section::{LimitsFile, LogFile, UefiFile, WindowsFile};
+pub use section::{LimitsFile, LogFile, WindowsFile};
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::jobs::FLAGS;
-use crate::guest::file::{Place, Section};
+use crate::guest::file::{Place, Section, UefiFile};
 use crate::log::driver::{Pattern, Patterns};
 use crate::machine::Hotplug;
 
@@ -81,16 +81,6 @@ pub struct LogFile {
     pub means: String,
 }
 
-/// A UEFI firmware in flash memory.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UefiFile {
-    /// The code, such as `OVMF_CODE.fd`.
-    pub code: PathBuf,
-    /// The variables that it begins with, such as `OVMF_VARS.fd`.
-    pub variables: Option<PathBuf>,
-}
-
 /// How long each stage of a Windows may take, in seconds.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -142,10 +132,7 @@ impl Section for WindowsFile {
             None => place.problem("image", "a Windows needs the image of its disk"),
         }
         if let Some(firmware) = &mut self.firmware {
-            place.file("firmware", &mut firmware.code);
-            if let Some(variables) = &mut firmware.variables {
-                place.file("firmware", variables);
-            }
+            place.uefi("firmware", firmware);
         }
         if let Some(tpm) = &mut self.tpm {
             place.socket("tpm", tpm);
