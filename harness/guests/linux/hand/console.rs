@@ -35,6 +35,7 @@ pub fn size(has_size: bool) -> Text {
         if !has_size || size[..4] != [0; 4] || sys::now() > deadline {
             break;
         }
+        // The signal of a new size goes to whoever has the terminal as its own, which this program is not.
         sys::sleep(500);
     }
     let number = |at: usize| u64::from(u16::from_le_bytes([size[at], size[at + 1]]));

@@ -88,6 +88,8 @@ pub struct Load {
 pub fn of(virtio: &Text, times: usize) -> Option<Disk> {
     for time in 0..times {
         if time > 0 {
+            // The kernel's events of new disks come by a socket of their own, and the last of them before the node in /dev
+            // is there; to look again costs less than to translate what takes them.
             sys::sleep(2_000);
         }
         let block = first(virtio, "block").and_then(|folder| first(&folder, "vd"));
@@ -131,7 +133,10 @@ fn open(virtio: &Text) -> Option<(Disk, File)> {
         let disk = of(virtio, 1_000)?;
         match File::try_open(disk.path.path(), sys::READ_WRITE | sys::DIRECT) {
             Ok(file) => return Some((disk, file)),
-            Err(sys::NO_SUCH_DEVICE) if sys::now() < deadline => sys::sleep(1_000),
+            Err(sys::NO_SUCH_DEVICE) if sys::now() < deadline => {
+                // Nothing tells when a node can be opened.
+                sys::sleep(1_000);
+            }
             Err(_) => return None,
         }
     }

@@ -199,6 +199,7 @@ fn obey(line: &[u8], shown: &mut Shown) {
                     break now;
                 }
                 moment -= i32::from(now.told > before.told);
+                // Of interrupts, which are counted here, nothing in /proc or /sys tells.
                 sys::sleep(1_000);
             };
             let shows = now.shows.bytes();
@@ -254,6 +255,7 @@ fn settle() {
     sys::put(b"/proc/sys/vm/drop_caches\0", b"3");
     sys::touch((sys::free_memory() << 10).saturating_sub(SPARED << 10) as usize);
     sys::put(b"/proc/sys/vm/drop_caches\0", b"3");
+    // What the kernel has left to do has no end that it tells of.
     sys::sleep(CALM);
     say(&text!["done ok settle"]);
 }

@@ -95,6 +95,7 @@ impl Net {
         (0..LIMIT).any(|_| {
             let there = self.line("carrier").bytes() == b"1";
             if !there {
+                // A carrier that is there at the first look, which is the rule, takes no socket that tells of links.
                 sys::sleep(1_000);
             }
             there
