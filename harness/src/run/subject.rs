@@ -280,7 +280,9 @@ impl Subject {
         match self {
             Self::Windows(_) => false,
             Self::Nt(driver) => driver.snapshots().is_some(),
-            Self::Reference | Self::Linux(_) | Self::Firmware(_) => true,
+            // Which revision a machine has is its distribution's choice.
+            Self::Firmware(image) => image.name != OVMF,
+            Self::Reference | Self::Linux(_) => true,
         }
     }
 
