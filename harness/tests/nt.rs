@@ -691,6 +691,22 @@ fn what_is_no_driver_is_refused_with_its_name_and_nothing_is_started() {
 }
 
 #[test]
+fn an_inf_with_a_value_that_cannot_be_handed_on_is_refused_with_its_line() {
+    let image = miniports().join("blk.sys").display().to_string();
+    let own = Path::new(HERE).join("guests/miniports/blk.inf");
+    let text =
+        std::fs::read_to_string(own).unwrap() + "HKR, Parameters\\Device, Odd, 0x00010000, a\n";
+    let inf = Path::new(env!("CARGO_TARGET_TMPDIR")).join("odd-value.inf");
+    std::fs::write(&inf, &text).unwrap();
+    let inf = inf.display().to_string();
+    let (status, said) = misfire(&["vectors/per-queue", "--driver", &image, "--inf", &inf]);
+    assert_eq!(status, Some(2), "{said}");
+    let line = format!(":{}:", text.lines().count());
+    assert!(said.contains(&line), "{line}: {said}");
+    assert!(said.contains("REG_BINARY"), "{said}");
+}
+
+#[test]
 fn what_the_kernel_exports_answers_as_it_should() {
     let image = miniports().join("routines.sys").display().to_string();
     let (status, said) = misfire(&["vectors/shared", "--driver", &image]);
@@ -724,6 +740,40 @@ fn what_the_port_driver_is_asked_for_by_a_code_answers_as_it_should() {
             "{log}"
         );
     }
+}
+
+#[test]
+fn a_miniport_reads_what_its_inf_puts_into_the_registry_and_nothing_without_one() {
+    let told = |inf: bool| {
+        let root = Path::new(HERE).join("../scenarios");
+        let name = "vectors/per-queue";
+        let library = Library::open(Some(&root), &[name.into()], &vocabulary()).unwrap();
+        let mut chosen = library.scenarios;
+        chosen.retain(|scenario| scenario.name == name);
+        let mut driver = driver("blk.sys", Some("mistake=calls-routines".into()));
+        driver.inf = driver.inf.filter(|_| inf);
+        let folder = if inf { "registry" } else { "no-registry" };
+        let reports = run_with("blk.sys", chosen, driver, folder, Snapshots::Leave, 1);
+        let log = std::fs::read_to_string(&reports[0].files["log"]).unwrap();
+        let lines = log
+            .lines()
+            .filter_map(|line| line.split("REGISTRY: ").nth(1));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let with = [
+        "too small by 4",
+        "number 1234 of 4 bytes",
+        "text of all of 7 bytes",
+        "bytes a ff of 2",
+        "written 5 of 4 bytes",
+    ];
+    assert_eq!(told(true), with);
+    let without = [
+        "too small by 0",
+        "no number, 0 bytes",
+        "written 5 of 4 bytes",
+    ];
+    assert_eq!(told(false), without);
 }
 
 /// What two StorPort drivers for virtio devices import that were built from their source: `storport.sys`, then

@@ -551,6 +551,8 @@ static ULONG HwFindAdapter(PVOID extension, PVOID context, PVOID bus, char *argu
 		static UCHAR name[] = "Parameter";
 		StorPortRegistryRead(adapter, name, FALSE, 4, (UCHAR *)&value, &length);
 	}
+	if (MAKES(adapter, CALLS_ROUTINES))
+		call_registry(adapter);
 	adapter->rings = StorPortGetUncachedExtension(adapter, config, bytes);
 	if (adapter->rings == NULL)
 		return refused(adapter);

@@ -1,5 +1,5 @@
-/* What the port driver answers through StorPortExtendedFunction, called from a DPC: each answer that is as it should be is
- * named in the log. */
+/* What the port driver answers through StorPortExtendedFunction, called from a DPC, and of the registry, at PASSIVE_LEVEL:
+ * each answer that is as it should be is named in the log. */
 #include "virtio.h"
 
 static void check(const char *name, BOOLEAN right)
@@ -43,4 +43,39 @@ void call_routines(ADAPTER *adapter, STOR_DPC *dpc)
 		check("ReleaseMSISpinLock", CALL(ReleaseMSISpinLock, message, old) == 0);
 	}
 	check("InvokeAcpiMethod", CALL(InvokeAcpiMethod, 0) == STOR_STATUS_NOT_IMPLEMENTED);
+}
+
+/* Tells what the registry has, and what becomes of it. */
+void call_registry(ADAPTER *adapter)
+{
+	enum { SZ = 1, BINARY = 3, DWORD = 4 };
+	static UCHAR number[] = "TestNumber", text[] = "TestText", bytes[] = "TestBytes", written[] = "TestWritten";
+	ULONG length = 64, size = 2;
+	UCHAR *value = StorPortAllocateRegistryBuffer(adapter, &length);
+
+	if (value == NULL || StorPortAllocateRegistryBuffer(adapter, &length) != NULL) {
+		DbgPrint("REGISTRY: not one buffer\n");
+		return;
+	}
+	if (!StorPortRegistryRead(adapter, number, TRUE, DWORD, value, &size))
+		DbgPrint("REGISTRY: too small by %d\n", size);
+	size = length;
+	if (StorPortRegistryRead(adapter, number, TRUE, DWORD, value, &size))
+		DbgPrint("REGISTRY: number %d of %d bytes\n", *(ULONG *)value, size);
+	else
+		DbgPrint("REGISTRY: no number, %d bytes\n", size);
+	size = length;
+	if (StorPortRegistryRead(adapter, text, TRUE, SZ, value, &size))
+		DbgPrint("REGISTRY: text %s of %d bytes\n", value, size);
+	size = length;
+	if (StorPortRegistryRead(adapter, bytes, FALSE, BINARY, value, &size))
+		DbgPrint("REGISTRY: bytes %x %x of %d\n", value[0], value[1], size);
+	*(ULONG *)value = 5;
+	if (!StorPortRegistryWrite(adapter, written, FALSE, DWORD, value, sizeof(ULONG)))
+		DbgPrint("REGISTRY: not written\n");
+	*(ULONG *)value = 0;
+	size = length;
+	if (StorPortRegistryRead(adapter, written, FALSE, DWORD, value, &size))
+		DbgPrint("REGISTRY: written %d of %d bytes\n", *(ULONG *)value, size);
+	StorPortFreeRegistryBuffer(adapter, value);
 }

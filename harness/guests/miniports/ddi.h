@@ -456,6 +456,7 @@ IMPORT BOOLEAN StorPortSynchronizeAccess(PVOID extension, STOR_SYNCHRONIZED_ACCE
 IMPORT UCHAR *StorPortAllocateRegistryBuffer(PVOID extension, ULONG *length);
 IMPORT void StorPortFreeRegistryBuffer(PVOID extension, UCHAR *buffer);
 IMPORT BOOLEAN StorPortRegistryRead(PVOID extension, UCHAR *name, ULONG global, ULONG type, UCHAR *buffer, ULONG *length);
+IMPORT BOOLEAN StorPortRegistryWrite(PVOID extension, UCHAR *name, ULONG global, ULONG type, UCHAR *buffer, ULONG length);
 #ifndef INLINE_REGISTERS
 IMPORT UCHAR StorPortReadRegisterUchar(PVOID extension, UCHAR *at);
 IMPORT USHORT StorPortReadRegisterUshort(PVOID extension, USHORT *at);

@@ -1,7 +1,7 @@
 /* MISTAKE(name, the name in scenarios) */
 /* This is none: of a device with both interfaces it uses the legacy one. */
 MISTAKE(LEGACY_INTERFACE, "legacy-interface")
-/* Nor this: it calls what the port driver answers through its two multiplexers, and prints what comes back. */
+/* Nor this: it calls what the port driver answers through its two multiplexers and of the registry, and prints what comes back. */
 MISTAKE(CALLS_ROUTINES, "calls-routines")
 MISTAKE(NO_READ_BACK, "no-read-back")
 MISTAKE(QUEUE_VECTOR_AFTER_ENABLE, "queue-vector-after-enable")

@@ -162,6 +162,7 @@ void add_piece(ADAPTER *adapter, REQUEST *request, volatile void *from, ULONG le
 BOOLEAN add_data(ADAPTER *adapter, REQUEST *request, STORAGE_REQUEST_BLOCK *srb, BOOLEAN writable);
 
 /* calls.c */
+void call_registry(ADAPTER *adapter);
 void call_routines(ADAPTER *adapter, STOR_DPC *dpc);
 
 /* pci.c */

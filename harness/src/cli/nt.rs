@@ -82,7 +82,15 @@ impl ImageArgs {
         driver.processors = self.processors;
         if let Some(path) = &self.inf {
             let inf = Inf::read(path, &bytes(path)?).map_err(|problem| Problems(vec![problem]))?;
-            driver.inf = Some(Driver::of(&inf, Architecture::Amd64).models);
+            let models = Driver::of(&inf, Architecture::Amd64).models;
+            let mut refused: Vec<_> = models.iter().flat_map(|m| &m.parameters.refused).collect();
+            refused.sort();
+            refused.dedup();
+            if !refused.is_empty() {
+                let problems = refused.iter().map(|(line, why)| inf.problem(*line, why));
+                return Err(Problems(problems.collect()).into());
+            }
+            driver.inf = Some(models);
         }
         Ok(driver)
     }

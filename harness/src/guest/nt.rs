@@ -174,6 +174,16 @@ impl NtDriver {
         if processors > 1 {
             line += &format!(" processors={processors}");
         }
+        // One service has all its adapters.
+        let model = scenario.devices.iter().find_map(|d| self.model(&d.shape));
+        for value in model.iter().flat_map(|model| &model.parameters.values) {
+            let adapter = value
+                .adapter
+                .map_or_else(|| "all".into(), |n| n.to_string());
+            let (kind, data) = value.bytes();
+            let (name, data) = (hex(value.name.as_bytes()), hex(&data));
+            line += &format!(" registry={adapter}:{kind}:{name}:{data}");
+        }
         let mut mistakes: Vec<&str> = mistakes(scenario).collect();
         if self.knows(LEGACY) && scenario.devices.iter().any(|d| chooses_legacy(scenario, d)) {
             mistakes.push(LEGACY);
@@ -186,6 +196,10 @@ impl NtDriver {
         line += &format!(" argument={parameter}");
         line.trim_start().to_owned()
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Why a scenario is skipped that only a driver of ours can be told about.

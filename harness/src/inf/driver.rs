@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::file::{Inf, Line};
+use super::parameters::Parameters;
 
 /// What the machine's processor is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -49,6 +50,8 @@ pub struct Model {
     pub since: Option<(u32, u32)>,
     /// What is written to its hardware key about interrupts.
     pub interrupts: Interrupts,
+    /// What its service has for a StorPort miniport.
+    pub parameters: Parameters,
 }
 
 /// `Interrupt Management\MessageSignaledInterruptProperties` as an INF leaves it.
@@ -78,7 +81,7 @@ const KEY: &str = "interrupt management\\messagesignaledinterruptproperties";
 /// FLG_ADDREG_TYPE_DWORD without the flags that say how to write.
 const DWORD: u32 = 0x0001_0001;
 /// Of the flags: the type of the value.
-const TYPE_MASK: u32 = 0xffff_0001;
+pub(super) const TYPE_MASK: u32 = 0xffff_0001;
 /// How deep `Needs` may lead.
 const MAX_NEEDS: usize = 16;
 
@@ -144,6 +147,7 @@ fn model(
             .cloned()
             .collect(),
         interrupts: interrupts(inf, &install),
+        parameters: Parameters::of(inf, &install, MAX_NEEDS),
         install,
         since,
     })
@@ -176,7 +180,7 @@ fn interrupts(inf: &Inf, install: &str) -> Interrupts {
 }
 
 /// The lines of every section that `AddReg` of `section` names, and of those that it needs.
-fn registry_lines<'i>(inf: &'i Inf, section: &str, depth: usize) -> Vec<&'i Line> {
+pub(super) fn registry_lines<'i>(inf: &'i Inf, section: &str, depth: usize) -> Vec<&'i Line> {
     let mut lines = Vec::new();
     let Some(depth) = depth.checked_sub(1) else {
         return lines;
@@ -210,7 +214,7 @@ fn entry(line: &Line) -> Entry {
 }
 
 /// A number as INFs write it: decimal, or hexadecimal with `0x`.
-fn number(text: &str) -> Option<u32> {
+pub(super) fn number(text: &str) -> Option<u32> {
     let text = text.trim().to_lowercase();
     match text.strip_prefix("0x") {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),

@@ -6,6 +6,7 @@ mod check;
 mod driver;
 mod file;
 mod ids;
+mod parameters;
 mod text;
 
 #[cfg(test)]
@@ -15,4 +16,5 @@ pub use check::{Device, Finding, Report, Severity, check};
 pub use driver::{Architecture, Driver, Entry, Interrupts, Model};
 pub use file::{Inf, Line};
 pub use ids::hardware_ids;
+pub use parameters::{Data, Parameter, Parameters};
 pub use text::decode;

@@ -281,3 +281,79 @@ fn ids_are_made_as_windows_makes_them() {
     );
     assert!(ids.contains(&"PCI\\CC_FF00".into()), "{ids:?}");
 }
+
+/// GOOD with a service that has these values.
+fn with_values(lines: &str) -> String {
+    const SERVICE: &str = "[disk_inst.NT.Services]\n\
+        AddService = other, 0, elsewhere\n\
+        AddService = disk, 0x2, service\n\
+        [service]\nAddReg = values\n[elsewhere]\nAddReg = not\n\
+        [not]\nHKR, Parameters\\Device, Other, 0x00010001, 1\n[values]\n";
+    GOOD.replace("[Strings]", &format!("{SERVICE}{lines}\n[Strings]"))
+}
+
+fn parameters(lines: &str) -> Parameters {
+    let driver = Driver::of(&inf(&with_values(lines)), Architecture::Amd64);
+    driver.models[0].parameters.clone()
+}
+
+#[test]
+fn values_that_a_miniport_can_read_are_those_of_its_own_service() {
+    let read = parameters(
+        "HKR, \"Parameters\",, 0x10\n\
+         HKR, \"Parameters\\Device\", Number, %REG_DWORD%, 0x10\n\
+         HKR, \"PARAMETERS\\Device3\", \"A text\", , \"of one, two\"\n\
+         HKR, Parameters\\Device, Bytes, 0x1, 0a, ff,1\n\
+         HKR, Parameters\\Device, Gone, 0x00010001, 1\n\
+         HKR, Parameters\\Device, Gone, 0x4\n\
+         HKR, Parameters\\Device, number, 0x00010003, 9\n\
+         HKR, Parameters, Elsewhere, 0x00010001, 1\n\
+         HKR, Parameters\\Device\\Below, Elsewhere, 0x00010001, 1\n\
+         HKR, Parameters\\Device99, Nobody, 0x00010001, 1\n\
+         HKLM, Parameters\\Device, Elsewhere, 0x00010001, 1",
+    );
+    let value = |adapter, name: &str, data| Parameter {
+        adapter,
+        name: name.into(),
+        data,
+    };
+    let expected = [
+        value(None, "Number", Data::Number(16)),
+        value(Some(3), "A text", Data::Text("of one, two".into())),
+        value(None, "Bytes", Data::Binary(vec![10, 255, 1])),
+    ];
+    assert_eq!(read.values, expected);
+    assert_eq!(read.refused, []);
+    assert_eq!(read.values[0].bytes(), (4, vec![16, 0, 0, 0]));
+    assert_eq!(read.values[1].bytes(), (1, b"of one, two\0".to_vec()));
+    assert_eq!(parameters(""), Parameters::default());
+}
+
+#[test]
+fn values_that_cannot_be_handed_on_are_told_with_their_lines() {
+    for line in [
+        "HKR, Parameters\\Device, A, 0x00010000, of, many",
+        "HKR, Parameters\\Device, A, nothing, 1",
+        "HKR, Parameters\\Device, A, 0x00010001, one",
+        "HKR, Parameters\\Device, A, 0x00010001, 1, 2, 3, 4",
+        "HKR, Parameters\\Device, A, 1, 100",
+        "HKR, Parameters\\Device, A, 0, \"ä\"",
+        "HKR, Parameters\\Device, ä, 0, a",
+    ] {
+        let read = parameters(line);
+        let at = with_values(line)
+            .lines()
+            .position(|own| own == line)
+            .unwrap()
+            + 1;
+        let lines: Vec<_> = read.refused.iter().map(|(line, _)| *line).collect();
+        assert_eq!((lines, read.values.len()), (vec![at], 0), "{line}");
+    }
+    let many: Vec<_> = (0..33)
+        .map(|n| format!("HKR, Parameters\\Device, N{n}, 0x10001, 1"))
+        .collect();
+    assert_eq!(parameters(&many[..32].join("\n")).refused, []);
+    assert_eq!(parameters(&many.join("\n")).refused.len(), 1);
+    let long = format!("HKR, Parameters\\Device, A, 0, {}", "x".repeat(1024));
+    assert_eq!(parameters(&long).refused.len(), 1);
+}

@@ -21,6 +21,7 @@ mod standin;
 mod entry {
     use crate::hal::boot::{self, StartInfo};
     use crate::hal::{Exit, apic, console, cpu, exit, idt, processor, time};
+    use crate::nt::storport::registry;
     use crate::nt::{bugcheck, smp};
     use crate::params::{Error, Params};
     use crate::{println, shell, standin};
@@ -45,6 +46,9 @@ mod entry {
             Err(Error::Key(text)) => usage("unknown parameter", text),
             Err(Error::Value(text)) => usage("bad value in parameter", text),
         };
+        if !registry::install(&params.registry) {
+            usage("more values than there is room for in", "registry");
+        }
         apic::install();
         time::install();
         cpu::enable_interrupts();

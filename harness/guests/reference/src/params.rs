@@ -7,7 +7,9 @@ use crate::hal::root_port::Power;
 use crate::nt::dispatch::MOST_DEVICES;
 use crate::nt::pnp::Policy;
 use crate::nt::policy::{Grant, Os};
+use crate::nt::storport::registry::Value;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 /// Queues and depth that can be asked for.
 const MOST_QUEUES: u64 = 16;
@@ -35,6 +37,8 @@ pub struct Params {
     pub image: bool,
     /// What the registry has for it as `DriverParameter`.
     pub argument: String,
+    /// What the INF has put into the registry for it besides.
+    pub registry: Vec<Value>,
     /// At the end the system crashes, and the image writes the dump.
     pub dump: bool,
     /// How many processors are to run.
@@ -60,12 +64,16 @@ impl Params {
             devices: [DeviceParams::default(); MOST_DEVICES],
             image: false,
             argument: String::new(),
+            registry: Vec::new(),
             dump: false,
             processors: 1,
         };
         for part in line.split_ascii_whitespace() {
             if let Some(value) = part.strip_prefix("argument=") {
                 params.argument = value.into();
+            } else if let Some(value) = part.strip_prefix("registry=") {
+                let value = Value::parse(value).ok_or(Error::Value(part))?;
+                params.registry.push(value);
             } else if let Some(value) = part.strip_prefix("dump=") {
                 params.dump = match value {
                     "0" => false,
@@ -218,7 +226,14 @@ mod tests {
         ] {
             assert_eq!(Params::parse(key).err(), Some(Error::Key(key)), "{key}");
         }
-        for value in ["os=win11", "depth=0", "queues=17", "grant=", "mistake=x"] {
+        for value in [
+            "os=win11",
+            "depth=0",
+            "queues=17",
+            "grant=",
+            "mistake=x",
+            "registry=all",
+        ] {
             assert_eq!(Params::parse(value).err(), Some(Error::Value(value)));
         }
     }

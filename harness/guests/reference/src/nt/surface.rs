@@ -32,6 +32,7 @@ pub const STORPORT: &[&str] = &[
     "StorPortReadRegisterUshort",
     "StorPortReady",
     "StorPortRegistryRead",
+    "StorPortRegistryWrite",
     "StorPortResume",
     "StorPortResumeDevice",
     "StorPortSetDeviceQueueDepth",

@@ -71,7 +71,7 @@ pub(super) extern "win64" fn uncached_extension(
     memory
 }
 
-/// `StorPortFreeDeviceBase`, `StorPortFreeRegistryBuffer`: what is given back stays away, so that whoever
+/// `StorPortFreeDeviceBase`: what is given back stays away, so that whoever
 /// still uses it finds what it left.
 pub(super) extern "win64" fn free(_extension: u64, _address: u64) {}
 

@@ -21,6 +21,7 @@ mod notify;
 mod packet;
 mod port;
 mod processors;
+pub mod registry;
 mod routines;
 mod spin;
 mod srb;

@@ -22,6 +22,8 @@ pub(super) struct State {
     pub extension: u64,
     pub configuration: u64,
     pub uncached: (u64, u32),
+    /// The buffer for what the registry has: where, and how many bytes.
+    pub registry_buffer: (u64, u32),
     pub granted: u32,
     pub levels: (u8, u32),
     /// The vector of each message, and the processor that it goes to.
@@ -79,6 +81,7 @@ macro_rules! ports {
                 extension: 0,
                 configuration: 0,
                 uncached: (0, 0),
+                registry_buffer: (0, 0),
                 granted: 0,
                 levels: (0, 0),
                 messages: [(0, 0); MOST_OBJECTS],

@@ -1,12 +1,11 @@
 //! What `storport.sys` exports.
 
 use super::abi::{HwInitializationData, OLD_INITIALIZATION_SIZE};
-use super::dump;
 use super::entry::{is_dumping, registered};
 use super::port::{Port, of_extension};
-use super::{extended, locks, memory, notify};
+use super::{extended, locks, memory, notify, registry};
 use crate::dbg_print;
-use crate::hal::{cpu, time, vm};
+use crate::hal::{cpu, time};
 use crate::nt::checks::{self, Check};
 use crate::nt::dispatch;
 use crate::nt::kernel::{self, Routine, complete, find};
@@ -19,7 +18,7 @@ const MILLISECOND: u32 = 1000;
 static ROUTINES: &[Routine] = &[
     Routine::new(
         "StorPortAllocateRegistryBuffer",
-        registry_buffer as *const (),
+        registry::allocate as *const (),
     ),
     Routine::new("StorPortBusy", busy as *const ()),
     Routine::new("StorPortCompleteRequest", complete_all as *const ()),
@@ -31,7 +30,7 @@ static ROUTINES: &[Routine] = &[
         extended::extended_function as *const (),
     ),
     Routine::new("StorPortFreeDeviceBase", memory::free as *const ()),
-    Routine::new("StorPortFreeRegistryBuffer", memory::free as *const ()),
+    Routine::new("StorPortFreeRegistryBuffer", registry::free as *const ()),
     Routine::new("StorPortGetBusData", bus_data as *const ()),
     Routine::new("StorPortGetDeviceBase", memory::device_base as *const ()),
     Routine::new(
@@ -60,7 +59,8 @@ static ROUTINES: &[Routine] = &[
     Routine::new("StorPortReadRegisterUlong64", read::<u64> as *const ()),
     Routine::new("StorPortReadRegisterUshort", read::<u16> as *const ()),
     Routine::new("StorPortReady", resume as *const ()),
-    Routine::new("StorPortRegistryRead", registry_read as *const ()),
+    Routine::new("StorPortRegistryRead", registry::read as *const ()),
+    Routine::new("StorPortRegistryWrite", registry::write as *const ()),
     Routine::new("StorPortResume", resume as *const ()),
     Routine::new("StorPortResumeDevice", device_ready as *const ()),
     Routine::new(
@@ -156,22 +156,6 @@ extern "win64" fn bus_data(
 /// `StorPortGetScatterGatherList`: NULL for a request without data.
 extern "win64" fn scatter_gather_list(extension: u64, srb: u64) -> u64 {
     of_extension(extension).map_or(0, |port| port.list_of(srb))
-}
-
-/// `StorPortAllocateRegistryBuffer`: a buffer of the length that is asked for.
-extern "win64" fn registry_buffer(_extension: u64, length: u64) -> u64 {
-    const LARGEST: u32 = 64 << 10;
-    // SAFETY: the miniport's pointer, which it vouches for.
-    let length = unsafe { (length as *const u32).read_unaligned() };
-    let memory = (length <= LARGEST).then(|| vm::allocate(length.into()));
-    memory.flatten().unwrap_or(0)
-}
-
-/// `StorPortRegistryRead`: the registry has nothing of the driver's but `DriverParameter`, which comes
-/// another way.
-extern "win64" fn registry_read(extension: u64) -> u8 {
-    dump::not_now(extension, "the registry is read");
-    0
 }
 
 /// `StorPortBusy`: nothing is started until so many requests are completed.
