@@ -207,7 +207,7 @@ fn missing_qemu(error: &MachineError) -> Finding {
 fn about_start(qemu: &Qemu) -> Finding {
     match qemu.boot() {
         Boot::Direct => good("start", "without firmware".into()),
-        Boot::SeaBios | Boot::Agent | Boot::Firmware(_) | Boot::Disk => not(
+        Boot::SeaBios | Boot::Agent | Boot::Loader | Boot::Firmware(_) | Boot::Disk => not(
             "start",
             State::Slower,
             "this QEMU was built without the device loader; SeaBIOS is used, which takes longer"

@@ -67,7 +67,9 @@ fn every_key_of_a_guest_file_is_described() {
 #[test]
 fn the_examples_of_guest_files_are_guests() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("virtio_blk.ko"), "").unwrap();
+    for file in ["virtio_blk.ko", "root.qcow2"] {
+        std::fs::write(dir.path().join(file), "").unwrap();
+    }
     let text = include_str!("../../docs/guests.md");
     let examples = text.split("```toml\n").skip(1);
     let names: Vec<String> = examples
@@ -78,7 +80,7 @@ fn the_examples_of_guest_files_are_guests() {
                 .name
         })
         .collect();
-    assert_eq!(names, ["mine", "bios"]);
+    assert_eq!(names, ["mine", "disk", "bios"]);
 }
 
 /// The predictions of docs/windows.md: number, driver, scenario, and what comes out of it there.

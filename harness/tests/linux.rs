@@ -6,7 +6,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use misfire::cli::vocabulary;
-use misfire::machine::{Accel, Cache, Qemu};
+use misfire::guest::linux::Start;
+use misfire::machine::{Accel, Cache, Firmware, Qemu};
 use misfire::prepare::Store;
 use misfire::report::one_scenario;
 use misfire::run::{Options, Snapshots, Subject, run_scenario};
@@ -20,6 +21,15 @@ async fn run(name: &str, cold: bool) -> misfire::report::ScenarioReport {
 
 /// The report of a scenario that ran on a guest.
 async fn run_on(guest: &str, name: &str, cold: bool) -> misfire::report::ScenarioReport {
+    run_as(subject(guest, cold), name).await
+}
+
+fn subject(guest: &str, cold: bool) -> Subject {
+    Subject::named(guest, cold)
+        .unwrap_or_else(|error| panic!("{error}: run `misfire prepare linux`, as ci/test does"))
+}
+
+async fn run_as(subject: Subject, name: &str) -> misfire::report::ScenarioReport {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
     let library = Library::open(Some(&root), &[name.to_owned()], &vocabulary()).unwrap();
     let scenario = library
@@ -27,8 +37,6 @@ async fn run_on(guest: &str, name: &str, cold: bool) -> misfire::report::Scenari
         .iter()
         .find(|scenario| scenario.name == name)
         .unwrap();
-    let subject = Subject::named(guest, cold)
-        .unwrap_or_else(|error| panic!("{error}: run `misfire prepare linux`, as ci/test does"));
     let options = Options {
         subject,
         qemu: Qemu::find(&Cache::of_user()).await.unwrap(),
@@ -115,6 +123,74 @@ async fn a_module_that_the_kernel_refuses_is_an_error_in_the_kernels_words() {
     let why = &report.reasons[0];
     assert!(why.contains("the kernel refuses virtio_blk.ko"), "{why}");
     assert!(why.contains("version magic"), "{why}");
+}
+
+/// A disk that a UEFI firmware boots the prepared guest from: its kernel, its initial RAM disk, and who starts them.
+fn disk(qemu: &Qemu, to: &Path) {
+    let prepared = Store::of_user().unwrap().find("linux").unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str| files.path().join(name);
+    std::fs::copy(prepared.kernel(), file("linux.efi")).unwrap();
+    std::fs::copy(prepared.initrd(), file("initrd")).unwrap();
+    let line = "fs0:\r\nlinux.efi initrd=\\initrd console=ttyS0,115200 quiet panic=-1 pcie_ports=compat \
+        printk.time=0 mitigations=off\r\n";
+    std::fs::write(file("startup.nsh"), line).unwrap();
+    let folder = format!("fat:{}", files.path().display());
+    let made = std::process::Command::new(qemu.program.with_file_name("qemu-img"))
+        .args(["convert", "-f", "vvfat", "-O", "qcow2", &folder])
+        .arg(to)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_on_a_disk_of_the_users_is_booted_and_restored_and_its_image_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("root.qcow2");
+    let qemu = Qemu::find(&Cache::of_user()).await.unwrap();
+    disk(&qemu, &image);
+    let before = std::fs::read(&image).unwrap();
+    let firmware = Firmware::find(&qemu.program).unwrap();
+    let variables = firmware.variables.unwrap();
+    let text = format!(
+        "name = \"disk\"\nkind = \"linux\"\n[linux]\nimage = \"root.qcow2\"\nmemory-mib = 512\n\
+         firmware = {{ code = {:?}, variables = {variables:?} }}\n",
+        firmware.code,
+    );
+    let file = dir.path().join("disk.toml");
+    std::fs::write(&file, text).unwrap();
+    let mut subject = subject(file.to_str().unwrap(), false);
+    if let Subject::Linux(linux) = &mut subject {
+        linux.start = Start::Warm(dir.path().join("states"));
+    }
+    // The first makes the state.
+    for name in ["vectors/per-queue", "hotplug/orderly"] {
+        let report = run_as(subject.clone(), name).await;
+        let told = one_scenario(&report, false);
+        assert_eq!(report.verdict, Verdict::Pass, "{told}");
+        assert_eq!(report.interrupts.as_deref(), Some(Interrupts::Msix.word()));
+    }
+    assert!(std::fs::read(&image).unwrap() == before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kernel_of_the_users_has_the_disk_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let prepared = Store::of_user().unwrap().find("linux").unwrap();
+    let image = vec![0x5a; 1 << 20];
+    std::fs::write(dir.path().join("root.raw"), &image).unwrap();
+    let text = format!(
+        "name = \"disk\"\nkind = \"linux\"\n[linux]\nimage = \"root.raw\"\nkernel = {:?}\ninitrd = {:?}\n",
+        prepared.kernel(),
+        prepared.initrd(),
+    );
+    let file = dir.path().join("disk.toml");
+    std::fs::write(&file, text).unwrap();
+    let report = run_on(file.to_str().unwrap(), "vectors/per-queue", true).await;
+    let told = one_scenario(&report, false);
+    assert_eq!(report.verdict, Verdict::Pass, "{told}");
+    assert!(std::fs::read(dir.path().join("root.raw")).unwrap() == image);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -347,6 +347,21 @@ mod tests {
                 "is no file",
             ),
             (
+                format!("{linux}[linux]\nimage = \"root.qcow2\"\n"),
+                (4, 9),
+                "root.qcow2 can't be used: No such file",
+            ),
+            (
+                format!("{linux}[linux]\nimage = \"kernel\"\nmodules = \"a.ko\"\n"),
+                (5, 11),
+                "an image brings its own modules",
+            ),
+            (
+                format!("{linux}[linux]\nimage = \"kernel\"\nappend = \"quiet\"\n"),
+                (5, 10),
+                "an image that boots itself brings its own: append needs kernel",
+            ),
+            (
                 format!("{linux}[firmware]\n"),
                 (3, 1),
                 "`firmware` means nothing to a guest of kind `linux`",

@@ -4,6 +4,8 @@
 //! removes it has the lock alone, whoever uses it shares it, so that neither takes away what the other needs. A process
 //! that is killed leaves no lock behind; what it leaves else is removed by the next that makes a state.
 
+pub(super) mod disk;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;

@@ -16,7 +16,7 @@ const SPARED: &str =
     "sata=off,smbus=off,usb=off,hpet=off,vmport=off,i8042=off,acpi=off,smm=off,pit=off";
 
 /// What a system that is not ours has no use for.
-const SPARED_WITH_ACPI: &str = "sata=off,smbus=off,usb=off,vmport=off,i8042=off,smm=off";
+const SPARED_WITH_ACPI: &str = "smbus=off,usb=off,vmport=off,i8042=off,smm=off";
 
 /// How instructions are carried out. The processors of our own kernel take turns where they are emulated
 /// (docs/nt-guest.md).
@@ -45,7 +45,10 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
     let spared = match spec.boot {
         Boot::Direct => format!(",{SPARED}"),
         Boot::SeaBios => String::new(),
-        Boot::Agent | Boot::Firmware(_) | Boot::Disk => format!(",{SPARED_WITH_ACPI}"),
+        _ if spec.installed.is_some() => format!(",{SPARED_WITH_ACPI}"),
+        Boot::Agent | Boot::Loader | Boot::Firmware(_) | Boot::Disk => {
+            format!(",sata=off,{SPARED_WITH_ACPI}")
+        }
     };
     args.option("-machine", format!("q35,memory-backend=ram{spared}"));
     let mib = spec.memory_mib;
@@ -77,6 +80,8 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
         }
         // Who is restored has it in memory.
         Boot::Agent if spec.plugged == Plugged::Restored => {}
+        // The disk has it.
+        Boot::Loader => {}
         Boot::Agent | Boot::Disk => {
             args.option("-kernel", kernel);
             args.option("-initrd", Inherited::Initrd.path());
@@ -93,6 +98,10 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
             args.flash(&Inherited::Rom.path(), variables.as_deref());
             args.option("-kernel", kernel);
         }
+    }
+    if let Some(installed) = &spec.installed {
+        args.option("-cpu", installed::processor(spec.accel));
+        installed::disk(&mut args, installed, spec.boot == Boot::Loader);
     }
     if spec.image.is_some() {
         let image = Inherited::Image.path();
@@ -122,7 +131,7 @@ pub fn argv(spec: &MachineSpec) -> Vec<OsString> {
             _ => args.option("-serial", "chardev:agent"),
         };
     }
-    if spec.boot == Boot::Agent {
+    if matches!(spec.boot, Boot::Agent | Boot::Loader) {
         args.option("-device", format!("pvpanic-pci,addr={PANIC_SLOT:#x}"));
     }
     args.option(
@@ -306,6 +315,28 @@ mod tests {
             plugged: Plugged::Restored,
             slots: [0, 1].into(),
             append: "console=ttyS0".into(),
+            ..spec()
+        };
+        insta::assert_snapshot!(shown(&spec));
+    }
+
+    #[test]
+    fn a_system_on_a_disk_gets_that_and_no_kernel() {
+        let spec = MachineSpec {
+            boot: Boot::Loader,
+            plugged: Plugged::Later,
+            slots: [0, 1].into(),
+            append: String::new(),
+            installed: Some(Installed {
+                disk: "root.raw".into(),
+                format: "raw".into(),
+                keeps: false,
+                firmware: None,
+                tpm: None,
+                cpu_flags: Vec::new(),
+                hotplug: Hotplug::Native,
+                viewer: false,
+            }),
             ..spec()
         };
         insta::assert_snapshot!(shown(&spec));

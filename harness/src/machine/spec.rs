@@ -41,7 +41,8 @@ pub struct MachineSpec {
     pub slots: BTreeSet<usize>,
     /// When the devices are put in.
     pub plugged: Plugged,
-    /// What a machine has that boots from a disk of its own ([`Boot::Disk`]).
+    /// The disk of its own that a machine has which boots from it, and what belongs to that; with [`Boot::Agent`] and
+    /// [`Boot::Loader`] disk and firmware alone.
     pub installed: Option<Installed>,
 }
 
@@ -131,6 +132,8 @@ pub enum Boot {
     SeaBios,
     /// The same with an initial RAM disk, ACPI and a second serial port for the guest's agent.
     Agent,
+    /// The same without a kernel: the boot loader on the disk, [`MachineSpec::installed`], brings one.
+    Loader,
     /// A firmware that boots from a device: what it prints on its debug port is the console, and the first
     /// serial port is for commands.
     Firmware(Rom),
@@ -180,7 +183,10 @@ pub enum Inherited {
 impl Boot {
     /// Whether the guest takes commands on a serial port that is not its console: [`Inherited::Agent`].
     pub fn has_agent(self) -> bool {
-        matches!(self, Self::Agent | Self::Firmware(_) | Self::Disk)
+        matches!(
+            self,
+            Self::Agent | Self::Loader | Self::Firmware(_) | Self::Disk
+        )
     }
 }
 

@@ -4,6 +4,8 @@ use std::io::{self, Read as _, Write as _};
 
 use cpio::newc::{Builder, Reader, trailer};
 
+use super::PrepareError;
+
 /// An archive that is being written.
 #[derive(Debug, Default)]
 pub(super) struct Archive {
@@ -56,6 +58,15 @@ impl Archive {
     pub fn finish(self) -> io::Result<Vec<u8>> {
         trailer(self.bytes)
     }
+}
+
+/// An archive with nothing in it: a kernel goes on to its root.
+///
+/// # Errors
+/// None that is known of.
+pub(crate) fn empty_archive() -> Result<Vec<u8>, PrepareError> {
+    let archive = Archive::default().finish();
+    archive.map_err(PrepareError::written("the initial RAM disk"))
 }
 
 /// The files of an archive that is not packed, or of several one after the other: their paths and bytes.

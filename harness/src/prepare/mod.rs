@@ -14,6 +14,7 @@ mod store;
 mod windows;
 
 pub use error::PrepareError;
+pub(crate) use initramfs::empty_archive;
 pub use linux::{LinuxRequest, linux};
 pub use own::{Own, OwnParts};
 pub use store::{Prepared, Store};

@@ -100,7 +100,9 @@ pub(super) async fn drive(
             let guest = Reference::boot_spec(&spec, recorder.journal(), limit)?;
             let firmware = match spec.boot {
                 Boot::Direct => IDLE_FIRMWARE,
-                Boot::SeaBios | Boot::Agent | Boot::Firmware(_) | Boot::Disk => "SeaBIOS",
+                Boot::SeaBios | Boot::Agent | Boot::Loader | Boot::Firmware(_) | Boot::Disk => {
+                    "SeaBIOS"
+                }
             };
             (Guest::Reference(guest), firmware)
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::guest::file::{Place, Section};
+use crate::guest::file::{Place, Section, UefiFile};
 use crate::prepare::OwnParts;
 
 /// The least and the most memory in MiB: a kernel with its initial RAM disk needs some.
@@ -26,6 +26,11 @@ pub struct LinuxFile {
     pub modules: Vec<PathBuf>,
     /// An initial RAM disk of its own, which loads its modules itself.
     pub initrd: Option<PathBuf>,
+    /// The image of a disk with a whole system, which is never written to: qcow2 or raw. It boots itself, or is the
+    /// disk of `kernel`.
+    pub image: Option<PathBuf>,
+    /// A UEFI firmware that boots the image; default: SeaBIOS.
+    pub firmware: Option<UefiFile>,
     /// What the kernel's command line has more.
     pub append: Option<String>,
     /// Guest memory in MiB.
@@ -63,6 +68,13 @@ impl Section for LinuxFile {
                 }
             }
         }
+        if let Some(image) = &mut self.image {
+            place.file("image", image);
+        }
+        if let Some(firmware) = &mut self.firmware {
+            place.uefi("firmware", firmware);
+        }
+        self.check_disk(place);
         if let Some(mib) = self.memory_mib.filter(|mib| !MEMORY.contains(mib)) {
             let (least, most) = MEMORY.into_inner();
             place.problem(
@@ -74,6 +86,40 @@ impl Section for LinuxFile {
 }
 
 impl LinuxFile {
+    /// What means nothing with an image, or without one.
+    fn check_disk(&self, place: &mut Place<'_>) {
+        if self.image.is_none() {
+            if self.firmware.is_some() {
+                place.problem("firmware", "firmware needs the image that it boots");
+            }
+            return;
+        }
+        for (key, is_there) in [
+            ("base", self.base.is_some()),
+            ("modules", !self.modules.is_empty()),
+            ("modules-dir", self.modules_dir.is_some()),
+        ] {
+            if is_there {
+                let message = format!("an image brings its own modules: {key} means nothing there");
+                place.problem(key, message);
+            }
+        }
+        if self.kernel.is_some() && self.firmware.is_some() {
+            let message = "a kernel of your own is started without the image's firmware";
+            place.problem("firmware", message);
+        }
+        for (key, is_there) in [
+            ("initrd", self.initrd.is_some()),
+            ("append", self.append.is_some()),
+        ] {
+            if is_there && self.kernel.is_none() {
+                let message =
+                    format!("an image that boots itself brings its own: {key} needs kernel");
+                place.problem(key, message);
+            }
+        }
+    }
+
     /// What is put in the place of the prepared guest's.
     pub(crate) fn parts(&self) -> OwnParts {
         OwnParts {

@@ -1,15 +1,17 @@
 //! What of Linux is booted, and how.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::file::LinuxFile;
 use crate::guest::direct::memory_file;
-use crate::prepare::{Own, OwnParts, PrepareError, Prepared, Store};
+use crate::machine::{Firmware, Hotplug, Inherited, Installed};
+use crate::prepare::{Own, OwnParts, PrepareError, Prepared, Store, empty_archive};
 
 /// How a guest gets to where it can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +32,14 @@ const COMMAND_LINE: &str = "console=ttyS0,115200 quiet panic=-1 printk.time=0 pr
     no_timer_check pcie_ports=compat ipv6.disable=1 mitigations=off init_on_alloc=0 audit=0 \
     apparmor=0 lsm= nokaslr psi=0 noautogroup hardened_usercopy=off randomize_kstack_offset=off \
     cgroup_disable=memory,io,cpu,cpuacct,pids,perf_event,freezer,net_cls,hugetlb";
+
+/// The same for a system on a disk, which may need all else that the kernel has.
+const ON_DISK: &str =
+    "console=ttyS0,115200 quiet panic=-1 printk.time=0 printk.devkmsg=on pcie_ports=compat";
+/// What its memory is in MiB, if nothing else is said.
+const ON_DISK_MIB: u32 = 1024;
+/// What a qcow2 begins with.
+const QCOW2: &[u8; 4] = b"QFI\xfb";
 
 /// What is booted.
 #[derive(Clone, Debug)]
@@ -52,8 +62,10 @@ pub struct Image {
     pub memory_mib: u32,
     /// The kernel's command line.
     pub append: String,
-    kernel: Held,
-    initrd: Held,
+    /// A disk with a whole system.
+    pub disk: Option<Installed>,
+    /// Kernel and initial RAM disk; none: the disk has them.
+    kernel: Option<(Held, Held)>,
     /// How it starts.
     pub start: Start,
 }
@@ -92,8 +104,8 @@ impl Image {
             digest: guest.digest,
             memory_mib: MEMORY_MIB,
             append: COMMAND_LINE.to_owned(),
-            kernel: Held::At(guest.kernel()),
-            initrd: Held::At(guest.initrd()),
+            disk: None,
+            kernel: Some((Held::At(guest.kernel()), Held::At(guest.initrd()))),
             start,
         }
     }
@@ -110,6 +122,9 @@ impl Image {
         store: &Store,
         start: Start,
     ) -> Result<Self, PrepareError> {
+        if let Some(disk) = &file.image {
+            return Self::on_disk(name, driver, file, disk, start);
+        }
         let base = store.find(file.base.as_deref().unwrap_or("linux"))?;
         let parts: OwnParts = file.parts();
         let own: Own = parts.with(&base)?;
@@ -127,25 +142,117 @@ impl Image {
             doubts: own.doubts,
             memory_mib: file.memory_mib.unwrap_or(MEMORY_MIB),
             append,
-            kernel: Held::memory("misfire-kernel", &own.kernel)?,
-            initrd: Held::memory("misfire-initrd", &own.initrd)?,
+            disk: None,
+            kernel: Some(held(&own.kernel, &own.initrd)?),
             start,
         })
     }
 
-    /// The kernel, open.
-    ///
-    /// # Errors
-    /// When it can't be opened.
-    pub(super) fn kernel(&self) -> io::Result<OwnedFd> {
-        self.kernel.open()
+    /// The guest `name` with the disk that `file` names, and its kernel if it has one.
+    fn on_disk(
+        name: &str,
+        driver: &str,
+        file: &LinuxFile,
+        disk: &Path,
+        start: Start,
+    ) -> Result<Self, PrepareError> {
+        let read = |path: &Path| fs::read(path).map_err(PrepareError::read(path));
+        let mut made_of = vec![format!("image {}", disk.display())];
+        let mut hasher = DefaultHasher::new();
+        let (mut kernel, mut append) = (None, String::new());
+        if let Some(path) = &file.kernel {
+            made_of.push(format!("kernel {}", path.display()));
+            let bytes = read(path)?;
+            let initrd = match &file.initrd {
+                Some(path) => {
+                    made_of.push(format!("initrd {}", path.display()));
+                    read(path)?
+                }
+                None => empty_archive()?,
+            };
+            (&bytes, &initrd).hash(&mut hasher);
+            kernel = Some(held(&bytes, &initrd)?);
+            append = ON_DISK.to_owned();
+            if let Some(more) = &file.append {
+                append += &format!(" {more}");
+            }
+        }
+        let format = format_of(disk).map_err(PrepareError::read(disk))?;
+        Ok(Self {
+            name: name.to_owned(),
+            driver: driver.to_owned(),
+            known: BTreeMap::new(),
+            is_series: false,
+            made_of,
+            doubts: Vec::new(),
+            digest: hasher.finish(),
+            memory_mib: file.memory_mib.unwrap_or(ON_DISK_MIB),
+            append,
+            disk: Some(Installed {
+                disk: disk.to_owned(),
+                format: format.to_owned(),
+                keeps: false,
+                firmware: file.firmware.as_ref().map(|firmware| Firmware {
+                    code: firmware.code.clone(),
+                    variables: firmware.variables.clone(),
+                }),
+                tpm: None,
+                cpu_flags: Vec::new(),
+                hotplug: Hotplug::Native,
+                viewer: false,
+            }),
+            kernel,
+            start,
+        })
     }
 
-    /// The initial RAM disk, open.
-    ///
-    /// # Errors
-    /// When it can't be opened.
-    pub(super) fn initrd(&self) -> io::Result<OwnedFd> {
-        self.initrd.open()
+    /// Whether the disk has the kernel.
+    pub(super) fn boots_itself(&self) -> bool {
+        self.kernel.is_none()
+    }
+
+    /// What QEMU is to be given, open, each with what it is in words.
+    pub(super) fn files(&self) -> Vec<(io::Result<OwnedFd>, Inherited, &'static str)> {
+        let Some((kernel, initrd)) = &self.kernel else {
+            return Vec::new();
+        };
+        vec![
+            (kernel.open(), Inherited::Kernel, "kernel"),
+            (initrd.open(), Inherited::Initrd, "initrd"),
+        ]
+    }
+}
+
+/// Kernel and initial RAM disk in memory.
+fn held(kernel: &[u8], initrd: &[u8]) -> Result<(Held, Held), PrepareError> {
+    Ok((
+        Held::memory("misfire-kernel", kernel)?,
+        Held::memory("misfire-initrd", initrd)?,
+    ))
+}
+
+/// The format of an image: by how it begins.
+fn format_of(image: &Path) -> io::Result<&'static str> {
+    let mut begin = Vec::new();
+    let magic = QCOW2.len() as u64;
+    File::open(image)?.take(magic).read_to_end(&mut begin)?;
+    Ok(if begin == QCOW2 { "qcow2" } else { "raw" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_of_an_image_is_what_it_begins_with_whatever_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |bytes: &[u8]| {
+            let path = dir.path().join("image");
+            fs::write(&path, bytes).unwrap();
+            format_of(&path).unwrap()
+        };
+        assert_eq!(of(b"QFI\xfb\0\0\0\x03"), "qcow2");
+        assert_eq!(of(b"\xeb\x3c\x90"), "raw");
+        assert_eq!(of(b"QF"), "raw");
     }
 }

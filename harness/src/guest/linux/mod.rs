@@ -11,11 +11,14 @@ mod words;
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use misfire_device::port::{Attachment, Journal};
 use serde::{Deserialize, Serialize};
+use tokio::select;
 use tokio::sync::mpsc;
 
 pub use file::LinuxFile;
@@ -24,6 +27,7 @@ pub use words::Device;
 
 use super::Slot;
 use super::agent::{Agent, AgentError};
+use super::warm::{Kept, disk};
 use crate::log::MachineLine;
 use crate::machine::{
     Accel, Boot, Inherited, Machine, MachineError, MachineSpec, Next, Plugged, Qemu,
@@ -31,6 +35,8 @@ use crate::machine::{
 
 /// What is done before any scenario, and where that lies in the guest.
 const COMMANDS: &str = include_str!("../../../guests/linux/commands.sh");
+/// The same before that in a system on a disk.
+const SYSTEM: &str = include_str!("../../../guests/linux/system.sh");
 const COMMANDS_AT: &str = "/run/commands.sh";
 /// The program that does what the guest is told.
 const HAND: &[u8] = include_bytes!(env!("MISFIRE_HAND"));
@@ -41,6 +47,8 @@ const SLOTS_AT: &str = "/run/slots";
 const BOOTED: &str = "the agent listens";
 /// How long a boot may take.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
+/// The same of a whole system, on a processor that is emulated.
+const SYSTEM_LIMIT: Duration = Duration::from_secs(600);
 /// How long the agent may take for one call in a guest that has booted.
 const AGENT_LIMIT: Duration = Duration::from_secs(60);
 
@@ -58,6 +66,8 @@ pub struct Linux {
     /// What is told through the agent, line by line.
     slots: mpsc::UnboundedSender<String>,
     devices: Vec<Device>,
+    /// What lies under its disk.
+    _state: Option<Kept<PathBuf>>,
 }
 
 /// The same before it is given any device.
@@ -86,7 +96,11 @@ impl Linux {
         MachineSpec {
             qemu: qemu.program.clone(),
             accel,
-            boot: Boot::Agent,
+            boot: if image.boots_itself() {
+                Boot::Loader
+            } else {
+                Boot::Agent
+            },
             memory_mib: image.memory_mib,
             processors: 1,
             append: image.append.clone(),
@@ -97,7 +111,7 @@ impl Linux {
                 Start::Cold => Plugged::Later,
                 Start::Warm(_) => Plugged::Restored,
             },
-            installed: None,
+            installed: image.disk.clone(),
         }
     }
 
@@ -117,20 +131,32 @@ impl Linux {
         journal: Arc<Journal>,
         limit: Duration,
     ) -> Result<Self, LinuxError> {
-        let limit = limit + BOOT_LIMIT;
+        let limit = limit + longest(image);
+        let mut below = None;
         let (bare, pipes) = match &image.start {
             Start::Cold => {
                 let mut bare = Bare::launch(image, spec, journal, limit)?;
-                let pipes = bare.booted().await?;
+                let pipes = bare.booted(image).await?;
                 bare.machine.plug(spec).await?;
                 (bare, pipes)
             }
+            Start::Warm(folder) if image.disk.is_some() => {
+                let state = warm::on_disk(qemu, image, spec, folder).await?;
+                let mut spec = spec.clone();
+                if let Some(installed) = &mut spec.installed {
+                    *installed = disk::laid_over(installed, &state.beside);
+                }
+                let mut bare = Bare::restore(image, &spec, journal, limit, &state.memory).await?;
+                bare.machine.plug(&spec).await?;
+                let goes_on = bare.machine.qmp().go_on().await;
+                goes_on.map_err(MachineError::from)?;
+                let slots = bare.agent.open_file(SLOTS_AT, BOOT_LIMIT).await?;
+                below = Some(state);
+                (bare, Pipes { slots })
+            }
             Start::Warm(folder) => {
                 let state = warm::state(qemu, image, spec, folder).await?;
-                let mut bare = Bare::launch(image, spec, journal, limit)?;
-                let restored = bare.machine.qmp().restore(&state.memory, BOOT_LIMIT).await;
-                restored.map_err(MachineError::from)?;
-                bare.agent = bare.agent.restored();
+                let mut bare = Bare::restore(image, spec, journal, limit, &state.memory).await?;
                 bare.machine.plug(spec).await?;
                 let goes_on = bare.machine.qmp().go_on().await;
                 goes_on.map_err(MachineError::from)?;
@@ -143,6 +169,7 @@ impl Linux {
             machine: bare.machine,
             slots,
             devices,
+            _state: below,
         };
         let starts = words::starts(&linux.devices);
         linux.machine.say(&starts).await;
@@ -196,6 +223,14 @@ impl Linux {
     }
 }
 
+/// How long the way to where the guest can be used may take.
+fn longest(image: &Image) -> Duration {
+    match image.disk {
+        Some(_) => SYSTEM_LIMIT + BOOT_LIMIT,
+        None => BOOT_LIMIT,
+    }
+}
+
 /// Tells the guest what happens to slots, until nothing does any more.
 async fn tell(mut agent: Agent, pipe: i64, mut told: mpsc::UnboundedReceiver<String>) {
     while let Some(line) = told.recv().await {
@@ -212,14 +247,13 @@ impl Bare {
         journal: Arc<Journal>,
         limit: Duration,
     ) -> Result<Self, LinuxError> {
-        let open = |file: io::Result<OwnedFd>, what: &str| {
+        let open = |(file, which, what): (io::Result<OwnedFd>, Inherited, &str)| {
             let doing = format!("opening the {what} of {}", image.name);
-            file.map_err(MachineError::os(&doing))
+            let file = file.map_err(MachineError::os(&doing))?;
+            Ok((file, which))
         };
-        let files = vec![
-            (open(image.kernel(), "kernel")?, Inherited::Kernel),
-            (open(image.initrd(), "initrd")?, Inherited::Initrd),
-        ];
+        let files = image.files().into_iter().map(open);
+        let files = files.collect::<Result<_, MachineError>>()?;
         let mut machine = Machine::launch(spec, files, journal, limit)?;
         let agent = machine
             .take_agent()
@@ -229,18 +263,68 @@ impl Bare {
         Ok(Self { machine, agent })
     }
 
+    /// A machine with the guest that `memory` holds, which stands still.
+    async fn restore(
+        image: &Image,
+        spec: &MachineSpec,
+        journal: Arc<Journal>,
+        limit: Duration,
+        memory: &Path,
+    ) -> Result<Self, LinuxError> {
+        let mut bare = Self::launch(image, spec, journal, limit)?;
+        let restored = bare.machine.qmp().restore(memory, BOOT_LIMIT).await;
+        restored.map_err(MachineError::from)?;
+        bare.agent = bare.agent.restored();
+        Ok(bare)
+    }
+
     /// Waits until the agent answers, and gives the guest what it does our commands with.
-    async fn booted(&mut self) -> Result<Pipes, LinuxError> {
-        self.until(BOOTED).await?;
+    async fn booted(&mut self, image: &Image) -> Result<Pipes, LinuxError> {
+        let mut commands = COMMANDS.to_owned();
+        if image.disk.is_some() {
+            self.answered().await?;
+            commands.insert_str(0, SYSTEM);
+        } else {
+            self.until(BOOTED).await?;
+            self.agent.ready(BOOT_LIMIT).await?;
+        }
         let agent = &mut self.agent;
-        agent.ready(BOOT_LIMIT).await?;
-        let commands = COMMANDS.as_bytes();
+        let commands = commands.as_bytes();
         agent.write(COMMANDS_AT, commands, BOOT_LIMIT).await?;
         agent.write(HAND_AT, HAND, BOOT_LIMIT).await?;
         agent.start("/bin/sh", &[COMMANDS_AT], BOOT_LIMIT).await?;
         self.until("MISFIRE: done ok commands").await?;
         let slots = self.agent.open_file(SLOTS_AT, BOOT_LIMIT).await?;
         Ok(Pipes { slots })
+    }
+
+    /// Waits until the agent of a system answers that does not say when it listens.
+    async fn answered(&mut self) -> Result<(), LinuxError> {
+        let deadline = Instant::now() + SYSTEM_LIMIT;
+        let Self { machine, agent } = self;
+        let mut ready = pin!(agent.ready(SYSTEM_LIMIT));
+        loop {
+            select! {
+                answered = &mut ready => match answered {
+                    // A QEMU that is gone has said why.
+                    Err(AgentError::Channel { .. }) => {
+                        machine.left("the agent's answer").await?;
+                        return Err(LinuxError::Boot(machine.last_lines().join(" | ")));
+                    }
+                    Err(error) => {
+                        let last = machine.last_lines().join(" | ");
+                        return Err(LinuxError::Boot(format!("{error}; its console: {last}")));
+                    }
+                    Ok(()) => return Ok(()),
+                },
+                next = machine.next("the agent's answer", deadline) => match next? {
+                    Next::Line(_) => {}
+                    Next::Silent | Next::Left(_) => {
+                        return Err(LinuxError::Boot(machine.last_lines().join(" | ")));
+                    }
+                },
+            }
+        }
     }
 
     /// Takes lines until one is `wanted`.

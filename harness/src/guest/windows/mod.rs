@@ -32,7 +32,7 @@ use orders::{Given, serve};
 
 use super::Slot;
 use super::agent::Agent;
-use super::warm::Kept;
+use super::warm::{Kept, disk};
 use crate::log::driver::Patterns;
 use crate::log::kd::{Bugcheck, Event};
 use crate::machine::{
@@ -230,8 +230,7 @@ impl Windows {
                 let state = warm::state(qemu, image, setting, spec, folder).await?;
                 let mut spec = spec.clone();
                 if let Some(installed) = &mut spec.installed {
-                    installed.disk.clone_from(&state.beside);
-                    installed.format = "qcow2".to_owned();
+                    *installed = disk::laid_over(installed, &state.beside);
                 }
                 let course = Course::warm(image.limits, image.workload.clone());
                 let mut windows = Self::launch(image, setting, &spec, course, journal, limit)?;

@@ -24,10 +24,7 @@ pub(super) fn argv(spec: &MachineSpec, installed: &Installed) -> Vec<OsString> {
     }
     args.option("-vga", "std");
     args.option("-accel", spec.accel.name());
-    let processor = match spec.accel {
-        Accel::Kvm => "host",
-        Accel::Tcg => "max",
-    };
+    let processor = processor(spec.accel);
     let flags = installed.cpu_flags.iter().map(|flag| format!(",{flag}"));
     args.option("-cpu", format!("{processor}{}", flags.collect::<String>()));
     args.option("-smp", spec.processors.to_string());
@@ -41,20 +38,7 @@ pub(super) fn argv(spec: &MachineSpec, installed: &Installed) -> Vec<OsString> {
     args.option("-rtc", "base=localtime");
     // What crashed stands still until its picture and its memory are taken.
     args.option("-action", "panic=pause");
-    if let Some(firmware) = &installed.firmware {
-        let variables = firmware.variables.as_deref().map(file);
-        args.flash(&file(&firmware.code), variables.as_deref());
-    }
-    let snapshot = if installed.keeps { "off" } else { "on" };
-    args.option(
-        "-drive",
-        format!(
-            "if=none,id=disk0,format={},cache=unsafe,snapshot={snapshot},file={}",
-            installed.format,
-            file(&installed.disk)
-        ),
-    );
-    args.option("-device", "ide-hd,drive=disk0,bus=ide.0,bootindex=0");
+    disk(&mut args, installed, true);
     args.option("-netdev", "user,id=net0,restrict=on");
     args.option("-device", "e1000e,netdev=net0,addr=0x3");
     if let Some(tpm) = &installed.tpm {
@@ -96,6 +80,33 @@ pub(super) fn argv(spec: &MachineSpec, installed: &Installed) -> Vec<OsString> {
         }
     }
     args.0
+}
+
+/// A processor that has all there is.
+pub(super) fn processor(accel: Accel) -> &'static str {
+    match accel {
+        Accel::Kvm => "host",
+        Accel::Tcg => "max",
+    }
+}
+
+/// The disk at the AHCI of the chipset, and the firmware; whether that `boots` from it, or from a kernel.
+pub(super) fn disk(args: &mut Args, installed: &Installed, boots: bool) {
+    if let Some(firmware) = &installed.firmware {
+        let variables = firmware.variables.as_deref().map(file);
+        args.flash(&file(&firmware.code), variables.as_deref());
+    }
+    let snapshot = if installed.keeps { "off" } else { "on" };
+    args.option(
+        "-drive",
+        format!(
+            "if=none,id=disk0,format={},cache=unsafe,snapshot={snapshot},file={}",
+            installed.format,
+            file(&installed.disk)
+        ),
+    );
+    let first = if boots { ",bootindex=0" } else { "" };
+    args.option("-device", format!("ide-hd,drive=disk0,bus=ide.0{first}"));
 }
 
 /// A path as the value of an option: a comma in it is doubled.
