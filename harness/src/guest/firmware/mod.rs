@@ -59,8 +59,8 @@ const SEABIOS_KNOWN: &[(&str, &str)] = &[
     ),
 ];
 
-/// What OVMF breaks wherever it can. Each was looked at in edk2's source, `OvmfPkg/Virtio10Dxe`, `VirtioBlkDxe` and
-/// `VirtioScsiDxe`.
+/// What OVMF breaks wherever it can, as edk2's `OvmfPkg/Virtio10Dxe` and `VirtioBlkDxe` have it, and traces of the
+/// drivers for other devices.
 const OVMF_KNOWN: &[(&str, &str)] = &[
     (
         "VIO-RST-001",
