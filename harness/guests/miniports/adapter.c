@@ -111,14 +111,15 @@ static BOOLEAN build(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 	return TRUE;
 }
 
-/* Says that it is here, and waits until another processor is there too: not for ever, since there may be none. */
-enum { IN_START_IO = 1, IN_DPC = 2, RELEASED = 4 };
+/* Says that it is here, and waits until another processor is there too: not for ever, since that may have nothing to
+   do, but for longer than a busy host keeps it from running. */
+enum { IN_START_IO = 1, IN_DPC = 2, RELEASED = 4, TRIED = 8 };
 static BOOLEAN meet(ADAPTER *adapter, ULONG own, ULONG other)
 {
-	ULONG n;
+	ULONG n, most = KeQueryActiveProcessorCountEx(0) > 1 ? 400000 : 0;
 
 	__atomic_fetch_or(&adapter->met, own, __ATOMIC_SEQ_CST);
-	for (n = 0; n < 20000; n++) {
+	for (n = 0; n < most; n++) {
 		if (__atomic_load_n(&adapter->met, __ATOMIC_SEQ_CST) & other)
 			return TRUE;
 		__asm__ volatile("pause");
@@ -298,11 +299,12 @@ static void HwQueueDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID ar
 		StorPortNotification(ReleaseSpinLock, adapter, &lock);
 		StorPortNotification(ReleaseSpinLock, adapter, &outer);
 	}
-	if (MAKES(adapter, LOCK_RELEASED_ELSEWHERE) && !adapter->met) {
+	/* Again and again, until another processor has come by. */
+	if (MAKES(adapter, LOCK_RELEASED_ELSEWHERE) && !(__atomic_fetch_or(&adapter->met, TRIED, __ATOMIC_SEQ_CST) & (TRIED | RELEASED))) {
 		StorPortNotification(AcquireSpinLock, adapter, DpcLock, &adapter->spare_dpc, &adapter->handle);
 		if (!meet(adapter, IN_DPC, RELEASED))
 			StorPortNotification(ReleaseSpinLock, adapter, &adapter->handle);
-		__atomic_fetch_or(&adapter->met, RELEASED, __ATOMIC_SEQ_CST);
+		__atomic_fetch_and(&adapter->met, ~(ULONG)TRIED, __ATOMIC_SEQ_CST);
 	}
 	if (MAKES(adapter, CALLS_ROUTINES) && !__atomic_exchange_n(&adapter->called, 1, __ATOMIC_SEQ_CST))
 		call_routines(adapter, &adapter->config_dpc);
