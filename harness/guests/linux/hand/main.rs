@@ -45,14 +45,11 @@ extern "C" fn main() -> ! {
         Slot(dev).power(bus::ON);
         Slot(dev).enable();
     });
+    // Both ends are held, so that it never ends and who writes never waits; and before the host is told that it may.
+    let pipe = File::open(b"/run/slots\0", sys::READ_WRITE);
     // What happens to a slot does not wait for what is being done.
     let slots = sys::fork() == 0;
-    let calls = if slots {
-        // Both ends are held, so that it never ends and who writes never waits.
-        File::open(b"/run/slots\0", sys::READ_WRITE)
-    } else {
-        console::lines()
-    };
+    let calls = if slots { pipe } else { console::lines() };
     let Some(calls) = calls else {
         say(&text!["error no way for calls"]);
         sys::exit(1);
