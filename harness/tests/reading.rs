@@ -107,7 +107,9 @@ refusals! {
     ports_of_a_disk_are_refused: with("ports = 4", "");
     keys_of_a_disk_are_refused_for_a_port_card: "title = \"t\"\n[device]\nkind = \"port-card\"\nqueues = 2\ncapacity = 2048\nfile = \"x\"\n";
     more_siblings_than_there_are_slots_are_refused: with("siblings = { n = 9, msix = 1 }", "");
-    a_known_deviation_names_driver_and_revision: with("", "[expect.known.viostor]\noutcome = \"refused\"");
+    a_known_deviation_names_driver_and_revision: with("", "[expect.known.viostor]\noutcome = \"refused\"\nwhy = \"it does not ask\"");
+    a_known_deviation_has_a_reason: with("", "[expect.known.\"viostor@1\"]\noutcome = \"refused\"\nwhy = \" \"\n[expect.known.\"viostor@2\"]\noutcome = \"refused\"");
+    a_reason_of_what_is_no_known_deviation_is_refused: with("", "[expect.linux]\noutcome = \"refused\"\nwhy = \"it does not ask\"");
 }
 
 #[test]
@@ -165,7 +167,7 @@ fn what_is_predicted_of_a_driver_stands_over_what_is_expected_of_the_guest_that_
         "queues = 2\nmsix = 3",
         "[expect]\noutcome = \"started\"\nheld = [\"VIO-ISR-001\"]\n\
          [expect.windows]\nio = \"failed\"\n\
-         [expect.known.\"viostor@1\"]\nbroken = [\"VIO-MSIX-001\"]",
+         [expect.known.\"viostor@1\"]\nbroken = [\"VIO-MSIX-001\"]\nwhy = \"it takes none\"",
     );
     let words = Vocabulary {
         rules: ["VIO-MSIX-001", "VIO-ISR-001"].map(Into::into).into(),

@@ -133,10 +133,11 @@ fn what_is_not_as_expected_ends_with_status_1_and_says_why() {
 
 #[test]
 fn a_predicted_deviation_does_not_fail_the_run_and_its_absence_does() {
-    let known = "[expect.known.\"reference@1\"]\n";
+    let known = "[expect.known.\"reference@1\"]\nwhy = \"it is a model\"\n";
     let deviates = CARD.replace("started", "crashed") + known + "outcome = \"started\"\n";
     let (out, _, status) = run(folder(&deviates).path(), &[]);
     assert!(status == 0 && out.contains("XFAIL"), "{out}");
+    assert!(out.contains("known: it is a model"), "{out}");
     let does_not = CARD.to_owned() + known + "outcome = \"crashed\"\n";
     let (out, _, status) = run(folder(&does_not).path(), &[]);
     assert!(status == 1 && out.contains("XPASS"), "{out}");

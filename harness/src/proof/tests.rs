@@ -56,6 +56,7 @@ fn run(scenario: &Scenario, rules: Vec<Judgement>, faults: &[&str], transcript: 
                 })
                 .collect(),
             files: std::collections::BTreeMap::new(),
+            known: None,
             reasons: Vec::new(),
             notes: Vec::new(),
         },

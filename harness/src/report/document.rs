@@ -72,6 +72,9 @@ pub struct ScenarioReport {
     pub faults: Vec<FaultReport>,
     /// Where the run is kept, by what it is.
     pub files: BTreeMap<&'static str, String>,
+    /// Why the driver deviates as it is known to, where it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known: Option<String>,
     /// Why the verdict is not PASS.
     pub reasons: Vec<String>,
     /// What is worth knowing although it is as expected: breaches that the scenario asks for, and
@@ -206,6 +209,7 @@ pub(crate) mod tests {
                 fired: 2,
             }],
             files: [("trace", "out/vectors/refused/trace.jsonl".to_owned())].into(),
+            known: None,
             reasons: if verdict == Verdict::Fail {
                 vec!["outcome: expected started, found degraded".into()]
             } else {

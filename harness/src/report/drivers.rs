@@ -18,6 +18,9 @@ pub struct KeptRun {
     pub verdict: String,
     /// Every rule.
     pub rules: Vec<KeptRule>,
+    /// Why the driver deviates, where it did as it is known to.
+    #[serde(default)]
+    pub known: Option<String>,
     /// What the lines of the trace say that prove breaches, by sequence number.
     #[serde(skip)]
     pub lines: BTreeMap<u64, String>,
@@ -162,6 +165,7 @@ fn one(page: &mut String, guest: &str, runs: &[&KeptRun], findings: &Findings) {
             breach(page, says, &breaches);
         }
     }
+    differs(page, runs);
     if unpublished > 0 {
         let _ = writeln!(
             page,
@@ -170,6 +174,27 @@ fn one(page: &mut String, guest: &str, runs: &[&KeptRun], findings: &Findings) {
     }
     let _ = writeln!(page, "\nHeld: {}.", held.join(", "));
     let _ = writeln!(page, "\nNever met: {}.", never.join(", "));
+}
+
+/// What a driver is known to do otherwise without breaking a rule.
+fn differs(page: &mut String, runs: &[&KeptRun]) {
+    let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for run in runs {
+        let breaks = run.rules.iter().any(|rule| rule.outcome == "broken");
+        if let Some(why) = run.known.as_deref().filter(|_| !breaks) {
+            by_reason
+                .entry(why)
+                .or_default()
+                .push(format!("`{}`", run.name));
+        }
+    }
+    if by_reason.is_empty() {
+        return;
+    }
+    page.push_str("\n### No rule broken, and not what a correct driver does\n\n");
+    for (why, names) in by_reason {
+        let _ = writeln!(page, "* {why} In {}.", names.join(", "));
+    }
 }
 
 fn breach(page: &mut String, says: &str, breaches: &[(&KeptRun, &KeptRule)]) {
@@ -205,6 +230,7 @@ mod tests {
                 evidence: vec![7],
                 text: "a request hangs".into(),
             }],
+            known: None,
             lines: [(7, "7 rd cc.device_status = 0x4f".to_owned())].into(),
         }
     }
@@ -220,6 +246,20 @@ mod tests {
         assert!(page.contains("It does not reset. In `reset/a`."), "{page}");
         assert!(page.contains("7 rd cc.device_status = 0x4f"), "{page}");
         assert!(page.contains("0 rules held, 1 broken"), "{page}");
+    }
+
+    #[test]
+    fn what_a_driver_is_known_to_do_otherwise_is_published_with_its_reason() {
+        let known = |name: &str, outcome: &str| KeptRun {
+            known: Some("It waits without a limit.".into()),
+            ..run(name, outcome)
+        };
+        let runs = [known("rings/b", "held"), known("reset/a", "broken")];
+        let page = drivers_page(&runs, &Findings::default(), "now");
+        assert!(
+            page.contains("* It waits without a limit. In `rings/b`.\n"),
+            "{page}"
+        );
     }
 
     #[test]

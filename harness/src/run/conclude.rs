@@ -179,6 +179,9 @@ fn report(
     decided: Decision,
     took: Duration,
 ) -> ScenarioReport {
+    let driver = options.subject.driver();
+    let predicted = driver.and_then(|driver| scenario.expect.predicted(&driver));
+    let known = predicted.filter(|_| decided.verdict == Verdict::Xfail);
     ScenarioReport {
         name: scenario.name.clone(),
         guest: options.subject.name(),
@@ -195,6 +198,7 @@ fn report(
             })
             .collect(),
         files: std::collections::BTreeMap::new(),
+        known: known.map(|known| known.why.clone()),
         reasons: decided.reasons,
         notes: decided.notes,
     }

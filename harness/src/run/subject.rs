@@ -1,5 +1,6 @@
 //! What is under test: the guest that `--guest` names.
 
+mod on_linux;
 mod on_windows;
 
 use std::collections::BTreeMap;
@@ -8,11 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use misfire_device::fault::Fault;
-use misfire_device::file::DeviceUnderTest;
-use misfire_device::shape::{Interface, Kind};
+use misfire_device::shape::Kind;
 
 use crate::guest::file::What;
-use crate::guest::linux::{Image, Linux, Start};
+use crate::guest::linux::{Image, Start};
 use crate::guest::windows;
 use crate::guest::{FirmwareImage, GuestFile, NT, NtDriver, OVMF, SEABIOS};
 use crate::machine::cache_folder;
@@ -243,7 +243,7 @@ impl Subject {
         match self {
             Self::Reference => None,
             Self::Nt(driver) => driver.unsuited(scenario),
-            Self::Linux(_) => linux_skips(scenario).map(str::to_owned),
+            Self::Linux(_) => on_linux::skips(scenario).map(str::to_owned),
             Self::Firmware(image) if image.is_uefi() => uefi_skips(scenario).map(str::to_owned),
             Self::Firmware(_) => bios_skips(scenario).map(str::to_owned),
             Self::Windows(subject) => {
@@ -412,51 +412,6 @@ fn bios_skips(scenario: &Scenario) -> Option<&'static str> {
                 .iter()
                 .any(|known| text.starts_with(known));
             (!is_known).then_some("a firmware's disk service reads and writes, and no more")
-        }
-        _ => None,
-    })
-}
-
-fn linux_skips(scenario: &Scenario) -> Option<&'static str> {
-    if scenario.guest.has_mistake() {
-        return Some("a mistake is made by the reference guest's driver only");
-    }
-    if scenario.guest != GuestParameters::default() {
-        let all = scenario.guest.devices.iter().chain([&scenario.guest.all]);
-        let windows = |p: &crate::scenario::Parameters| {
-            p.os.is_some()
-                || p.msi_supported.is_some()
-                || p.message_limit.is_some()
-                || p.grant.is_some()
-                || p.style.is_some()
-        };
-        for parameters in all {
-            if windows(parameters) {
-                return Some("its guest parameters are a Windows' and an INF's");
-            }
-            if parameters.poll.is_some()
-                || parameters.access.is_some()
-                || parameters.descriptors.is_some()
-            {
-                return Some("its guest parameters are the reference driver's own");
-            }
-            let of_two = |d: &DeviceUnderTest| d.shape.virtio == Interface::Transitional;
-            if parameters.interface.is_some() && scenario.devices.iter().any(of_two) {
-                return Some("which of two interfaces it uses is a driver's own choice");
-            }
-        }
-    }
-    for device in &scenario.devices {
-        if device.shape.kind == Kind::PortCard {
-            return Some("Linux has no driver for a port-card");
-        }
-        if device.shape.siblings.is_some() {
-            return Some("passive functions beside the device have no slot to be put into later");
-        }
-    }
-    scenario.steps.iter().find_map(|step| match &step.action {
-        Action::Guest(command) => {
-            (!Linux::knows(command)).then_some("this command means nothing to a Linux guest")
         }
         _ => None,
     })

@@ -129,6 +129,8 @@ pub struct Expect {
 pub struct Known {
     /// `driver@revision`, or several revisions: `driver@1,2`.
     pub driver: String,
+    /// Why, as somebody found who looked, in one sentence.
+    pub why: String,
     /// What comes out of it, by kind of guest: what is expected there, but for what is predicted.
     pub guests: BTreeMap<&'static str, Expect>,
 }
@@ -152,13 +154,18 @@ impl Expectations {
 
     /// What is predicted of this driver, `name@revision`, on a guest of this kind.
     pub fn known(&self, driver: &str, guest: &str) -> Option<&Expect> {
+        self.predicted(driver)?.guests.get(guest)
+    }
+
+    /// What is predicted of this driver, `name@revision`, and why.
+    pub fn predicted(&self, driver: &str) -> Option<&Known> {
         let (name, revision) = driver.split_once('@')?;
         let is = |known: &&Known| {
             known.driver.split_once('@').is_some_and(|(n, revisions)| {
                 n == name && revisions.split(',').any(|r| r.trim() == revision)
             })
         };
-        self.known.iter().find(is)?.guests.get(guest)
+        self.known.iter().find(is)
     }
 }
 
@@ -214,6 +221,12 @@ impl Checker<'_> {
                     None,
                 );
             }
+            let why = over.why.clone().unwrap_or_default();
+            if why.trim().is_empty() {
+                let message = format!("what is known of `{driver}` has no reason");
+                let help = "say in `why` whose doing it is: what its source or a trace shows";
+                self.fail(&path, message, Some(help.into()));
+            }
             let mut each = BTreeMap::new();
             for guest in GUESTS {
                 let told = self.problems.len();
@@ -227,6 +240,7 @@ impl Checker<'_> {
             }
             known.push(Known {
                 driver: driver.clone(),
+                why,
                 guests: each,
             });
         }
@@ -372,6 +386,11 @@ impl Checker<'_> {
         }
         if let Some(reason) = &file.skip {
             expect.skip = Some(reason.clone());
+        }
+        if file.why.is_some() && !path.iter().any(|at| matches!(at, At::Key("known"))) {
+            let message =
+                "`why` is the reason of what stands under `known`, and means nothing here";
+            self.fail(&at("why"), message, None);
         }
         expect
     }

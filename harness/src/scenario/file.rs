@@ -176,6 +176,8 @@ pub struct ExpectFile {
     pub timeouts: Option<Vec<String>>,
     /// Why the scenario is not for this guest: it is skipped there.
     pub skip: Option<String>,
+    /// Why a driver deviates so: needed under `known`, and nowhere else.
+    pub why: Option<String>,
     /// What differs on the reference guest.
     pub reference: Option<Box<ExpectFile>>,
     /// What differs on a real driver loaded by the reference guest.
