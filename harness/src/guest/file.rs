@@ -352,8 +352,8 @@ mod tests {
                 "root.qcow2 can't be used: No such file",
             ),
             (
-                format!("{linux}[linux]\nimage = \"kernel\"\nmodules = \"a.ko\"\n"),
-                (5, 11),
+                format!("{linux}[linux]\nimage = \"kernel\"\nbase = \"linux\"\n"),
+                (5, 8),
                 "an image brings its own modules",
             ),
             (

@@ -16,7 +16,8 @@ mod windows;
 pub use error::PrepareError;
 pub(crate) use initramfs::empty_archive;
 pub use linux::{LinuxRequest, linux};
-pub use own::{Own, OwnParts};
+pub(crate) use own::late_doubts;
+pub use own::{LateModule, Own, OwnParts};
 pub use store::{Prepared, Store};
 pub use windows::{
     Checked, Firmware, GuestOnDisk, Image, Iso, Marker, Pace, Record, Release, Source, Stage,

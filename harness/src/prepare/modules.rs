@@ -185,7 +185,7 @@ impl Module {
     }
 
     /// The names of the modules that it needs.
-    fn needs(&self) -> Vec<String> {
+    pub fn needs(&self) -> Vec<String> {
         let list = self.info("depends").unwrap_or_default();
         list.split(',')
             .filter(|name| !name.is_empty())

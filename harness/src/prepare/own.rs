@@ -29,6 +29,56 @@ pub struct OwnParts {
     pub initrd: Option<PathBuf>,
 }
 
+/// A module that is loaded into a system that has booted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LateModule {
+    /// Its name, of letters, digits and `_`.
+    pub name: String,
+    /// The names of the modules that it needs.
+    pub needs: Vec<String>,
+    /// The ELF file.
+    pub bytes: Vec<u8>,
+}
+
+impl LateModule {
+    /// Reads and unpacks modules; each comes after those of them that it needs.
+    ///
+    /// # Errors
+    /// When a file can't be read, is no module, or has a name that no module has.
+    pub fn read(paths: &[PathBuf]) -> Result<Vec<Self>, PrepareError> {
+        let one = |path: &PathBuf| {
+            let module = Module::read(path)?;
+            let named = [module.name.clone()].into_iter().chain(module.needs());
+            for name in named {
+                if !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+                    return Err(PrepareError::Module {
+                        path: path.clone(),
+                        why: format!("`{name}` is no module's name"),
+                    });
+                }
+            }
+            Ok(module)
+        };
+        let own: Vec<Module> = paths.iter().map(one).collect::<Result<_, _>>()?;
+        let order = Modules::default().closure(&[], &own)?;
+        let late = |module: Module| Self {
+            needs: module.needs(),
+            name: module.name,
+            bytes: module.bytes,
+        };
+        Ok(order.into_iter().map(late).collect())
+    }
+}
+
+/// Which of `modules` were built for another release than the kernel's.
+pub fn late_doubts(kernel: &[u8], modules: &[LateModule]) -> Vec<String> {
+    let own = |late: &LateModule| Module {
+        name: late.name.clone(),
+        bytes: late.bytes.clone(),
+    };
+    doubts(kernel, &modules.iter().map(own).collect::<Vec<_>>())
+}
+
 /// A guest that was put together.
 #[derive(Clone, Debug)]
 pub struct Own {
@@ -245,6 +295,25 @@ mod tests {
         );
         assert_eq!(own.kernel, kernel("6.1.0-9"));
         assert_ne!(own.digest(), base.digest);
+    }
+
+    #[test]
+    fn modules_for_a_system_that_has_booted_come_after_those_that_they_need() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("my-blk.ko"), elf("my_ring,virtio", "6.1.0-9")).unwrap();
+        fs::write(at("my_ring.ko"), elf("", "6.1.0-8")).unwrap();
+        let late = LateModule::read(&[at("my-blk.ko"), at("my_ring.ko")]).unwrap();
+        let names: Vec<&str> = late.iter().map(|module| module.name.as_str()).collect();
+        assert_eq!(names, ["my_ring", "my_blk"]);
+        assert_eq!(late[1].needs, ["my_ring", "virtio"]);
+        assert_eq!(
+            late_doubts(&kernel("6.1.0-9"), &late),
+            ["my_ring.ko was built for 6.1.0-8, and the kernel is 6.1.0-9"]
+        );
+        fs::write(at("a;b.ko"), elf("", "6.1.0-9")).unwrap();
+        let refused = LateModule::read(&[at("a;b.ko")]).unwrap_err().to_string();
+        assert!(refused.contains("`a;b` is no module's name"), "{refused}");
     }
 
     #[test]

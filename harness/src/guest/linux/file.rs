@@ -21,7 +21,7 @@ pub struct LinuxFile {
     pub kernel: Option<PathBuf>,
     /// The folder lib/modules/RELEASE of that kernel. Without it what the drivers need is built into it.
     pub modules_dir: Option<PathBuf>,
-    /// Modules, which are loaded instead of the kernel's of the same name.
+    /// Modules, which are loaded instead of the kernel's of the same name; with an image when that has booted.
     #[serde(default)]
     pub modules: Vec<PathBuf>,
     /// An initial RAM disk of its own, which loads its modules itself.
@@ -55,7 +55,8 @@ impl Section for LinuxFile {
                 "modules-dir needs the kernel that they are of",
             );
         }
-        if self.initrd.is_some() {
+        // A system's own modules are put into it when it has booted.
+        if self.initrd.is_some() && self.image.is_none() {
             for (key, is_there) in [
                 ("modules-dir", self.modules_dir.is_some()),
                 ("modules", !self.modules.is_empty()),
@@ -96,7 +97,6 @@ impl LinuxFile {
         }
         for (key, is_there) in [
             ("base", self.base.is_some()),
-            ("modules", !self.modules.is_empty()),
             ("modules-dir", self.modules_dir.is_some()),
         ] {
             if is_there {

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use super::file::LinuxFile;
 use crate::guest::direct::memory_file;
 use crate::machine::{Firmware, Hotplug, Inherited, Installed};
-use crate::prepare::{Own, OwnParts, PrepareError, Prepared, Store, empty_archive};
+use crate::prepare::{
+    LateModule, Own, OwnParts, PrepareError, Prepared, Store, empty_archive, late_doubts,
+};
 
 /// How a guest gets to where it can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub struct Image {
     pub append: String,
     /// A disk with a whole system.
     pub disk: Option<Installed>,
+    /// What is loaded into that system when it has booted.
+    pub modules: Arc<[LateModule]>,
     /// Kernel and initial RAM disk; none: the disk has them.
     kernel: Option<(Held, Held)>,
     /// How it starts.
@@ -105,6 +109,7 @@ impl Image {
             memory_mib: MEMORY_MIB,
             append: COMMAND_LINE.to_owned(),
             disk: None,
+            modules: Arc::default(),
             kernel: Some((Held::At(guest.kernel()), Held::At(guest.initrd()))),
             start,
         }
@@ -143,6 +148,7 @@ impl Image {
             memory_mib: file.memory_mib.unwrap_or(MEMORY_MIB),
             append,
             disk: None,
+            modules: Arc::default(),
             kernel: Some(held(&own.kernel, &own.initrd)?),
             start,
         })
@@ -159,7 +165,11 @@ impl Image {
         let read = |path: &Path| fs::read(path).map_err(PrepareError::read(path));
         let mut made_of = vec![format!("image {}", disk.display())];
         let mut hasher = DefaultHasher::new();
-        let (mut kernel, mut append) = (None, String::new());
+        let modules = LateModule::read(&file.modules)?;
+        modules.hash(&mut hasher);
+        let each = file.modules.iter();
+        made_of.extend(each.map(|path| format!("module {}", path.display())));
+        let (mut kernel, mut append, mut doubts) = (None, String::new(), Vec::new());
         if let Some(path) = &file.kernel {
             made_of.push(format!("kernel {}", path.display()));
             let bytes = read(path)?;
@@ -171,6 +181,7 @@ impl Image {
                 None => empty_archive()?,
             };
             (&bytes, &initrd).hash(&mut hasher);
+            doubts = late_doubts(&bytes, &modules);
             kernel = Some(held(&bytes, &initrd)?);
             append = ON_DISK.to_owned();
             if let Some(more) = &file.append {
@@ -184,7 +195,7 @@ impl Image {
             known: BTreeMap::new(),
             is_series: false,
             made_of,
-            doubts: Vec::new(),
+            doubts,
             digest: hasher.finish(),
             memory_mib: file.memory_mib.unwrap_or(ON_DISK_MIB),
             append,
@@ -201,6 +212,7 @@ impl Image {
                 hotplug: Hotplug::Native,
                 viewer: false,
             }),
+            modules: modules.into(),
             kernel,
             start,
         })

@@ -32,12 +32,15 @@ use crate::log::MachineLine;
 use crate::machine::{
     Accel, Boot, Inherited, Machine, MachineError, MachineSpec, Next, Plugged, Qemu,
 };
+use crate::prepare::LateModule;
 
 /// What is done before any scenario, and where that lies in the guest.
 const COMMANDS: &str = include_str!("../../../guests/linux/commands.sh");
 /// The same before that in a system on a disk.
 const SYSTEM: &str = include_str!("../../../guests/linux/system.sh");
 const COMMANDS_AT: &str = "/run/commands.sh";
+/// Where that finds the names of modules of the user's own, each with those that it needs.
+const MODULES_AT: &str = "/run/modules";
 /// The program that does what the guest is told.
 const HAND: &[u8] = include_bytes!(env!("MISFIRE_HAND"));
 const HAND_AT: &str = "/run/hand";
@@ -283,6 +286,7 @@ impl Bare {
         let mut commands = COMMANDS.to_owned();
         if image.disk.is_some() {
             self.answered().await?;
+            self.give_modules(&image.modules).await?;
             commands.insert_str(0, SYSTEM);
         } else {
             self.until(BOOTED).await?;
@@ -296,6 +300,21 @@ impl Bare {
         self.until("MISFIRE: done ok commands").await?;
         let slots = self.agent.open_file(SLOTS_AT, BOOT_LIMIT).await?;
         Ok(Pipes { slots })
+    }
+
+    /// Puts modules of the user's own into a system, to be loaded in their order.
+    async fn give_modules(&mut self, modules: &[LateModule]) -> Result<(), LinuxError> {
+        let mut list = String::new();
+        for module in modules {
+            let at = format!("/run/{}.ko", module.name);
+            self.agent.write(&at, &module.bytes, AGENT_LIMIT).await?;
+            list += &format!("{} {}\n", module.name, module.needs.join(" "));
+        }
+        if !list.is_empty() {
+            let list = list.as_bytes();
+            self.agent.write(MODULES_AT, list, AGENT_LIMIT).await?;
+        }
+        Ok(())
     }
 
     /// Waits until the agent of a system answers that does not say when it listens.
