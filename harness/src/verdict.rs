@@ -1,5 +1,6 @@
 //! What was expected against what came out. Pure: the same trace gives the same verdict.
 
+mod kernel;
 mod observe;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ pub use observe::{Observed, observe, phase};
 
 /// The kind of guest that is a firmware.
 const FIRMWARE: &str = "firmware";
+/// The kind that has a Linux kernel.
+const LINUX: &str = "linux";
 
 /// What came of a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -138,9 +141,9 @@ impl Case<'_> {
             ));
         }
         let guest = self.guest;
-        let known = self
-            .driver
-            .and_then(|driver| self.expect.known(driver, guest));
+        let predicted = self.driver.and_then(|d| self.expect.predicted(d));
+        let known = predicted.and_then(|known| known.guests.get(guest));
+        let why = predicted.map(|known| format!("known: {}", known.why));
         let (verdict, reasons) = if !errors.is_empty() {
             errors.extend(reasons);
             errors.extend(other);
@@ -158,7 +161,10 @@ impl Case<'_> {
             match (predicted.is_empty(), reasons.is_empty()) {
                 // What is predicted is what is expected too.
                 (true, true) if other.is_empty() => (Verdict::Pass, reasons),
-                (true, _) if other.is_empty() => (Verdict::Xfail, reasons),
+                (true, _) if other.is_empty() => {
+                    reasons.extend(why);
+                    (Verdict::Xfail, reasons)
+                }
                 (true, _) => (Verdict::Fail, other),
                 (false, true) => (
                     Verdict::Xpass,
@@ -345,6 +351,9 @@ impl Case<'_> {
             .map(breach)
             .collect();
         notes.extend(evidence(self.events).map(str::to_owned));
+        if self.guest == LINUX {
+            notes.extend(kernel::notes(self.events));
+        }
         if self.snapshot == Some(&Comparison::Missing) {
             notes.push("no snapshot yet: --bless keeps this run's transcript".into());
         }

@@ -30,6 +30,11 @@ fn subject(guest: &str, cold: bool) -> Subject {
 }
 
 async fn run_as(subject: Subject, name: &str) -> misfire::report::ScenarioReport {
+    let out = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("linux");
+    run_into(subject, name, out).await
+}
+
+async fn run_into(subject: Subject, name: &str, out: PathBuf) -> misfire::report::ScenarioReport {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
     let library = Library::open(Some(&root), &[name.to_owned()], &vocabulary()).unwrap();
     let scenario = library
@@ -41,7 +46,7 @@ async fn run_as(subject: Subject, name: &str) -> misfire::report::ScenarioReport
         subject,
         qemu: Qemu::find(&Cache::of_user()).await.unwrap(),
         accel: Accel::Tcg,
-        out: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("linux"),
+        out,
         snapshots: Snapshots::Leave,
         jobs: 1,
         keeping: misfire::run::KeptAside::default(),
@@ -94,6 +99,14 @@ fn with_module(dir: &Path, change: impl Fn(&mut Vec<u8>)) -> PathBuf {
     file
 }
 
+/// Without the mark at its end it is a module that nobody signed.
+fn unsign(module: &mut Vec<u8>) {
+    let signed = b"~Module signature appended~\n";
+    if module.ends_with(signed) {
+        module.truncate(module.len() - signed.len());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_module_of_the_users_is_copied_in_and_loaded() {
     let dir = tempfile::tempdir().unwrap();
@@ -112,17 +125,59 @@ async fn a_module_that_the_kernel_refuses_is_an_error_in_the_kernels_words() {
         let at = module.windows(key.len()).position(|w| w == key).unwrap();
         let space = module[at..].iter().position(|byte| *byte == b' ').unwrap();
         module[at + space + 1] = b'x';
-        // Without the mark at its end it is a module that nobody signed.
-        let signed = b"~Module signature appended~\n";
-        if module.ends_with(signed) {
-            module.truncate(module.len() - signed.len());
-        }
+        unsign(module);
     });
-    let report = run_on(file.to_str().unwrap(), "vectors/per-queue", true).await;
-    assert_eq!(report.verdict, Verdict::Error);
-    let why = &report.reasons[0];
-    assert!(why.contains("the kernel refuses virtio_blk.ko"), "{why}");
-    assert!(why.contains("version magic"), "{why}");
+    let in_system = in_system(dir.path());
+    for file in [file, in_system] {
+        let report = run_on(file.to_str().unwrap(), "vectors/per-queue", true).await;
+        assert_eq!(report.verdict, Verdict::Error);
+        let why = &report.reasons[0];
+        assert!(why.contains("the kernel refuses virtio_blk.ko"), "{why}");
+        assert!(why.contains("version magic"), "{why}");
+    }
+}
+
+/// A guest file with the module `virtio_blk.ko` of the folder, and a disk whose kernel is the prepared guest's.
+fn in_system(dir: &Path) -> PathBuf {
+    let prepared = Store::of_user().unwrap().find("linux").unwrap();
+    std::fs::write(dir.join("root.raw"), vec![0x5a; 1 << 20]).unwrap();
+    let text = format!(
+        "name = \"system\"\nkind = \"linux\"\n[linux]\nimage = \"root.raw\"\nkernel = {:?}\ninitrd = {:?}\n\
+         modules = \"virtio_blk.ko\"\n",
+        prepared.kernel(),
+        prepared.initrd(),
+    );
+    let file = dir.join("system.toml");
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_of_the_users_takes_the_place_of_the_one_that_a_system_has_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    let said = "logical blocks (";
+    // Whether this module is the one that speaks.
+    with_module(dir.path(), |module| {
+        let at = module
+            .windows(said.len())
+            .position(|w| w == said.as_bytes())
+            .unwrap();
+        module[at..at + 7].copy_from_slice(b"LOGICAL");
+        unsign(module);
+    });
+    let mut subject = subject(in_system(dir.path()).to_str().unwrap(), false);
+    if let Subject::Linux(linux) = &mut subject {
+        linux.start = Start::Warm(dir.path().join("states"));
+    }
+    // The first makes the state.
+    for name in ["vectors/per-queue", "hotplug/orderly"] {
+        let out = dir.path().join("out");
+        let report = run_into(subject.clone(), name, out.clone()).await;
+        let told = one_scenario(&report, false);
+        assert_eq!(report.verdict, Verdict::Pass, "{told}");
+        let log = std::fs::read_to_string(out.join(name).join("guest.log")).unwrap();
+        assert!(log.contains("LOGICAL blocks ("), "{log}");
+    }
 }
 
 /// A disk that a UEFI firmware boots the prepared guest from: its kernel, its initial RAM disk, and who starts them.
@@ -191,6 +246,18 @@ async fn a_kernel_of_the_users_has_the_disk_beside_it() {
     let told = one_scenario(&report, false);
     assert_eq!(report.verdict, Verdict::Pass, "{told}");
     assert!(std::fs::read(dir.path().join("root.raw")).unwrap() == image);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_never_ends_is_a_hung_task_by_name_and_the_steps_behind_it_are_not_waited_for_as_long()
+ {
+    let report = run("hotplug/surprise", false).await;
+    let told = one_scenario(&report, false);
+    assert_eq!(report.verdict, Verdict::Xfail, "{told}");
+    let known = report.known.unwrap_or_default();
+    assert!(known.contains("does not end requests in flight"), "{told}");
+    let names = |note: &String| note.starts_with("hung task");
+    assert!(report.notes.iter().any(names), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -105,11 +105,6 @@ impl Recorder {
         self.shared.events().clone()
     }
 
-    /// How much was recorded so far.
-    pub(super) fn count(&self) -> usize {
-        self.shared.events().len()
-    }
-
     /// Shows each event from position `from` on, and returns the position after the last.
     pub(super) fn look(&self, from: usize, mut see: impl FnMut(&Event)) -> usize {
         let events = self.shared.events();

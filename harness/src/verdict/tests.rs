@@ -416,6 +416,7 @@ fn a_predicted_deviation_is_xfail_and_its_absence_xpass() {
         guests: BTreeMap::new(),
         known: vec![Known {
             driver: "viostor@fbcc19d7".into(),
+            why: "it never looks".into(),
             guests: BTreeMap::from([("reference", deviation)]),
         }],
     };
@@ -444,6 +445,11 @@ fn a_predicted_deviation_is_xfail_and_its_absence_xpass() {
         }
         .decide();
         assert_eq!(decision.verdict, verdict, "{driver:?} {judgements:?}");
+        let last = decision.reasons.last().map(String::as_str);
+        assert_eq!(
+            last == Some("known: it never looks"),
+            verdict == Verdict::Xfail
+        );
     }
 }
 
@@ -461,6 +467,7 @@ fn what_a_driver_that_is_predicted_to_refuse_is_waited_for_in_vain_is_predicted_
             guests: BTreeMap::new(),
             known: vec![Known {
                 driver: "viostor@fbcc19d7".into(),
+                why: "it never looks".into(),
                 guests: BTreeMap::from([(
                     "reference",
                     Expect {
@@ -589,4 +596,46 @@ fn what_kept_the_machine_from_finishing_is_an_error() {
     assert_eq!(decision.verdict, Verdict::Error);
     assert_eq!(decision.reasons, ["QEMU ended with signal 9"]);
     assert_eq!(decision.notes, [""; 0]);
+}
+
+#[test]
+fn a_lockup_a_hung_task_and_silence_are_told_apart_by_name() {
+    let mark = |phase: &str| What::Mark {
+        step: Some(0),
+        phase: phase.into(),
+        text: "load read dev=0 blocks=4".into(),
+    };
+    let lockup = "watchdog: BUG: soft lockup - CPU#0 stuck for 2s! [hand:93]";
+    let hung = "INFO: task hand:93 blocked for more than 1 seconds.";
+    let silence = "silence: the kernel's log tells of no lockup, no hung task and no stall";
+    for (lines, phase, guest, noted) in [
+        (
+            &[lockup][..],
+            phase::TIMEOUT,
+            "linux",
+            vec![format!("soft lockup: {lockup}")],
+        ),
+        (
+            &[hung, hung],
+            phase::TIMEOUT,
+            "linux",
+            vec![format!("hung task, 2 times: {hung}")],
+        ),
+        (&[], phase::TIMEOUT, "linux", vec![silence.to_owned()]),
+        (&[], phase::END, "linux", vec![]),
+        (&[], phase::TIMEOUT, "reference", vec![]),
+    ] {
+        let mut what = vec![log(STARTED)];
+        what.extend(lines.iter().map(|line| log(line)));
+        what.push(mark(phase));
+        let events = events(what);
+        let observed = observe(&events, 1);
+        let expect = Expectations::default();
+        let decision = Case {
+            guest,
+            ..case(&expect, &events, &observed, &[])
+        }
+        .decide();
+        assert_eq!(decision.notes, noted, "{lines:?} {phase} {guest}");
+    }
 }

@@ -3,8 +3,9 @@
 use misfire_device::shape::Attach;
 use misfire_device::trace::What;
 
-use super::{Session, Trouble};
-use crate::log::MachineLine;
+use super::{Happened, Session, Trouble};
+use crate::guest::Guest;
+use crate::log::{KernelTrouble, MachineLine};
 use crate::machine::{MachineError, QmpError, TablePlace, device_number};
 use crate::scenario::Plug;
 
@@ -46,6 +47,24 @@ impl Session<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// How much has happened. What a kernel says of what does not happen is none of it.
+    pub(super) fn happened(&mut self) -> usize {
+        let is_linux = matches!(self.guest, Guest::Linux(_));
+        let Happened {
+            looked,
+            count,
+            hang,
+        } = &mut self.happened;
+        *looked = self.recorder.look(*looked, |event| match &event.what {
+            What::Log { line } if is_linux => {
+                *hang |= KernelTrouble::of(line).is_some_and(KernelTrouble::is_hang);
+                *count += usize::from(!*hang || MachineLine::parse(line).is_some());
+            }
+            _ => *count += 1,
+        });
+        *count
     }
 
     fn decline(&mut self, dev: u8, declined: bool) {

@@ -24,6 +24,8 @@ use waiting::{Waited, ended};
 
 /// How long a step may be quiet on Linux at the most.
 const LINUX_LIMIT: Duration = Duration::from_secs(4);
+/// The same of one to which nothing new can come, behind one that ran out of time.
+const IN_VAIN_LIMIT: Duration = Duration::from_millis(500);
 /// The same on a firmware, which does one thing at a time and looks for its end all the while.
 const FIRMWARE_LIMIT: Duration = Duration::from_secs(3);
 /// How long the guest may take to leave.
@@ -33,6 +35,16 @@ const WEDGED_LIMIT: Duration = Duration::from_millis(20);
 
 /// How long a guest stays for whoever wants to look at it.
 pub(super) const STAY: Duration = Duration::from_secs(24 * 3600);
+
+/// What has happened, counted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Happened {
+    /// Where the record ended at the last look.
+    looked: usize,
+    count: usize,
+    /// The kernel has told of a hang.
+    hang: bool,
+}
 
 /// A machine, and what is known of its guest.
 pub(super) struct Session<'a> {
@@ -68,6 +80,9 @@ pub(super) struct Session<'a> {
     loading: Option<(usize, String)>,
     /// The last command ran out of time.
     unanswered: bool,
+    /// The last step ran out of time, or a wait behind it has ended without anything that happened.
+    in_vain: bool,
+    happened: Happened,
     /// The guest was told to leave.
     leaving: bool,
     /// A driver does not come back, and waits for something without an end.
@@ -117,6 +132,8 @@ impl<'a> Session<'a> {
             answers: VecDeque::new(),
             loading: None,
             unanswered: false,
+            in_vain: false,
+            happened: Happened::default(),
             leaving: false,
             stuck: false,
             over: false,
@@ -158,6 +175,7 @@ impl<'a> Session<'a> {
         let scenario = self.scenario;
         for (index, step) in scenario.steps.iter().enumerate() {
             let number = Some(index);
+            let before = self.happened();
             if self.over || self.stuck {
                 self.recorder.mark(number, phase::SKIPPED, &step.text);
                 continue;
@@ -169,6 +187,8 @@ impl<'a> Session<'a> {
             }
             let ended = self.step(step).await?;
             self.recorder.mark(number, ended, &step.text);
+            let only_marks = self.happened() <= before + 2;
+            self.in_vain = ended == phase::TIMEOUT || self.in_vain && only_marks;
             if ended != phase::END && !self.amiss && !self.over {
                 self.amiss = true;
                 self.over = !self.guest.examine().await;
@@ -202,6 +222,8 @@ impl<'a> Session<'a> {
         // One that never answered a command does not read the next.
         let limit = if self.unanswered || self.stuck {
             WEDGED_LIMIT
+        } else if self.amiss && matches!(self.guest, Guest::Linux(_)) {
+            IN_VAIN_LIMIT
         } else {
             EXIT_LIMIT
         };
@@ -225,10 +247,22 @@ impl<'a> Session<'a> {
     /// How long a step may be quiet. What a system does that is not ours is never quiet for long.
     fn limit(&self, step: &Step) -> Duration {
         match self.guest {
+            Guest::Linux(_) if self.in_vain && self.is_passive(step) => {
+                step.timeout.min(IN_VAIN_LIMIT)
+            }
             Guest::Linux(_) => step.timeout.min(LINUX_LIMIT),
             Guest::Windows(_) => step.timeout * self.pace + self.gives_up,
             Guest::Firmware(_) => step.timeout.min(FIRMWARE_LIMIT),
             Guest::Reference(_) => step.timeout,
+        }
+    }
+
+    /// Whether a step gives the guest nothing that it could take: what is waited for has been waited for already.
+    fn is_passive(&self, step: &Step) -> bool {
+        match step.action {
+            Action::Wait(..) | Action::Plug(Plug::Replug, _) => true,
+            Action::Load(..) | Action::Guest(_) => self.unanswered,
+            Action::Host(..) | Action::Plug(..) => false,
         }
     }
 

@@ -191,7 +191,8 @@ impl Session<'_> {
                 return Ok(Waited::Over);
             }
             self.alive()?;
-            if self.stuck || patience.is_over(self.recorder.count()) {
+            let happened = self.happened();
+            if self.stuck || patience.is_over(happened) {
                 return Ok(Waited::Timeout);
             }
             let (seen, slice) = (self.seen, patience.slice());
