@@ -65,7 +65,9 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
         let library = Library::open(Some(&root), &[], &vocabulary()).unwrap();
         let mut in_vain = Vec::new();
-        for scenario in &library.scenarios {
+        // What stands over a matrix is there for cells that run and for cells that do not.
+        let is_cell = |name: &str| name.contains('=');
+        for scenario in library.scenarios.iter().filter(|s| !is_cell(&s.name)) {
             let expect = &scenario.expect;
             let mut known = expect.known.iter().map(|known| &known.driver);
             let skipped = expect.of("linux").skip.as_deref().or(skips(scenario));
