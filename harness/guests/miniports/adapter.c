@@ -1,5 +1,4 @@
-/* What the miniports have in common: the port driver's callbacks in the order of an adapter's life. What is of one
- * kind of device alone is in blk.c and scsi.c: the functions whose names begin with kind_. */
+/* An adapter's life: the port driver's callbacks from DriverEntry to the removal. */
 #include "virtio.h"
 
 #ifdef RELEASE
@@ -8,323 +7,8 @@
 #define INIT
 #endif
 
-SRBEX_DATA_SCSI_CDB16 *command_of(STORAGE_REQUEST_BLOCK *srb)
-{
-	if (srb->NumSrbExData == 0 || srb->SrbExDataOffset[0] < sizeof *srb)
-		return NULL;
-	return (PVOID)((UCHAR *)srb + srb->SrbExDataOffset[0]);
-}
-
-void complete(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, UCHAR status)
-{
-	srb->SrbStatus = status;
-	StorPortNotification(RequestComplete, adapter, srb);
-	if (MAKES(adapter, TOUCHES_COMPLETED) && adapter->live)
-		*(volatile ULONG *)&srb->DataTransferLength;
-	if (MAKES(adapter, COMPLETES_TWICE) && adapter->live)
-		StorPortNotification(RequestComplete, adapter, srb);
-}
-
-/* CHECK CONDITION with fixed sense data: SPC. */
-void refuse(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, UCHAR key, UCHAR code)
-{
-	SRBEX_DATA_SCSI_CDB16 *command = command_of(srb);
-	UCHAR *sense = command->SenseInfoBuffer;
-
-	srb->DataTransferLength = 0;
-	command->ScsiStatus = SCSISTAT_CHECK_CONDITION;
-	if (sense && command->SenseInfoBufferLength >= 18) {
-		memset(sense, 0, command->SenseInfoBufferLength);
-		sense[0] = 0x70;
-		sense[2] = key;
-		sense[7] = 10;
-		sense[12] = code;
-		command->SenseInfoBufferLength = 18;
-		complete(adapter, srb, SRB_STATUS_ERROR | SRB_STATUS_AUTOSENSE_VALID);
-		return;
-	}
-	complete(adapter, srb, SRB_STATUS_ERROR);
-}
-
-void answer(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, const UCHAR *bytes, ULONG length)
-{
-	if (length > srb->DataTransferLength)
-		length = srb->DataTransferLength;
-	if (length)
-		memcpy(srb->DataBuffer, bytes, length);
-	srb->DataTransferLength = length;
-	command_of(srb)->ScsiStatus = SCSISTAT_GOOD;
-	complete(adapter, srb, SRB_STATUS_SUCCESS);
-}
-
-ULONGLONG number(const UCHAR *from, ULONG bytes)
-{
-	ULONGLONG value = 0;
-
-	while (bytes--)
-		value = value << 8 | *from++;
-	return value;
-}
-
-static ULONGLONG physical(ADAPTER *adapter, volatile void *address)
-{
-	ULONG length;
-
-	return StorPortGetPhysicalAddress(adapter, NULL, (PVOID)address, &length);
-}
-
-void add_piece(ADAPTER *adapter, REQUEST *request, volatile void *from, ULONG length, BOOLEAN writable)
-{
-	PIECE *piece = &request->pieces[request->count++];
-
-	piece->address = physical(adapter, from);
-	piece->length = length;
-	piece->writable = writable;
-}
-
-/* FALSE: there is more of it than a request can have. */
-BOOLEAN add_data(ADAPTER *adapter, REQUEST *request, STORAGE_REQUEST_BLOCK *srb, BOOLEAN writable)
-{
-	STOR_SCATTER_GATHER_LIST *list = StorPortGetScatterGatherList(adapter, srb);
-	ULONG n;
-
-	if (list == NULL || list->NumberOfElements > MOST_BREAKS + 1)
-		return FALSE;
-	for (n = 0; n < list->NumberOfElements; n++) {
-		PIECE *piece = &request->pieces[request->count++];
-		piece->address = list->List[n].PhysicalAddress;
-		piece->length = list->List[n].Length;
-		piece->writable = writable;
-	}
-	return TRUE;
-}
-
-static BOOLEAN build(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
-{
-	REQUEST *request = srb->MiniportContext;
-
-	if (!kind_build(adapter, srb))
-		return FALSE;
-	/* On one processor nothing comes in between. */
-	if (MAKES(adapter, SUBMITS_FROM_BUILD) && adapter->live)
-		return !submit(adapter, kind_queue(adapter, srb), srb, request->pieces, request->count);
-	return TRUE;
-}
-
-/* Says that it is here, and waits until another processor is there too: not for ever, since that may have nothing to
-   do, but for longer than a busy host keeps it from running. */
-enum { IN_START_IO = 1, IN_DPC = 2, RELEASED = 4, TRIED = 8 };
-static BOOLEAN meet(ADAPTER *adapter, ULONG own, ULONG other)
-{
-	ULONG n, most = KeQueryActiveProcessorCountEx(0) > 1 ? 400000 : 0;
-
-	__atomic_fetch_or(&adapter->met, own, __ATOMIC_SEQ_CST);
-	for (n = 0; n < most; n++) {
-		if (__atomic_load_n(&adapter->met, __ATOMIC_SEQ_CST) & other)
-			return TRUE;
-		__asm__ volatile("pause");
-	}
-	__atomic_fetch_and(&adapter->met, ~own, __ATOMIC_SEQ_CST);
-	return FALSE;
-}
-
-static BOOLEAN HwBuildIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
-{
-	ADAPTER *adapter = extension;
-
-	if (MAKES(adapter, LOCK_RELEASED_ELSEWHERE) && (__atomic_load_n(&adapter->met, __ATOMIC_SEQ_CST) & (IN_DPC | RELEASED)) == IN_DPC) {
-		StorPortNotification(ReleaseSpinLock, adapter, &adapter->handle);
-		__atomic_fetch_or(&adapter->met, RELEASED, __ATOMIC_SEQ_CST);
-	}
-	if (MAKES(adapter, OVERRUNS_SRB_EXTENSION))
-		*((volatile UCHAR *)((REQUEST *)srb->MiniportContext + 1) + 16) = 1;
-	switch (srb->SrbFunction) {
-	case SRB_FUNCTION_EXECUTE_SCSI:
-		if (command_of(srb) == NULL) {
-			complete(adapter, srb, SRB_STATUS_INVALID_REQUEST);
-			return FALSE;
-		}
-		return build(adapter, srb);
-	case SRB_FUNCTION_FLUSH:
-	case SRB_FUNCTION_SHUTDOWN:
-		complete(adapter, srb, SRB_STATUS_SUCCESS);
-		return FALSE;
-	case SRB_FUNCTION_POWER:
-	case SRB_FUNCTION_PNP:
-	case SRB_FUNCTION_RESET_LOGICAL_UNIT:
-	case SRB_FUNCTION_RESET_DEVICE:
-		return TRUE;
-	}
-	complete(adapter, srb, SRB_STATUS_INVALID_REQUEST);
-	return FALSE;
-}
-
-static BOOLEAN HwResetBus(PVOID extension, ULONG path);
-static void complete_all(ADAPTER *adapter, UCHAR status);
-
-/* The extended data of this type; NULL when the request has none. */
-static PVOID data_of(STORAGE_REQUEST_BLOCK *srb, ULONG type)
-{
-	ULONG *data = (ULONG *)command_of(srb);
-
-	return data != NULL && *data == type ? data : NULL;
-}
-
-/* There is no device any more: nothing of it is touched. */
-void device_is_gone(ADAPTER *adapter)
-{
-	adapter->live = FALSE;
-	complete_all(adapter, SRB_STATUS_NO_DEVICE);
-}
-
-static void plug_and_play(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
-{
-	SRBEX_DATA_PNP *data = data_of(srb, SrbExDataTypePnP);
-	STOR_DEVICE_CAPABILITIES_EX *capabilities = srb->DataBuffer;
-
-	if (data == NULL) {
-		complete(adapter, srb, SRB_STATUS_INVALID_REQUEST);
-		return;
-	}
-	switch (data->PnPAction) {
-	case StorQueryCapabilities:
-		if (capabilities == NULL || srb->DataTransferLength < sizeof *capabilities) {
-			complete(adapter, srb, SRB_STATUS_INVALID_REQUEST);
-			return;
-		}
-		capabilities->SurpriseRemovalOK = 1;
-		break;
-	case StorSurpriseRemoval:
-		device_is_gone(adapter);
-		break;
-	case StorStopDevice:
-	case StorRemoveDevice:
-		if (MAKES(adapter, KEEPS_PNP_REQUEST))
-			return;
-		break;
-	}
-	complete(adapter, srb, SRB_STATUS_SUCCESS);
-}
-
-static BOOLEAN HwStartIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
-{
-	ADAPTER *adapter = extension;
-	REQUEST *request = srb->MiniportContext;
-	QUEUE *queue;
-
-	if (srb->SrbFunction == SRB_FUNCTION_PNP) {
-		plug_and_play(adapter, srb);
-		return TRUE;
-	}
-	if (srb->SrbFunction == SRB_FUNCTION_POWER) {
-		/* What is to be done the control of the adapter does. */
-		if (!MAKES(adapter, KEEPS_POWER_REQUEST))
-			complete(adapter, srb, data_of(srb, SrbExDataTypePower) ? SRB_STATUS_SUCCESS : SRB_STATUS_INVALID_REQUEST);
-		return TRUE;
-	}
-	if (!adapter->live) {
-		complete(adapter, srb, SRB_STATUS_NO_DEVICE);
-		return TRUE;
-	}
-	if (srb->SrbFunction != SRB_FUNCTION_EXECUTE_SCSI) {
-		if (!kind_reset(adapter, srb))
-			complete(adapter, srb, HwResetBus(adapter, 0) ? SRB_STATUS_SUCCESS : SRB_STATUS_ERROR);
-		return TRUE;
-	}
-	if (MAKES(adapter, LOCK_TAKEN_TWICE)) {
-		STOR_LOCK_HANDLE lock = { 0 };
-		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
-		StorPortNotification(ReleaseSpinLock, adapter, &lock);
-	}
-	queue = kind_queue(adapter, srb);
-	/* Of the DPC and the StartIo lock either may come first, but always the same. */
-	if (MAKES(adapter, LOCKS_EITHER_WAY)) {
-		STOR_LOCK_HANDLE lock = { 0 };
-		StorPortNotification(AcquireSpinLock, adapter, DpcLock, &queue->dpc, &lock);
-		StorPortNotification(ReleaseSpinLock, adapter, &lock);
-	}
-	if (MAKES(adapter, DEADLOCKS)) {
-		STOR_LOCK_HANDLE lock = { 0 };
-		meet(adapter, IN_START_IO, IN_DPC);
-		StorPortNotification(AcquireSpinLock, adapter, DpcLock, &adapter->queue[0].dpc, &lock);
-		StorPortNotification(ReleaseSpinLock, adapter, &lock);
-	}
-	/* What the device has is nobody's by then. */
-	if (MAKES(adapter, COMPLETES_EARLY)) {
-		PIECE pieces[MOST_PIECES];
-		ULONG count = request->count;
-		memcpy(pieces, request->pieces, sizeof pieces);
-		complete(adapter, srb, SRB_STATUS_SUCCESS);
-		submit(adapter, queue, srb, pieces, count);
-		return TRUE;
-	}
-	if (!submit(adapter, queue, srb, request->pieces, request->count)) {
-		/* Nothing else is to come before there is room. */
-		StorPortBusy(adapter, 1);
-		complete(adapter, srb, SRB_STATUS_BUSY);
-	}
-	return TRUE;
-}
-
-/* A queue's requests that are done. The StartIo lock guards the rings: submission runs under it. */
-static void HwQueueDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID argument2)
-{
-	ADAPTER *adapter = extension;
-	QUEUE *queue = argument1;
-	STOR_LOCK_HANDLE lock = { 0 }, outer = { 0 };
-	STORAGE_REQUEST_BLOCK *srb;
-	ULONG length;
-
-	(void)argument2;
-	if (queue < &adapter->queue[kind_first]) {
-		BOOLEAN changed;
-		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
-		changed = adapter->live && kind_look(adapter, queue);
-		StorPortNotification(ReleaseSpinLock, adapter, &lock);
-		if (changed)
-			StorPortNotification(BusChangeDetected, adapter, 0);
-		return;
-	}
-	if (MAKES(adapter, LOCKS_OUT_OF_ORDER) || MAKES(adapter, LOCKS_EITHER_WAY)) {
-		ULONG kind = MAKES(adapter, LOCKS_OUT_OF_ORDER) ? InterruptLock : DpcLock;
-		StorPortNotification(AcquireSpinLock, adapter, kind, kind == DpcLock ? dpc : NULL, &outer);
-		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
-		StorPortNotification(ReleaseSpinLock, adapter, &lock);
-		StorPortNotification(ReleaseSpinLock, adapter, &outer);
-	}
-	if (MAKES(adapter, DEADLOCKS)) {
-		StorPortNotification(AcquireSpinLock, adapter, DpcLock, &adapter->queue[0].dpc, &outer);
-		meet(adapter, IN_DPC, IN_START_IO);
-		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
-		StorPortNotification(ReleaseSpinLock, adapter, &lock);
-		StorPortNotification(ReleaseSpinLock, adapter, &outer);
-	}
-	/* Again and again, until another processor has come by. */
-	if (MAKES(adapter, LOCK_RELEASED_ELSEWHERE) && !(__atomic_fetch_or(&adapter->met, TRIED, __ATOMIC_SEQ_CST) & (TRIED | RELEASED))) {
-		StorPortNotification(AcquireSpinLock, adapter, DpcLock, &adapter->spare_dpc, &adapter->handle);
-		if (!meet(adapter, IN_DPC, RELEASED))
-			StorPortNotification(ReleaseSpinLock, adapter, &adapter->handle);
-		__atomic_fetch_and(&adapter->met, ~(ULONG)TRIED, __ATOMIC_SEQ_CST);
-	}
-	if (MAKES(adapter, CALLS_ROUTINES) && !__atomic_exchange_n(&adapter->called, 1, __ATOMIC_SEQ_CST))
-		call_routines(adapter, &adapter->config_dpc);
-	while (MAKES(adapter, ENDLESS_POLL_IN_DPC) && device_status(adapter) != 0xff)
-		;
-	for (;;) {
-		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
-		srb = adapter->live ? take_finished(adapter, queue, &length) : NULL;
-		if (srb != NULL || !MAKES(adapter, LOCK_KEPT))
-			StorPortNotification(ReleaseSpinLock, adapter, &lock);
-		if (srb == NULL)
-			return;
-		if (MAKES(adapter, COMPLETES_EARLY))
-			continue;
-		kind_finish(adapter, srb);
-	}
-}
-
 /* A device that has just failed may need more than one attempt. */
-static BOOLEAN restart(ADAPTER *adapter)
+BOOLEAN restart(ADAPTER *adapter)
 {
 	ULONG tries;
 
@@ -335,7 +19,7 @@ static BOOLEAN restart(ADAPTER *adapter)
 }
 
 /* After a reset: whatever the device had is over. */
-static void complete_all(ADAPTER *adapter, UCHAR status)
+void complete_all(ADAPTER *adapter, UCHAR status)
 {
 	STORAGE_REQUEST_BLOCK *srb;
 	USHORT n;
@@ -343,114 +27,6 @@ static void complete_all(ADAPTER *adapter, UCHAR status)
 	for (n = 0; n < adapter->queues; n++)
 		while (n != kind_events && (srb = take_any(&adapter->queue[n])) != NULL)
 			complete(adapter, srb, status);
-}
-
-static void HwConfigDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID argument2)
-{
-	ADAPTER *adapter = extension;
-	STOR_LOCK_HANDLE lock = { 0 };
-
-	(void)dpc;
-	(void)argument1;
-	(void)argument2;
-	if (MAKES(adapter, CONFIG_INTERRUPT_FATAL))
-		KeBugCheckEx(0xe2, 0, 0, 0, 0);
-	if (!adapter->legacy && MAKES(adapter, CLEARS_NEEDS_RESET) && (device_status(adapter) & STATUS_NEEDS_RESET))
-		add_status(adapter, 0);
-	if (!adapter->legacy && !MAKES(adapter, IGNORES_NEEDS_RESET)
-		&& ((device_status(adapter) & STATUS_NEEDS_RESET) || MAKES(adapter, RESETS_ON_CONFIG_CHANGE))) {
-		DbgPrint("virtio: the device needs a reset\n");
-		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
-		reset_device(adapter);
-		complete_all(adapter, SRB_STATUS_BUS_RESET);
-		restart(adapter);
-		StorPortNotification(ReleaseSpinLock, adapter, &lock);
-		return;
-	}
-	kind_changed(adapter);
-	StorPortNotification(BusChangeDetected, adapter, 0);
-}
-
-static void issue(ADAPTER *adapter, STOR_DPC *dpc, PVOID argument)
-{
-	LONG issued;
-
-	StorPortNotification(IssueDpc, adapter, dpc, argument, NULL, &issued);
-}
-
-static void issue_queue(ADAPTER *adapter, USHORT n)
-{
-	issue(adapter, &adapter->queue[n].dpc, &adapter->queue[n]);
-}
-
-/* A shared message is about everything, and the ISR status is not for messages: each is looked at. */
-static BOOLEAN HwMessageInterrupt(PVOID extension, ULONG message)
-{
-	ADAPTER *adapter = extension;
-	USHORT n;
-
-	if (!adapter->ready) {
-		adapter->early = TRUE;
-		return TRUE;
-	}
-	while (MAKES(adapter, ENDLESS_POLL_IN_INTERRUPT) && device_status(adapter) != 0xff)
-		;
-	if (MAKES(adapter, DPC_NOT_INITIALISED))
-		issue(adapter, &adapter->spare_dpc, NULL);
-	if (MAKES(adapter, READS_ISR_WITH_MSIX))
-		read8(adapter, &adapter->isr, 0);
-	if (!adapter->shared && message > 0) {
-		/* Routines of two messages run at the same time, each under its own lock. */
-		if (MAKES(adapter, MESSAGES_SHARE_A_WORD))
-			adapter->told |= 1u << (message & 31);
-		if (message <= adapter->queues)
-			issue_queue(adapter, (USHORT)(message - 1));
-		return TRUE;
-	}
-	if (adapter->shared)
-		for (n = 0; n < adapter->queues; n++)
-			issue_queue(adapter, n);
-	if (!adapter->shared || !MAKES(adapter, CONFIG_UNSERVED_WHEN_SHARED))
-		issue(adapter, &adapter->config_dpc, NULL);
-	return TRUE;
-}
-
-/* While a dump is written nobody interrupts: this is called again and again. */
-static BOOLEAN poll(ADAPTER *adapter)
-{
-	STORAGE_REQUEST_BLOCK *srb;
-	ULONG length;
-	USHORT n;
-
-	if (MAKES(adapter, DUMP_WAITS_FOR_INTERRUPT))
-		return FALSE;
-	for (n = kind_first; n < adapter->queues; n++)
-		while (adapter->live && (srb = take_finished(adapter, &adapter->queue[n], &length)) != NULL)
-			kind_finish(adapter, srb);
-	return TRUE;
-}
-
-static BOOLEAN HwInterrupt(PVOID extension)
-{
-	ADAPTER *adapter = extension;
-	ULONG status;
-	USHORT n;
-
-	if (adapter->dump)
-		return poll(adapter);
-	status = MAKES(adapter, INTX_ISR_NOT_READ) ? 1 : read8(adapter, &adapter->isr, 0);
-	if (!(status & 3))
-		return MAKES(adapter, CLAIMS_ALL);
-	if (!adapter->ready) {
-		adapter->early = TRUE;
-		return TRUE;
-	}
-	if (status & 1)
-		for (n = 0; n < adapter->queues; n++)
-			issue_queue(adapter, n);
-	if ((status & 2) && !MAKES(adapter, CONFIG_UNSERVED_ON_LINE))
-		issue(adapter, &adapter->config_dpc, NULL);
-	return !MAKES(adapter, CLAIMS_NOTHING);
 }
 
 static BOOLEAN same(const char *a, const char *b, size_t n)
@@ -616,6 +192,14 @@ static BOOLEAN HwInitialize(PVOID extension)
 		;
 	while (MAKES(adapter, ENDLESS_LOOP))
 		__asm__ volatile("");
+	if (MAKES(adapter, ENDLESS_POLL_INTERRUPTS_OFF))
+		__asm__ volatile("cli");
+	while (MAKES(adapter, ENDLESS_POLL_INTERRUPTS_OFF) && read16(adapter, &adapter->common, COMMON_NUM_QUEUES) != 0xffff)
+		;
+	while (adapter->dump && MAKES(adapter, DUMP_ENDLESS_POLL) && device_status(adapter) != 0xff)
+		;
+	while (adapter->dump && MAKES(adapter, DUMP_ENDLESS_LOOP))
+		__asm__ volatile("");
 	if (MAKES(adapter, OVERRUNS_DEVICE_EXTENSION))
 		*((volatile UCHAR *)(adapter + 1) + 16) = 1;
 	/* Then there is no PASSIVE_LEVEL, and no DPC. */
@@ -630,7 +214,7 @@ static BOOLEAN HwInitialize(PVOID extension)
 }
 
 /* The port driver holds the StartIo lock. */
-static BOOLEAN HwResetBus(PVOID extension, ULONG path)
+BOOLEAN HwResetBus(PVOID extension, ULONG path)
 {
 	ADAPTER *adapter = extension;
 	BOOLEAN answers;

@@ -157,16 +157,29 @@ static BOOLEAN is_on_disk(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, ULONGLON
 	return TRUE;
 }
 
+/* For mistakes: head and tail of a request in the common buffer, and not in its extension. */
+#define APART 32
+#define MOST_APART 32
+static UCHAR *apart(ADAPTER *adapter)
+{
+	if (!MAKES(adapter, READS_COMPLETED_EARLY) && !MAKES(adapter, WRITES_COMPLETED_EARLY))
+		return NULL;
+	return adapter->kept + APART * (adapter->apart++ % MOST_APART);
+}
+
 static HEADER *begin(ADAPTER *adapter, REQUEST *request, ULONG type, ULONGLONG sector)
 {
 	static HEADER elsewhere;
-	HEADER *header = MAKES(adapter, DMA_ELSEWHERE) ? &elsewhere : (HEADER *)request->head;
+	UCHAR *other = apart(adapter);
+	HEADER *header = MAKES(adapter, DMA_ELSEWHERE) ? &elsewhere : (HEADER *)(other ? other : request->head);
+
+	request->status = other ? other + sizeof *header : request->tail;
 
 	header->type = type;
 	header->reserved = 0;
 	header->sector = sector;
 	request->count = 0;
-	request->tail[0] = 0xff;
+	request->status[0] = 0xff;
 	add_piece(adapter, request, header, sizeof *header, FALSE);
 	return header;
 }
@@ -182,7 +195,7 @@ static BOOLEAN build_transfer(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, ULON
 		complete(adapter, srb, SRB_STATUS_INVALID_REQUEST);
 		return FALSE;
 	}
-	add_piece(adapter, request, request->tail, 1, TRUE);
+	add_piece(adapter, request, request->status, 1, TRUE);
 	return TRUE;
 }
 
@@ -195,7 +208,7 @@ static BOOLEAN build_flush(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 		return FALSE;
 	}
 	begin(adapter, request, BLK_FLUSH, 0);
-	add_piece(adapter, request, request->tail, 1, TRUE);
+	add_piece(adapter, request, request->status, 1, TRUE);
 	return TRUE;
 }
 
@@ -221,7 +234,7 @@ static BOOLEAN build_unmap(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 		return FALSE;
 	begin(adapter, request, BLK_DISCARD, 0);
 	add_piece(adapter, request, range, sizeof *range, FALSE);
-	add_piece(adapter, request, request->tail, 1, TRUE);
+	add_piece(adapter, request, request->status, 1, TRUE);
 	return TRUE;
 }
 
@@ -263,7 +276,7 @@ BOOLEAN kind_build(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 void kind_finish(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 {
 	REQUEST *request = srb->MiniportContext;
-	UCHAR status = *(volatile UCHAR *)request->tail;
+	UCHAR status = *(volatile UCHAR *)request->status;
 
 	if (status == 0) {
 		command_of(srb)->ScsiStatus = SCSISTAT_GOOD;
@@ -276,7 +289,7 @@ void kind_finish(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 const ULONGLONG kind_features = BIT(FEATURE_FLUSH) | BIT(FEATURE_MQ) | BIT(FEATURE_DISCARD);
 const USHORT kind_first = 0;
 const USHORT kind_events = NO_QUEUE;
-const ULONG kind_memory = 0;
+const ULONG kind_memory = APART * MOST_APART;
 HW_UNIT_CONTROL *const kind_unit_control = NULL;
 
 BOOLEAN kind_find(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config, ULONG *queues)

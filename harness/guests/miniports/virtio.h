@@ -113,6 +113,7 @@ typedef struct ADAPTER {
 	/* The kind's own. */
 	ULONGLONG capacity;
 	ULONG poll_limit;
+	ULONG apart;         /* requests whose head and tail are in the common buffer */
 } ADAPTER;
 
 #define MAKES(adapter, mistake) ((adapter)->mistakes[mistake])
@@ -122,6 +123,7 @@ typedef struct ADAPTER {
 typedef struct {
 	UCHAR head[56];
 	UCHAR tail[112];
+	UCHAR *status;       /* of a block device: in the tail */
 	ULONG count;
 	PIECE pieces[MOST_PIECES];
 } REQUEST;
@@ -152,12 +154,34 @@ void kind_changed(ADAPTER *adapter);
 extern HW_UNIT_CONTROL *const kind_unit_control;
 
 /* adapter.c */
+BOOLEAN HwResetBus(PVOID extension, ULONG path);
+/* A device that has just failed may need more than one attempt. */
+BOOLEAN restart(ADAPTER *adapter);
+/* After a reset: whatever the device had is over. */
+void complete_all(ADAPTER *adapter, UCHAR status);
+
+/* interrupts.c */
+void HwQueueDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID argument2);
+void HwConfigDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID argument2);
+BOOLEAN HwMessageInterrupt(PVOID extension, ULONG message);
+BOOLEAN HwInterrupt(PVOID extension);
+void issue(ADAPTER *adapter, STOR_DPC *dpc, PVOID argument);
+void issue_queue(ADAPTER *adapter, USHORT n);
+/* For mistakes: says that it is here, and waits until another processor is there too: not for ever, since that may have
+   nothing to do, but for longer than a busy host keeps it from running. */
+enum { IN_START_IO = 1, IN_DPC = 2, RELEASED = 4, TRIED = 8 };
+BOOLEAN meet(ADAPTER *adapter, ULONG own, ULONG other);
+
+/* requests.c */
+BOOLEAN HwBuildIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb);
+BOOLEAN HwStartIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb);
 SRBEX_DATA_SCSI_CDB16 *command_of(STORAGE_REQUEST_BLOCK *srb);
 void complete(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, UCHAR status);
 void refuse(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, UCHAR key, UCHAR code);
 void answer(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, const UCHAR *bytes, ULONG length);
 void device_is_gone(ADAPTER *adapter);
 ULONGLONG number(const UCHAR *from, ULONG bytes);
+ULONGLONG physical(ADAPTER *adapter, volatile void *address);
 void add_piece(ADAPTER *adapter, REQUEST *request, volatile void *from, ULONG length, BOOLEAN writable);
 BOOLEAN add_data(ADAPTER *adapter, REQUEST *request, STORAGE_REQUEST_BLOCK *srb, BOOLEAN writable);
 

@@ -14,7 +14,7 @@ const PROOF: &str = "The model of Windows checks it at each call, and prints eac
 
 /// Who judges them.
 const ELSEWHERE: Option<&str> = Some(
-    "it is about a miniport's own image, which the guest `nt` runs; harness/tests/nt.rs proves it",
+    "it is about a miniport's own image, which the guest `nt` runs; harness/tests/nt proves it",
 );
 
 /// The rules.
@@ -202,8 +202,8 @@ pub const RULES: &[Rule] = &[
         level: Level::Vendor,
         sentence: "A miniport completes an SRB only when its device reaches no memory of the request any more.",
         source: "storport/ StorPortNotification, RequestComplete: the port driver has the request from then on; HW_RESET_BUS",
-        breaks: "the device writes to the extension of a request after RequestComplete, as when a request is completed before the device is done",
-        proof: "The model of Windows looks at the extension when the request is completed, takes it away from the processor, and looks again when the request is used the next time, or at the end.",
+        breaks: "the device writes to the extension or the data of a request after RequestComplete, or reads its data then, as when a request is completed before the device is done",
+        proof: "The model of Windows looks at the extension when the request is completed, takes it away from the processor, and looks again when the request is used the next time, or at the end. The data lies in memory of its own, which holds a pattern from the completion on: it has to hold it then too, and the disk may not hold it.",
         elsewhere: ELSEWHERE,
         watch: Watch::Each(|now, say| look(now, say, "late")),
         ..Rule::BASE

@@ -4,4 +4,6 @@
 mod case;
 mod media;
 mod refused;
+#[path = "../said/mod.rs"]
+mod said;
 mod stages;

@@ -7,6 +7,7 @@ use misfire::prepare::{Iso, WindowsError};
 
 use crate::case::Case;
 use crate::media::{IMAGES, SECTOR, medium};
+use crate::said::words;
 
 #[test]
 fn a_medium_tells_what_it_holds() {
@@ -68,12 +69,7 @@ fn misfire(arguments: &[&str], qemu: Option<&Path>) -> (Option<i32>, String) {
         .args(arguments)
         .output()
         .unwrap();
-    let words: Vec<String> = String::from_utf8_lossy(&output.stderr)
-        .split_whitespace()
-        .filter(|word| *word != "│")
-        .map(str::to_owned)
-        .collect();
-    (output.status.code(), words.join(" "))
+    (output.status.code(), words(&output.stderr))
 }
 
 #[test]

@@ -13,8 +13,9 @@ pub const SERIAL_VECTOR: u8 = 0xc4;
 pub const DISPATCH_VECTOR: u8 = 0x2f;
 /// Vector of the APIC's spurious interrupt.
 pub const SPURIOUS_VECTOR: u8 = 0xff;
-/// Input of the I/O APIC that the serial port drives.
+/// Inputs of the I/O APIC that the serial port and the real-time clock drive.
 const SERIAL_INPUT: u8 = 4;
+const CLOCK_INPUT: u8 = 8;
 
 const LOCAL: Mmio = Mmio::new(0xfee0_0000, 0x1000);
 const IO: Mmio = Mmio::new(0xfec0_0000, 0x20);
@@ -44,6 +45,9 @@ mod io {
     pub const DATA: usize = 0x10;
     /// First register of the redirection table; two for each input.
     pub const REDIRECTION: u32 = 0x10;
+    /// Delivered as an NMI, to a processor or to all.
+    pub const NMI: u32 = 4 << 8;
+    pub const ALL: u32 = 0xff << 24;
     pub const LEVEL: u32 = 1 << 15;
     pub const MASKED: u32 = 1 << 16;
     pub const INPUTS: u32 = 24;
@@ -62,7 +66,7 @@ pub fn install() {
     for input in 0..io::INPUTS as u8 {
         mask(input);
     }
-    redirect(SERIAL_INPUT, u32::from(SERIAL_VECTOR));
+    redirect(SERIAL_INPUT, 0, u32::from(SERIAL_VECTOR));
 }
 
 /// The local APIC of the processor that runs this, on.
@@ -116,17 +120,22 @@ pub fn timer(us: u64) {
     LOCAL.write(local::TIMER_START, ticks);
 }
 
-fn redirect(input: u8, low: u32) {
+fn redirect(input: u8, high: u32, low: u32) {
     let register = io::REDIRECTION + 2 * u32::from(input);
     IO.write(io::SELECT, register + 1);
-    IO.write(io::DATA, 0u32);
+    IO.write(io::DATA, high);
     IO.write(io::SELECT, register);
     IO.write(io::DATA, low);
 }
 
 /// Routes an input to `vector`, level triggered.
 pub fn connect_line(input: u8, vector: u8) {
-    redirect(input, io::LEVEL | u32::from(vector));
+    redirect(input, 0, io::LEVEL | u32::from(vector));
+}
+
+/// The real-time clock's interrupts are NMIs from here on, of the first processor or of all.
+pub fn connect_clock(all: bool) {
+    redirect(CLOCK_INPUT, if all { io::ALL } else { 0 }, io::NMI);
 }
 
 /// Masks an input.

@@ -18,7 +18,8 @@ const STACK: usize = 32 * 1024;
 const INTERRUPTS: usize = 10;
 const EXCEPTIONS: usize = 1;
 const DISPATCHES: usize = 2;
-const STACKS: usize = (INTERRUPTS + EXCEPTIONS + DISPATCHES) * STACK;
+const NMIS: usize = 1;
+const STACKS: usize = (INTERRUPTS + EXCEPTIONS + DISPATCHES + NMIS) * STACK;
 const VECTORS: usize = 256;
 const CODE: u16 = 0x08;
 const TASK: u16 = 0x18;
@@ -193,6 +194,8 @@ const STUB: u64 = 16;
 
 /// First vector that is not an exception.
 const FIRST_INTERRUPT: usize = 32;
+/// It comes in between anything, the other exceptions too.
+pub const NMI: u64 = 2;
 
 #[cfg(not(test))]
 unsafe extern "C" {
@@ -213,6 +216,7 @@ pub unsafe fn install() {
                 low: entry as u16,
                 code: CODE,
                 ist: match n {
+                    n if n as u64 == NMI => 4,
                     n if n < FIRST_INTERRUPT => 2,
                     n if n == usize::from(apic::DISPATCH_VECTOR) => 3,
                     _ => 1,
@@ -247,6 +251,7 @@ unsafe fn describe(n: usize, stacks: u64) {
     tables.task.ist[0] = top(INTERRUPTS);
     tables.task.ist[1] = top(INTERRUPTS + EXCEPTIONS);
     tables.task.ist[2] = top(INTERRUPTS + EXCEPTIONS + DISPATCHES);
+    tables.task.ist[3] = top(INTERRUPTS + EXCEPTIONS + DISPATCHES + NMIS);
     let task = &raw const tables.task as u64;
     let limit = size_of::<TaskState>() as u64 - 1;
     tables.segments[3] = limit | (task & 0xff_ffff) << 16 | 0x89 << 40 | (task >> 24 & 0xff) << 56;

@@ -14,6 +14,7 @@ pub mod processor;
 pub mod root_port;
 pub mod time;
 pub mod vm;
+pub mod watchdog;
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -46,7 +47,13 @@ static ALONE: AtomicU32 = AtomicU32::new(0);
 /// itself. What `f` does has to have an end that depends on no other processor.
 pub fn exclusive<R>(f: impl FnOnce() -> R) -> R {
     if !processor::are_several() {
-        return cpu::without_interrupts(f);
+        return cpu::without_interrupts(|| {
+            let before = ALONE.load(Ordering::Relaxed);
+            ALONE.store(1, Ordering::Relaxed);
+            let result = f();
+            ALONE.store(before, Ordering::Relaxed);
+            result
+        });
     }
     cpu::without_interrupts(|| {
         let own = processor::number() as u32 + 1;
@@ -63,6 +70,11 @@ pub fn exclusive<R>(f: impl FnOnce() -> R) -> R {
         ALONE.store(0, Ordering::Release);
         result
     })
+}
+
+/// Whether the processor that runs this is inside [`exclusive`].
+pub fn is_exclusive() -> bool {
+    ALONE.load(Ordering::Relaxed) == processor::number() as u32 + 1
 }
 
 /// A value that the processors reach from their main paths and from interrupt handlers, one at a time.

@@ -4,7 +4,7 @@
 
 use super::dispatch;
 use super::{image, thunk};
-use crate::hal::idt::Frame;
+use crate::hal::idt::{Frame, NMI};
 use crate::hal::{self, Exit, cpu, processor};
 use crate::println;
 use crate::standin;
@@ -66,7 +66,6 @@ const DIVIDE_BY_ZERO: u64 = 0xc000_0094;
 const ASSERTION_FAILURE: u64 = 0xc000_0420;
 
 const DIVIDE_ERROR: u64 = 0;
-const NMI: u64 = 2;
 const INVALID_OPCODE: u64 = 6;
 const DOUBLE_FAULT: u64 = 8;
 const PAGE_FAULT: u64 = 14;

@@ -5,10 +5,12 @@
 //! front of it that is not there. ISRs and DPCs run on the stacks of their interrupts.
 
 use super::checks::{self, Check};
-use super::storport;
+use super::{image, storport, thunk};
 use crate::dbg_print;
+use crate::hal::idt::Frame;
 use crate::hal::processor::{self, Own};
-use crate::hal::{apic, vm};
+use crate::hal::{self, apic, cpu, vm};
+use alloc::format;
 #[cfg(not(test))]
 use core::arch::global_asm;
 
@@ -90,8 +92,12 @@ pub fn watch(place: u64) {
     };
     let device = storport::current_device();
     let place = || {
-        let place = super::image::image().and_then(|image| image.place(place));
-        place.unwrap_or_else(|| "a routine of the model".into())
+        let of = |at| image::image().and_then(|image| image.place(at));
+        let called =
+            || of(thunk::called_from()).map(|at| format!("{at}, in a routine that it called"));
+        of(place)
+            .or_else(called)
+            .unwrap_or_else(|| "a routine of the model".into())
     };
     match looks.count {
         n if looks.told || n < LONG => {}
@@ -120,6 +126,16 @@ pub fn watch(place: u64) {
         }
     }
     apic::timer(LOOK);
+}
+
+/// The clock that nothing holds off has come: it looks where the timer can't, at `HIGH_LEVEL` or with interrupts off.
+pub fn watch_held_off(frame: &Frame) {
+    const INTERRUPTS: u64 = 1 << 9;
+    let timer_comes = frame.rflags & INTERRUPTS != 0 && cpu::priority() < apic::TIMER_VECTOR >> 4;
+    // What the model is at in the middle of is let be.
+    if !timer_comes && !hal::is_exclusive() {
+        watch(frame.rip);
+    }
 }
 
 /// Whether this processor is in a call that does not come back.

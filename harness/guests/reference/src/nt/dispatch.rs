@@ -7,7 +7,7 @@ use super::resources::Share;
 use super::status::NtStatus;
 use super::{thunk, watch};
 use crate::hal::idt::{self, Frame};
-use crate::hal::{Local, apic, console, cpu, processor, time};
+use crate::hal::{Local, apic, console, cpu, processor, time, watchdog};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -202,7 +202,11 @@ pub fn run_dpcs(device: usize, mut dpc: impl FnMut(usize)) {
 #[unsafe(no_mangle)]
 extern "C" fn on_interrupt(frame: &mut Frame) {
     if frame.vector < FIRST_INTERRUPT {
-        if is_trap(frame) {
+        let is_clock = frame.vector == idt::NMI && watchdog::came();
+        if is_clock {
+            super::call::watch_held_off(frame);
+        }
+        if is_clock || is_trap(frame) {
             return;
         }
         exception(frame);

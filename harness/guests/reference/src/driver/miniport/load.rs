@@ -352,6 +352,7 @@ impl Load {
         let same = !verifying || compare(slot.data, self.size as usize, slot.block);
         if !same {
             dbg_print!("DISK: block {}: data differs", slot.block);
+            port.look_at_read(slot.data.address(), self.size);
         }
         self.end(n, same);
     }

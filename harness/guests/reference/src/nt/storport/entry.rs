@@ -2,7 +2,7 @@
 
 use super::abi::HwInitializationData;
 use crate::dbg_print;
-use crate::hal::{Local, vm};
+use crate::hal::{Local, vm, watchdog};
 use crate::nt::call::call;
 use crate::nt::image;
 use crate::nt::status::NtStatus;
@@ -62,6 +62,7 @@ pub fn driver_entry(dumps: bool) -> Result<(), NtStatus> {
         return Err(NtStatus::NO_SUCH_DEVICE);
     }
     let image = image::image().ok_or(NtStatus::NO_SUCH_DEVICE)?;
+    watchdog::start();
     let object = vm::allocate(512).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
     let path = text(PATH).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
     let status = NtStatus(call(image.entry(), &[object, path]) as u32);

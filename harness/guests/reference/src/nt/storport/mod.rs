@@ -8,6 +8,7 @@
 mod abi;
 mod begin;
 mod control;
+mod data;
 mod dump;
 mod entry;
 mod extended;

@@ -1,6 +1,7 @@
 //! The memory of requests, and what is written into it.
 
 use super::abi::{ELEMENTS, EXTENDED_SRB, Element};
+use super::data::Given;
 use super::entry::driver;
 use super::layout::{
     BUS_RESET, BUSY, DATA_IN, DATA_OUT, ERROR, SENSE, SENSE_VALID, STATUS, SUCCESS, UNIT_ATTENTION,
@@ -29,7 +30,12 @@ pub(super) struct Packet {
     /// Where the extension lies in memory.
     pub beneath: u64,
     pub list: u64,
+    /// The memory that the miniport and its device get.
     pub data: u64,
+    /// As many bytes of memory of whoever asks, which they never see.
+    pub asker: u64,
+    /// What of the data they have, or had last.
+    pub given: Option<Given>,
     /// Where the data begins in its first page.
     pub within: u32,
     pub room: u32,
@@ -59,6 +65,8 @@ impl Packets {
             beneath: 0,
             list: 0,
             data: 0,
+            asker: 0,
+            given: None,
             within: 0,
             room: 0,
             pool: (0, 0),

@@ -1,18 +1,16 @@
 //! Requests: how they get to the miniport, and back.
 
-use super::abi::{ELEMENTS, Element, HwInitializationData};
+use super::abi::HwInitializationData;
 use super::entry::{driver, is_dumping};
-use super::layout::{CDB, PENDING, SENSE, long, put, short};
+use super::layout::{CDB, PENDING, long, put};
 use super::locks::Callback;
-use super::packet::{Packet, State, is_long, status_of};
+use super::packet::{Packet, State, status_of};
 use super::port::{Port, port};
 use super::spin::{self, Lock};
 use crate::dbg_print;
-use crate::hal::vm::{self, PAGE, Rights};
-use crate::hal::{cpu, exclusive, mem, processor};
+use crate::hal::{cpu, exclusive, processor};
 use crate::nt::checks::{self, Check};
 use crate::nt::dispatch::{self, DISPATCH_LEVEL};
-use crate::nt::lent;
 use crate::nt::smp::{self, Job};
 use crate::nt::trap::{self, Reason};
 
@@ -72,70 +70,6 @@ pub enum Ended {
 }
 
 impl Port {
-    /// Memory for request `n` with so many bytes of data, in pages that do not lie together. The address
-    /// of the data; `None` when there is no memory.
-    pub fn room(&self, n: usize, bytes: u32) -> Option<u64> {
-        let mut packet = self.with(|state| state.packets.each[n]);
-        if packet.srb == 0 {
-            let length = if is_long() { long::SIZE } else { short::SIZE };
-            packet.srb = vm::allocate(length)?;
-            packet.sense = vm::allocate(SENSE)?;
-            let size = self.configuration().srb_extension_size.into();
-            packet.extension = vm::allocate(size)?;
-            packet.beneath = vm::physical(packet.extension)?;
-            self.lend("a request", packet.srb, length);
-            self.lend("a request's sense data", packet.sense, SENSE);
-            self.lend("a request's extension", packet.extension, size);
-        }
-        if packet.room < bytes {
-            let pages = (packet.within + bytes).div_ceil(PAGE as u32).into();
-            packet.pool = (mem::dma((2 * pages * PAGE) as usize)?.address(), pages);
-            packet.data = vm::reserve(pages) + u64::from(packet.within);
-            packet.list = vm::allocate(ELEMENTS + pages * size_of::<Element>() as u64)?;
-            packet.room = bytes;
-            self.lay_out(&packet, Shape::Apart)?;
-        }
-        self.with(|state| state.packets.each[n] = packet);
-        Some(packet.data)
-    }
-
-    /// The same as [`Port::room`], with the data in memory of another shape: the `turn`th that there is, from some way
-    /// into its first page on where the miniport's alignment lets it.
-    pub fn room_of_shape(&self, n: usize, bytes: u32, turn: usize) -> Option<u64> {
-        const SECTOR: u32 = 512;
-        let within = WITHIN[turn / SHAPES.len() % WITHIN.len()];
-        let aligned = self.configuration().alignment_mask < SECTOR;
-        let packet = self.with(|state| {
-            let packet = &mut state.packets.each[n];
-            let within = if aligned { within } else { 0 };
-            if packet.within != within {
-                // It is mapped anew.
-                (packet.within, packet.room) = (within, 0);
-            }
-            packet.room
-        });
-        self.room(n, bytes.max(packet))?;
-        let packet = self.with(|state| state.packets.each[n]);
-        self.lay_out(&packet, SHAPES[turn % SHAPES.len()])?;
-        Some(packet.data)
-    }
-
-    /// Maps the pages of a request's data.
-    fn lay_out(&self, packet: &Packet, shape: Shape) -> Option<()> {
-        let (pool, pages) = packet.pool;
-        let first = packet.data / PAGE * PAGE;
-        let mapped = (0..pages).all(|n| {
-            let physical = pool + shape.place(n, pages) * PAGE;
-            vm::map_page(first + n * PAGE, physical, Rights::Write)
-        });
-        self.lend("a request's data", first, pages * PAGE);
-        mapped.then_some(())
-    }
-
-    fn lend(&self, what: &'static str, address: u64, length: u64) {
-        lent::lend(self.number(), what, address, length);
-    }
-
     /// Gives request `n` to the miniport, after [`Port::room`]: `HwStorBuildIo` at `DISPATCH_LEVEL`
     /// without a lock, then `HwStorStartIo` under the StartIo lock, unless the miniport is done with it.
     /// The data begins `offset` bytes into the room.
@@ -150,7 +84,10 @@ impl Port {
             return;
         }
         self.break_seal(n);
+        self.look_at_data(n);
         packet.fill(request, offset);
+        let given = packet.give(request, offset);
+        self.with(|state| state.packets.each[n].given = Some(given));
         // Loads come from all processors; what the class driver and PnP ask for comes from the first.
         let from = if n < LOADS && !is_dumping() {
             turn as usize % processor::count()
@@ -188,7 +125,11 @@ impl Port {
 
     /// Looks at requests that were completed and not started again.
     pub(super) fn look_at_completed(&self) {
-        (0..MOST).for_each(|n| self.break_seal(n));
+        for n in 0..MOST {
+            self.break_seal(n);
+            self.look_at_data(n);
+            self.look_at_pool(n);
+        }
     }
 
     /// Gives a request to the miniport, on this processor.
@@ -306,6 +247,7 @@ impl Port {
     fn trap(&self, srb: u64) {
         let packet = self.with(|state| state.packets.each.iter().find(|p| p.srb == srb).copied());
         if let Some(packet) = packet {
+            packet.take_back();
             for (address, length) in packet.own(self) {
                 trap::set(self.number(), Reason::Completed, address, length);
             }
@@ -353,59 +295,5 @@ impl Port {
             let packet = packets.find(|packet| packet.srb == srb && packet.state == State::Started);
             packet.map_or(0, |packet| packet.list)
         })
-    }
-}
-
-/// How pages that lie one behind the other for the processor lie for a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    /// None behind the other.
-    Apart,
-    /// All in one piece.
-    Together,
-    /// Two and two.
-    Pairs,
-    /// One, then two together, then three.
-    Growing,
-}
-
-const SHAPES: [Shape; 4] = [Shape::Apart, Shape::Together, Shape::Pairs, Shape::Growing];
-/// Where data begins in a page, in bytes.
-const WITHIN: [u32; 3] = [0, 512, 3584];
-
-impl Shape {
-    /// Where page `n` of so many is, in twice as many.
-    fn place(self, n: u64, pages: u64) -> u64 {
-        match self {
-            Self::Apart => 2 * (pages - 1 - n),
-            Self::Together => n,
-            Self::Pairs => n + n / 2,
-            Self::Growing => {
-                // The run that it is in: those before have 1, 2, 3, … pages.
-                let run = (1..).find(|run| n < run * (run + 1) / 2).unwrap_or(1);
-                n + run - 1
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_of_every_shape_lie_apart_and_in_the_memory_that_there_is() {
-        for pages in 1..20 {
-            for shape in SHAPES {
-                let mut places: alloc::vec::Vec<_> =
-                    (0..pages).map(|n| shape.place(n, pages)).collect();
-                assert!(places.iter().all(|place| *place < 2 * pages), "{shape:?}");
-                places.sort_unstable();
-                places.dedup();
-                assert_eq!(places.len() as u64, pages, "{shape:?}");
-            }
-        }
-        let growing: alloc::vec::Vec<_> = (0..6).map(|n| Shape::Growing.place(n, 6)).collect();
-        assert_eq!(growing, [0, 2, 3, 5, 6, 7]);
     }
 }

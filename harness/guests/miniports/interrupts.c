@@ -1,0 +1,179 @@
+/* Interrupts and DPCs: requests that are done, and changes of the device. */
+#include "virtio.h"
+
+BOOLEAN meet(ADAPTER *adapter, ULONG own, ULONG other)
+{
+	ULONG n, most = KeQueryActiveProcessorCountEx(0) > 1 ? 400000 : 0;
+
+	__atomic_fetch_or(&adapter->met, own, __ATOMIC_SEQ_CST);
+	for (n = 0; n < most; n++) {
+		if (__atomic_load_n(&adapter->met, __ATOMIC_SEQ_CST) & other)
+			return TRUE;
+		__asm__ volatile("pause");
+	}
+	__atomic_fetch_and(&adapter->met, ~own, __ATOMIC_SEQ_CST);
+	return FALSE;
+}
+
+/* A queue's requests that are done. The StartIo lock guards the rings: submission runs under it. */
+void HwQueueDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID argument2)
+{
+	ADAPTER *adapter = extension;
+	QUEUE *queue = argument1;
+	STOR_LOCK_HANDLE lock = { 0 }, outer = { 0 };
+	STORAGE_REQUEST_BLOCK *srb;
+	ULONG length;
+
+	(void)argument2;
+	if (queue < &adapter->queue[kind_first]) {
+		BOOLEAN changed;
+		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
+		changed = adapter->live && kind_look(adapter, queue);
+		StorPortNotification(ReleaseSpinLock, adapter, &lock);
+		if (changed)
+			StorPortNotification(BusChangeDetected, adapter, 0);
+		return;
+	}
+	if (MAKES(adapter, LOCKS_OUT_OF_ORDER) || MAKES(adapter, LOCKS_EITHER_WAY)) {
+		ULONG kind = MAKES(adapter, LOCKS_OUT_OF_ORDER) ? InterruptLock : DpcLock;
+		StorPortNotification(AcquireSpinLock, adapter, kind, kind == DpcLock ? dpc : NULL, &outer);
+		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
+		StorPortNotification(ReleaseSpinLock, adapter, &lock);
+		StorPortNotification(ReleaseSpinLock, adapter, &outer);
+	}
+	if (MAKES(adapter, DEADLOCKS)) {
+		StorPortNotification(AcquireSpinLock, adapter, DpcLock, &adapter->queue[0].dpc, &outer);
+		meet(adapter, IN_DPC, IN_START_IO);
+		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
+		StorPortNotification(ReleaseSpinLock, adapter, &lock);
+		StorPortNotification(ReleaseSpinLock, adapter, &outer);
+	}
+	/* Again and again, until another processor has come by. */
+	if (MAKES(adapter, LOCK_RELEASED_ELSEWHERE) && !(__atomic_fetch_or(&adapter->met, TRIED, __ATOMIC_SEQ_CST) & (TRIED | RELEASED))) {
+		StorPortNotification(AcquireSpinLock, adapter, DpcLock, &adapter->spare_dpc, &adapter->handle);
+		if (!meet(adapter, IN_DPC, RELEASED))
+			StorPortNotification(ReleaseSpinLock, adapter, &adapter->handle);
+		__atomic_fetch_and(&adapter->met, ~(ULONG)TRIED, __ATOMIC_SEQ_CST);
+	}
+	if (MAKES(adapter, CALLS_ROUTINES) && !__atomic_exchange_n(&adapter->called, 1, __ATOMIC_SEQ_CST))
+		call_routines(adapter, &adapter->config_dpc);
+	while (MAKES(adapter, ENDLESS_POLL_IN_DPC) && device_status(adapter) != 0xff)
+		;
+	for (;;) {
+		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
+		srb = adapter->live ? take_finished(adapter, queue, &length) : NULL;
+		if (srb != NULL || !MAKES(adapter, LOCK_KEPT))
+			StorPortNotification(ReleaseSpinLock, adapter, &lock);
+		if (srb == NULL)
+			return;
+		kind_finish(adapter, srb);
+	}
+}
+
+void HwConfigDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID argument2)
+{
+	ADAPTER *adapter = extension;
+	STOR_LOCK_HANDLE lock = { 0 };
+
+	(void)dpc;
+	(void)argument1;
+	(void)argument2;
+	if (MAKES(adapter, CONFIG_INTERRUPT_FATAL))
+		KeBugCheckEx(0xe2, 0, 0, 0, 0);
+	if (!adapter->legacy && MAKES(adapter, CLEARS_NEEDS_RESET) && (device_status(adapter) & STATUS_NEEDS_RESET))
+		add_status(adapter, 0);
+	if (!adapter->legacy && !MAKES(adapter, IGNORES_NEEDS_RESET)
+		&& ((device_status(adapter) & STATUS_NEEDS_RESET) || MAKES(adapter, RESETS_ON_CONFIG_CHANGE))) {
+		DbgPrint("virtio: the device needs a reset\n");
+		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
+		reset_device(adapter);
+		complete_all(adapter, SRB_STATUS_BUS_RESET);
+		restart(adapter);
+		StorPortNotification(ReleaseSpinLock, adapter, &lock);
+		return;
+	}
+	kind_changed(adapter);
+	StorPortNotification(BusChangeDetected, adapter, 0);
+}
+
+void issue(ADAPTER *adapter, STOR_DPC *dpc, PVOID argument)
+{
+	LONG issued;
+
+	StorPortNotification(IssueDpc, adapter, dpc, argument, NULL, &issued);
+}
+
+void issue_queue(ADAPTER *adapter, USHORT n)
+{
+	issue(adapter, &adapter->queue[n].dpc, &adapter->queue[n]);
+}
+
+/* A shared message is about everything, and the ISR status is not for messages: each is looked at. */
+BOOLEAN HwMessageInterrupt(PVOID extension, ULONG message)
+{
+	ADAPTER *adapter = extension;
+	USHORT n;
+
+	if (!adapter->ready) {
+		adapter->early = TRUE;
+		return TRUE;
+	}
+	while (MAKES(adapter, ENDLESS_POLL_IN_INTERRUPT) && device_status(adapter) != 0xff)
+		;
+	if (MAKES(adapter, DPC_NOT_INITIALISED))
+		issue(adapter, &adapter->spare_dpc, NULL);
+	if (MAKES(adapter, READS_ISR_WITH_MSIX))
+		read8(adapter, &adapter->isr, 0);
+	if (!adapter->shared && message > 0) {
+		/* Routines of two messages run at the same time, each under its own lock. */
+		if (MAKES(adapter, MESSAGES_SHARE_A_WORD))
+			adapter->told |= 1u << (message & 31);
+		if (message <= adapter->queues)
+			issue_queue(adapter, (USHORT)(message - 1));
+		return TRUE;
+	}
+	if (adapter->shared)
+		for (n = 0; n < adapter->queues; n++)
+			issue_queue(adapter, n);
+	if (!adapter->shared || !MAKES(adapter, CONFIG_UNSERVED_WHEN_SHARED))
+		issue(adapter, &adapter->config_dpc, NULL);
+	return TRUE;
+}
+
+/* While a dump is written nobody interrupts: this is called again and again. */
+static BOOLEAN poll(ADAPTER *adapter)
+{
+	STORAGE_REQUEST_BLOCK *srb;
+	ULONG length;
+	USHORT n;
+
+	if (MAKES(adapter, DUMP_WAITS_FOR_INTERRUPT))
+		return FALSE;
+	for (n = kind_first; n < adapter->queues; n++)
+		while (adapter->live && (srb = take_finished(adapter, &adapter->queue[n], &length)) != NULL)
+			kind_finish(adapter, srb);
+	return TRUE;
+}
+
+BOOLEAN HwInterrupt(PVOID extension)
+{
+	ADAPTER *adapter = extension;
+	ULONG status;
+	USHORT n;
+
+	if (adapter->dump)
+		return poll(adapter);
+	status = MAKES(adapter, INTX_ISR_NOT_READ) ? 1 : read8(adapter, &adapter->isr, 0);
+	if (!(status & 3))
+		return MAKES(adapter, CLAIMS_ALL);
+	if (!adapter->ready) {
+		adapter->early = TRUE;
+		return TRUE;
+	}
+	if (status & 1)
+		for (n = 0; n < adapter->queues; n++)
+			issue_queue(adapter, n);
+	if ((status & 2) && !MAKES(adapter, CONFIG_UNSERVED_ON_LINE))
+		issue(adapter, &adapter->config_dpc, NULL);
+	return !MAKES(adapter, CLAIMS_NOTHING);
+}
