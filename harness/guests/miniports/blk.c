@@ -159,7 +159,7 @@ static BOOLEAN is_on_disk(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, ULONGLON
 
 /* For mistakes: head and tail of a request in the common buffer, and not in its extension. */
 #define APART 32
-#define MOST_APART 32
+#define MOST_APART 128
 static UCHAR *apart(ADAPTER *adapter)
 {
 	if (!MAKES(adapter, READS_COMPLETED_EARLY) && !MAKES(adapter, WRITES_COMPLETED_EARLY))

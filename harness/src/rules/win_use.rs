@@ -186,7 +186,7 @@ impl Machine for Lives {
                 say.held(Object::Device);
             }
             At::Said(said) if said.done().is_some() => self.silent = None,
-            At::Mark("timeout") => self.silent = Some(now.seq),
+            At::Mark("timeout" | "stayed") => self.silent = Some(now.seq),
             At::End => {
                 if let Some(since) = self.silent {
                     say.broken(

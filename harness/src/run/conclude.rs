@@ -125,7 +125,11 @@ pub(crate) fn judged(events: &[Event]) -> Cow<'_, [Event]> {
         return Cow::Borrowed(events);
     };
     let (before, after) = events.split_at(at);
-    let said = |event: &&Event| matches!(event.what, What::Log { .. });
+    let said = |event: &&Event| match &event.what {
+        What::Log { .. } => true,
+        What::Mark { phase, .. } => phase == phase::STAYED,
+        _ => false,
+    };
     let said = after.iter().filter(said).cloned();
     Cow::Owned(before.iter().cloned().chain(said).collect())
 }

@@ -42,6 +42,8 @@ pub mod phase {
     pub const SKIPPED: &str = "skipped";
     /// The guest ended the machine without being told to; no step's phase.
     pub const LEFT: &str = "left";
+    /// The guest, which watches its driver, does not end when it is told to; no step's phase.
+    pub const STAYED: &str = "stayed";
     /// From here on the guest is examined, and what it does is not the driver's doing; no step's phase.
     pub const EXAMINED: &str = "examined";
     /// The system crashes, and what the driver does from here on it does for the dump.
@@ -108,6 +110,9 @@ pub fn observe(events: &[Event], devices: usize) -> Observed {
             What::Mark {
                 step: None, phase, ..
             } if phase == phase::LEFT => crashed = true,
+            What::Mark {
+                step: None, phase, ..
+            } if phase == phase::STAYED => dead = true,
             What::Fault(fired) => {
                 seen.fired
                     .insert((fired.dev, fired.id.clone()), fired.count);

@@ -7,7 +7,7 @@ use crate::bench::*;
 /// Mistakes at `HIGH_LEVEL`, while a crash dump is written, and what is said of them.
 pub const DUMP_WAITS: &[(&str, &str)] = &[
     ("dump-endless-poll", "it polls the register at 0x14 of BAR"),
-    ("dump-endless-loop", "does not come back: it is at blk"),
+    ("dump-endless-loop", "does not come back: it is at dump_blk"),
 ];
 
 #[test]

@@ -227,7 +227,7 @@ impl<'a> Session<'a> {
         } else {
             EXIT_LIMIT
         };
-        let mut patience = Patience::new(limit * self.pace);
+        let mut patience = Patience::new(limit * self.pace).watched(self.watched);
         // A guest that is not ready does not read commands.
         if let Waited::Met(()) = self.until_ready(&mut patience).await? {
             if self.dumps {
@@ -237,9 +237,14 @@ impl<'a> Session<'a> {
             self.recorder.mark(None, LEAVE, "the guest is told to end");
             self.guest.say("exit").await;
             self.leaving = true;
-            let _ = self
+            let waited = self
                 .until("the guest's end", &mut patience, false, |_| None::<()>)
                 .await?;
+            // Its driver is what keeps it.
+            if self.watched && waited == Waited::Timeout && limit == EXIT_LIMIT {
+                self.recorder
+                    .mark(None, phase::STAYED, "the guest does not end");
+            }
         }
         Ok(())
     }
