@@ -1,6 +1,6 @@
 //! Compiles what runs in guests and tells the crate where it lies: `MISFIRE_GUEST` is the path of the reference
-//! guest (`guests/reference`), an ELF file with a PVH entry, and `MISFIRE_HAND` that of what a Linux guest is
-//! given to run (`guests/linux/hand`), a static program.
+//! guest (`guests/reference`), an ELF file with a PVH entry, `MISFIRE_HAND` that of what a Linux guest is given to
+//! run (`guests/linux/hand`), a static program, and `MISFIRE_UEFI` that of what a UEFI firmware is (`guests/uefi`).
 //!
 //! The compiler is called directly: each is one crate without dependencies, so no second cargo
 //! with locks and a target folder of its own is needed. It is always optimised, in every profile.

@@ -106,7 +106,7 @@ fn work(case: &Case, served: &Served) -> vhost::Result<()> {
     put(DESC, &all(&case.table));
     put(TABLE, &all(&case.indirect));
     put(DATA, &case.data);
-    let index = if case.avail_index % 4 == 0 {
+    let index = if case.avail_index.is_multiple_of(4) {
         case.avail_index
     } else {
         case.base.wrapping_add(case.heads.len() as u16)
