@@ -50,7 +50,7 @@ impl Machine {
         let kept = Arc::clone(&seen);
         let journal = Journal::new(Box::new(move |event| {
             kept.lock().unwrap().push(event.clone());
-            let _ = sender.send(event.clone());
+            let _ = sender.send(event);
         }));
         let mut shape = Shape::new(Kind::Block);
         shape.with = features.iter().map(|name| (*name).to_owned()).collect();

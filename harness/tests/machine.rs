@@ -31,7 +31,7 @@ fn journal() -> (Arc<Journal>, Arc<Mutex<Vec<Event>>>) {
     let events = Arc::<Mutex<Vec<Event>>>::default();
     let sink = Arc::clone(&events);
     let journal = Journal::new(Box::new(move |event| {
-        sink.lock().unwrap().push(event.clone());
+        sink.lock().unwrap().push(event);
     }));
     (journal, events)
 }

@@ -26,8 +26,10 @@ pub struct Ledger {
 struct Watched {
     setup: QueueSetup,
     features: RingFeatures,
-    /// The device area as the device left it; none if it is not in memory.
-    shadow: Option<Vec<u8>>,
+    /// The device area as the device left it; empty if it is not in memory.
+    shadow: Vec<u8>,
+    /// Room for what it is now.
+    now: Vec<u8>,
     /// Chains that were fetched and not used, by their position.
     chains: BTreeMap<u16, Held>,
     /// In a packed ring: the place behind the list that was fetched last.
@@ -64,11 +66,12 @@ impl Ledger {
         let mut watched = Watched {
             setup,
             features,
-            shadow: None,
+            shadow: Vec::new(),
+            now: Vec::new(),
             chains: BTreeMap::new(),
             next: FIRST,
         };
-        watched.shadow = watched.device_area(memory);
+        watched.shadow(memory);
         self.queues.insert(setup.index, watched);
     }
 
@@ -165,7 +168,7 @@ impl Ledger {
     /// told by [`look`](Self::look). To be called with the ledger locked since before the write.
     pub fn wrote<M: GuestMemory>(&mut self, memory: &M, q: u16) {
         if let Some(watched) = self.queues.get_mut(&q) {
-            watched.shadow = watched.device_area(memory);
+            watched.shadow(memory);
             if watched.features.packed {
                 watched.read_again(memory);
             }
@@ -174,15 +177,25 @@ impl Ledger {
 }
 
 impl Watched {
-    fn device_area<M: GuestMemory>(&self, memory: &M) -> Option<Vec<u8>> {
+    /// The device area as it is now; empty if it is not in memory. `room` is used for it.
+    fn device_area<M: GuestMemory>(&self, memory: &M, mut room: Vec<u8>) -> Vec<u8> {
         let length = if self.features.packed {
             HEADER_BYTES
         } else {
             HEADER_BYTES + ELEMENT_BYTES * usize::from(self.setup.size) + 2
         };
-        let mut bytes = vec![0; length];
-        let read = memory.read_slice(&mut bytes, GuestAddress(self.setup.device));
-        read.ok().map(|()| bytes)
+        room.resize(length, 0);
+        let read = memory.read_slice(&mut room, GuestAddress(self.setup.device));
+        if read.is_err() {
+            room.clear();
+        }
+        room
+    }
+
+    /// What stands in the device area now is the device's.
+    fn shadow<M: GuestMemory>(&mut self, memory: &M) {
+        let room = std::mem::take(&mut self.shadow);
+        self.shadow = self.device_area(memory, room);
     }
 
     /// The chain at a position, with its head; none if the available ring is not in memory.
@@ -216,10 +229,8 @@ impl Watched {
     fn altered<M: GuestMemory>(&mut self, memory: &M, dev: u8) -> Vec<What> {
         let mut found = Vec::new();
         let available = word(memory, self.setup.driver.saturating_add(2)).unwrap_or(0);
-        for (position, held) in self.chains.clone() {
-            if held.told {
-                continue;
-            }
+        let mut chains = std::mem::take(&mut self.chains);
+        for (&position, held) in chains.iter_mut().filter(|(_, held)| !held.told) {
             let part = if self.features.packed {
                 let (_, walk) = self.walk(memory, position).unwrap_or_default();
                 (walk.digest != held.digest).then_some(AlteredPart::Descriptors)
@@ -237,19 +248,18 @@ impl Watched {
             let Some(part) = part else { continue };
             let (q, head) = (self.setup.index, held.head);
             found.push(What::Altered(Altered { dev, q, head, part }));
-            if let Some(held) = self.chains.get_mut(&position) {
-                held.told = true;
-            }
+            held.told = true;
         }
+        self.chains = chains;
         found
     }
 
     /// One event for each part that the driver wrote to; the content counts as known then.
     fn dirty<M: GuestMemory>(&mut self, memory: &M, dev: u8) -> Vec<What> {
-        let (Some(shadow), Some(now)) = (&self.shadow, self.device_area(memory)) else {
-            return Vec::new();
-        };
-        if *shadow == now {
+        let room = std::mem::take(&mut self.now);
+        self.now = self.device_area(memory, room);
+        let (shadow, now) = (&self.shadow, &self.now);
+        if shadow.is_empty() || now.is_empty() || shadow == now {
             return Vec::new();
         }
         let differs = |from: usize, to: usize| shadow.get(from..to) != now.get(from..to);
@@ -285,7 +295,7 @@ impl Watched {
                 found.push(dirty(DirtyPart::AvailEvent, 0));
             }
         }
-        self.shadow = Some(now);
+        std::mem::swap(&mut self.shadow, &mut self.now);
         found
     }
 }

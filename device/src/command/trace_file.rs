@@ -44,11 +44,11 @@ impl TraceFile {
     }
 
     /// What a journal writes to.
-    pub fn sink(&self) -> Box<dyn FnMut(&Event) + Send> {
+    pub fn sink(&self) -> Box<dyn FnMut(Event) + Send> {
         let sender = self.sender.clone();
         Box::new(move |event| {
             // After an error nobody listens; who closes the file is told of it.
-            let _ = sender.send(Told::Event(Box::new(event.clone())));
+            let _ = sender.send(Told::Event(Box::new(event)));
         })
     }
 

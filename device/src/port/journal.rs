@@ -16,14 +16,14 @@ pub struct Journal {
 
 struct State {
     seq: u64,
-    sink: Box<dyn FnMut(&Event) + Send>,
+    sink: Box<dyn FnMut(Event) + Send>,
 }
 
 impl Journal {
     /// Opens a journal; its clock begins at 0.
     ///
     /// The sink is called with the journal locked: it must not record anything itself.
-    pub fn new(sink: Box<dyn FnMut(&Event) + Send>) -> Arc<Self> {
+    pub fn new(sink: Box<dyn FnMut(Event) + Send>) -> Arc<Self> {
         Self::open(true, sink)
     }
 
@@ -32,7 +32,7 @@ impl Journal {
         Self::open(false, Box::new(|_| ()))
     }
 
-    fn open(listens: bool, sink: Box<dyn FnMut(&Event) + Send>) -> Arc<Self> {
+    fn open(listens: bool, sink: Box<dyn FnMut(Event) + Send>) -> Arc<Self> {
         Arc::new(Self {
             opened: Instant::now(),
             listens,
@@ -103,7 +103,7 @@ impl Journal {
                 time,
                 what,
             };
-            (state.sink)(&event);
+            (state.sink)(event);
         }
         state.seq
     }
@@ -144,7 +144,7 @@ mod tests {
     fn things_that_happen_together_stay_together() {
         let (sender, events) = mpsc::channel();
         let journal = Journal::new(Box::new(move |event| {
-            let _ = sender.send(event.clone());
+            let _ = sender.send(event);
         }));
         assert_eq!(journal.record_all([line("fault"), line("step")]), 2);
         drop(journal);

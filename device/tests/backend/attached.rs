@@ -41,7 +41,7 @@ fn faulty(shape: &Shape, faults: Vec<Fault>) -> Attached {
     let dir = tempfile::tempdir().unwrap();
     let (tell, events) = mpsc::channel();
     let journal = Journal::new(Box::new(move |event| {
-        let _ = tell.send(event.clone());
+        let _ = tell.send(event);
     }));
     let served = serve(0, shape, faults, 1, dir.path(), Arc::clone(&journal)).unwrap();
     let driver = Driver::connect(&dir.path().join("dev0"), shape.queues);

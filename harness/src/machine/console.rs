@@ -109,7 +109,7 @@ mod tests {
     async fn every_line_reaches_the_journal_and_the_reader() {
         let (sender, events) = channel();
         let journal = Journal::new(Box::new(move |event| {
-            let _ = sender.send(event.what.clone());
+            let _ = sender.send(event.what);
         }));
         let (ours, mut theirs) = StdUnixStream::pair().unwrap();
         let mut console = Console::open(ours, journal).unwrap();

@@ -282,7 +282,7 @@ mod tests {
     async fn what_a_driver_prints_is_acknowledged_recorded_and_in_the_journal() {
         let (sender, journalled) = std::sync::mpsc::channel();
         let journal = Journal::new(Box::new(move |event| {
-            let _ = sender.send(event.what.clone());
+            let _ = sender.send(event.what);
         }));
         let dir = tempfile::tempdir().unwrap();
         let recording = Recording::open(dir.path()).unwrap();
@@ -331,7 +331,7 @@ mod tests {
     async fn a_kernel_that_tells_without_an_end_is_answered_and_left_out_but_for_its_crash() {
         let (sender, journalled) = std::sync::mpsc::channel();
         let journal = Journal::new(Box::new(move |event| {
-            let _ = sender.send(event.what.clone());
+            let _ = sender.send(event.what);
         }));
         let (ours, mut its) = StdUnixStream::pair().unwrap();
         let listening = Listening::default();

@@ -59,12 +59,12 @@ impl Recorder {
         let sink = Arc::clone(&shared);
         let journal = Journal::new(Box::new(move |event| {
             let mut events = sink.events();
-            let weight = sink.weight.fetch_add(weight(event), Ordering::Relaxed);
+            let weight = sink.weight.fetch_add(weight(&event), Ordering::Relaxed);
             if weight >= limit {
                 sink.full.store(true, Ordering::Relaxed);
                 return;
             }
-            events.push(event.clone());
+            events.push(event);
             drop(events);
             if sink.waiting.load(Ordering::Relaxed) {
                 sink.more.notify_one();

@@ -13,7 +13,7 @@ fn qemu(answers: Vec<String>) -> (Qmp, mpsc::Receiver<What>) {
     let (ours, mut its) = StdUnixStream::pair().unwrap();
     let (sender, events) = mpsc::channel();
     let journal = Journal::new(Box::new(move |event| {
-        let _ = sender.send(event.what.clone());
+        let _ = sender.send(event.what);
     }));
     std::thread::spawn(move || {
         let mut commands = BufReader::new(its.try_clone().unwrap()).lines();
