@@ -20,12 +20,14 @@ const MOST_RECORDED_WATCHED: usize = 100_000;
 #[derive(Debug)]
 pub(super) struct Patience {
     limit: Duration,
+    /// How long is waited at the most, whatever happens.
+    most: Duration,
     most_recorded: usize,
     /// How long nothing has happened.
     quiet: Duration,
     /// How long has been waited.
     waited: Duration,
-    /// Where the record of what happens ended at the last look.
+    /// How much had happened at the last look.
     seen: usize,
     /// Where it ended at the first look.
     first: Option<usize>,
@@ -38,6 +40,7 @@ impl Patience {
     pub(super) fn new(limit: Duration) -> Self {
         Self {
             limit,
+            most: Self::most(limit),
             most_recorded: MOST_RECORDED,
             quiet: Duration::ZERO,
             waited: Duration::ZERO,
@@ -55,6 +58,11 @@ impl Patience {
         self
     }
 
+    /// From now on it may be quiet no longer than `limit`.
+    pub(super) fn at_most(&mut self, limit: Duration) {
+        self.limit = self.limit.min(limit);
+    }
+
     /// The most that is waited with this limit, on a machine that has processors free.
     pub(super) fn most(limit: Duration) -> Duration {
         limit
@@ -67,8 +75,8 @@ impl Patience {
         self.since + SLICE
     }
 
-    /// Whether it is over, with so many things recorded by now.
-    pub(super) fn is_over(&mut self, recorded: usize) -> bool {
+    /// Whether it is over, with so many things recorded by now, so many of which are something that happened.
+    pub(super) fn is_over(&mut self, recorded: usize, happened: usize) -> bool {
         let first = *self.first.get_or_insert(recorded);
         if recorded.saturating_sub(first) > self.most_recorded {
             return true;
@@ -81,11 +89,11 @@ impl Patience {
         self.since = now;
         self.waited += passed;
         self.quiet += passed;
-        if recorded != self.seen {
-            self.seen = recorded;
+        if happened != self.seen {
+            self.seen = happened;
             self.quiet = Duration::ZERO;
         }
-        self.quiet >= self.limit || self.waited >= Self::most(self.limit)
+        self.quiet >= self.limit || self.waited >= self.most
     }
 }
 
@@ -97,7 +105,7 @@ mod tests {
     fn looks(patience: &mut Patience, happens: impl Fn(usize) -> usize) -> usize {
         let over = |look: &usize| {
             patience.since = Instant::now() - SLICE;
-            patience.is_over(happens(*look))
+            patience.is_over(happens(*look), happens(*look))
         };
         (1..10_000).find(over).unwrap()
     }
@@ -118,6 +126,16 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_that_becomes_shorter_counts_what_was_quiet_before() {
+        let mut patience = Patience::new(SLICE * 100);
+        patience.since = Instant::now() - SLICE;
+        assert!(!patience.is_over(0, 0));
+        patience.at_most(SLICE * 2);
+        patience.since = Instant::now() - SLICE;
+        assert!(patience.is_over(0, 0));
+    }
+
+    #[test]
     fn a_guest_that_goes_round_and_round_is_not_waited_for() {
         let mut patience = Patience::new(SLICE * 1000);
         assert_eq!(looks(&mut patience, |look| look * 1000), 12);
@@ -127,6 +145,6 @@ mod tests {
     fn a_machine_that_stood_still_has_waited_for_one_go() {
         let mut patience = Patience::new(SLICE * 3);
         patience.since = Instant::now() - SLICE * 1000;
-        assert!(!patience.is_over(0));
+        assert!(!patience.is_over(0, 0));
     }
 }

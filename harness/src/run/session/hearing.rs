@@ -1,7 +1,7 @@
 //! What is known of the guest and of its devices.
 
 use misfire_device::shape::Attach;
-use misfire_device::trace::What;
+use misfire_device::trace::{Input, Op, Step, What};
 
 use super::{Happened, Session, Trouble};
 use crate::guest::Guest;
@@ -49,20 +49,32 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// How much has happened. What a kernel says of what does not happen is none of it.
+    /// How much has happened. On Linux a register that is read again and again with the same value is nothing new,
+    /// and neither is what the kernel says of what does not happen.
     pub(super) fn happened(&mut self) -> usize {
         let is_linux = matches!(self.guest, Guest::Linux(_));
         let Happened {
             looked,
             count,
             hang,
+            read,
         } = &mut self.happened;
-        *looked = self.recorder.look(*looked, |event| match &event.what {
-            What::Log { line } if is_linux => {
-                *hang |= KernelTrouble::of(line).is_some_and(KernelTrouble::is_hang);
-                *count += usize::from(!*hang || MachineLine::parse(line).is_some());
-            }
-            _ => *count += 1,
+        *looked = self.recorder.look(*looked, |event| {
+            let is_new = match &event.what {
+                What::Log { line } if is_linux => {
+                    *hang |= KernelTrouble::of(line).is_some_and(KernelTrouble::is_hang);
+                    !*hang || MachineLine::parse(line).is_some()
+                }
+                What::Step(step) if is_linux => {
+                    let again = read.as_ref() == Some(step);
+                    if !again {
+                        *read = is_read(step).then(|| step.clone());
+                    }
+                    !again
+                }
+                _ => true,
+            };
+            *count += usize::from(is_new);
         });
         *count
     }
@@ -132,6 +144,10 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+fn is_read(step: &Step) -> bool {
+    matches!(&step.input, Input::Access(access) if access.op == Op::Read)
 }
 
 /// What was asked of QEMU, which may be gone. Then the guest has left, or QEMU died: whoever waits for the

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use misfire_device::port::Served;
-use misfire_device::trace::{What, World};
+use misfire_device::trace::{Step as TraceStep, What, World};
 
 use super::drive::Trouble;
 use super::patience::Patience;
@@ -37,13 +37,15 @@ const WEDGED_LIMIT: Duration = Duration::from_millis(20);
 pub(super) const STAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What has happened, counted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Happened {
     /// Where the record ended at the last look.
     looked: usize,
     count: usize,
     /// The kernel has told of a hang.
     hang: bool,
+    /// The last access, if it was a read.
+    read: Option<TraceStep>,
 }
 
 /// A machine, and what is known of its guest.

@@ -1,5 +1,7 @@
 //! Waiting for the guest, its devices and its answers.
 
+use std::time::Duration;
+
 use misfire_device::fault::Facts;
 
 use super::{Patience, Session, Trouble};
@@ -8,6 +10,9 @@ use crate::log::Done;
 use crate::machine::Next;
 use crate::scenario::Wait;
 use crate::verdict::phase;
+
+/// How long everything may be quiet when a guest does nothing by itself.
+const IDLE_LIMIT: Duration = Duration::from_millis(300);
 
 /// How waiting ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -170,6 +175,12 @@ impl Session<'_> {
         Ok(waited)
     }
 
+    /// Whether the guest does nothing by itself until it is told something: what a device is awaited to do comes soon
+    /// then, or not at all.
+    fn guest_is_idle(&self) -> bool {
+        self.ready && self.loading.is_none() && matches!(self.guest, Guest::Firmware(_))
+    }
+
     /// Follows the guest, and with `watching` the devices too, until `test` finds what it wants.
     pub(super) async fn until<T>(
         &mut self,
@@ -191,8 +202,11 @@ impl Session<'_> {
                 return Ok(Waited::Over);
             }
             self.alive()?;
+            if watching && self.guest_is_idle() {
+                patience.at_most(IDLE_LIMIT);
+            }
             let happened = self.happened();
-            if self.stuck || patience.is_over(happened) {
+            if self.stuck || patience.is_over(self.happened.looked, happened) {
                 return Ok(Waited::Timeout);
             }
             let (seen, slice) = (self.seen, patience.slice());
