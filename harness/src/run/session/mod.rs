@@ -222,12 +222,11 @@ impl<'a> Session<'a> {
     /// Has the guest leave.
     async fn leave(&mut self) -> Result<(), Trouble> {
         // One that never answered a command does not read the next.
-        let limit = if self.unanswered || self.stuck {
-            WEDGED_LIMIT
-        } else if self.amiss && matches!(self.guest, Guest::Linux(_)) {
-            IN_VAIN_LIMIT
-        } else {
-            EXIT_LIMIT
+        let limit = match self.guest {
+            _ if self.unanswered || self.stuck => WEDGED_LIMIT,
+            Guest::Firmware(_) if self.in_vain && !self.ready => WEDGED_LIMIT,
+            Guest::Linux(_) if self.amiss => IN_VAIN_LIMIT,
+            _ => EXIT_LIMIT,
         };
         let mut patience = Patience::new(limit * self.pace).watched(self.watched);
         // A guest that is not ready does not read commands.
