@@ -158,7 +158,10 @@ impl Mapper<'_> {
         if self.mistakes.has(Mistake::ACCEPTS_ANY_READ_BACK) {
             return read != NO_VECTOR;
         }
-        read == vector
+        let is_ignored = event == Event::Config
+            && read == NO_VECTOR
+            && self.mistakes.has(Mistake::CONFIG_REFUSAL_IGNORED);
+        is_ignored || read == vector
     }
 
     /// The vector that the device says it has for the event; a queue is selected.

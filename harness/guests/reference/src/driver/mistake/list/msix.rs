@@ -9,6 +9,8 @@ list! {
         "does not read a vector back after writing it";
     CONFIG_VECTOR_UNCHECKED = "config-vector-unchecked", "VIO-MSIX-002",
         "does not check the config vector it got";
+    CONFIG_REFUSAL_IGNORED = "config-refusal-ignored", "VIO-MSIX-003",
+        "reads back that it got no config vector, and carries on";
     ACCEPTS_ANY_READ_BACK = "accepts-any-read-back", "VIO-MSIX-004",
         "takes any vector that reads back for the one that it wrote";
     PROGRAM_ONCE = "program-once", "VIO-MSIX-005",
