@@ -1,10 +1,14 @@
 //! Every file that the Windows side would run, checked with what there is on Linux: the C header for drivers, and
-//! PowerShell. Answer files and batch files are checked beside what writes them.
+//! scripts. Answer files, and more of the batch files, are checked beside what writes them.
+
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use misfire::log::Said;
+use tools::private;
+use tree_sitter::{Language, Parser};
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -18,18 +22,11 @@ fn here(path: &str) -> PathBuf {
     Path::new(HERE).join(path)
 }
 
-/// The beginning of the names of a mingw-w64's programs: what ci/setup has put under target, or beside the
-/// QEMU that is named, else what is in PATH.
-fn tools() -> String {
+/// The beginning of the names of a mingw-w64's programs.
+fn prefix() -> String {
     const NAME: &str = "x86_64-w64-mingw32-";
-    let targets = [env!("CARGO_TARGET_TMPDIR").into(), HERE.into()];
-    let qemu = std::env::var_os("MISFIRE_QEMU").map(PathBuf::from);
-    let places: Vec<PathBuf> = targets.into_iter().chain(qemu).collect();
-    let folders = places.iter().flat_map(|at| at.ancestors());
-    let private = folders
-        .flat_map(|at| [at.join("mingw"), at.join("target/mingw")])
-        .find(|at| at.join("x86_64-w64-mingw32/include/ddk").is_dir())
-        .map(|at| at.join("bin").join(NAME).display().to_string());
+    let bin = private("mingw/x86_64-w64-mingw32/include/ddk").and(private("mingw/bin"));
+    let private = bin.map(|bin| bin.join(NAME).display().to_string());
     private.unwrap_or_else(|| NAME.into())
 }
 
@@ -56,7 +53,7 @@ fn ddk(gcc: &str) -> String {
 
 #[test]
 fn the_header_for_drivers_compiles_without_a_warning_as_c_and_as_cpp_for_wdm_and_kmdf() {
-    let gcc = format!("{}gcc", tools());
+    let gcc = format!("{}gcc", prefix());
     let ddk = ddk(&gcc);
     let header = here("guests/windows");
     let programs = here("tests/programs/misfire_log");
@@ -173,8 +170,8 @@ fn the_lines_of_the_header_for_people_are_whole_and_short() {
     assert!(printed.lines().all(|line| line.len() < 200));
 }
 
-/// Every PowerShell file that a Windows guest would run.
-fn powershell() -> Vec<PathBuf> {
+/// Every file that a Windows guest would run whose name ends so.
+fn files(end: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![here("guests/windows")];
     while let Some(folder) = folders.pop() {
@@ -182,18 +179,18 @@ fn powershell() -> Vec<PathBuf> {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|end| end == "ps1") {
+            } else if path.extension().is_some_and(|found| found == end) {
                 found.push(path);
             }
         }
     }
+    assert!(!found.is_empty(), "{end}");
     found
 }
 
-/// What the grammar of tree-sitter can't read in a script, by line.
-fn errors(text: &str) -> Vec<String> {
-    let mut parser = tree_sitter::Parser::new();
-    let language = tree_sitter_powershell::LANGUAGE;
+/// What a grammar of tree-sitter can't read in a script, by line.
+fn errors(text: &str, language: impl Into<Language>) -> Vec<String> {
+    let mut parser = Parser::new();
     parser.set_language(&language.into()).unwrap();
     let tree = parser.parse(text, None).unwrap();
     let mut errors = Vec::new();
@@ -201,11 +198,8 @@ fn errors(text: &str) -> Vec<String> {
     while let Some(node) = nodes.pop() {
         if node.is_error() || node.is_missing() {
             let line = node.start_position().row;
-            errors.push(format!(
-                "{}: {}",
-                line + 1,
-                text.lines().nth(line).unwrap_or_default()
-            ));
+            let text = text.lines().nth(line).unwrap_or_default();
+            errors.push(format!("{}: {text}", line + 1));
         }
         let mut cursor = node.walk();
         nodes.extend(node.children(&mut cursor));
@@ -213,26 +207,55 @@ fn errors(text: &str) -> Vec<String> {
     errors
 }
 
+/// Those of a script, as Windows has its lines.
+fn batch_errors(text: &str) -> Vec<String> {
+    errors(&text.replace('\n', "\r\n"), tree_sitter_batch::LANGUAGE)
+}
+
+fn powershell_errors(text: &str) -> Vec<String> {
+    errors(text, tree_sitter_powershell::LANGUAGE)
+}
+
 #[test]
-fn every_powershell_file_is_one() {
-    let files = powershell();
-    assert!(!files.is_empty());
-    for file in files {
-        let text = std::fs::read_to_string(&file).unwrap();
-        assert_eq!(errors(&text), Vec::<String>::new(), "{}", file.display());
-        // Windows PowerShell reads a file without a mark in the system's own encoding.
-        assert!(text.is_ascii(), "{}", file.display());
+fn every_script_is_one() {
+    let kinds = [
+        ("ps1", powershell_errors as fn(&str) -> Vec<String>),
+        ("cmd", batch_errors),
+    ];
+    for (end, errors) in kinds {
+        for file in files(end) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            assert_eq!(errors(&text), Vec::<String>::new(), "{}", file.display());
+            // Windows reads a file without a mark in the system's own encoding.
+            assert!(text.is_ascii(), "{}", file.display());
+        }
     }
 }
 
 #[test]
-fn the_parser_of_powershell_finds_what_is_wrong() {
-    assert!(errors("if ($a) { Write-Host 'x' }\n").is_empty());
+fn what_the_document_has_a_person_put_into_an_image_is_powershell() {
+    let document = include_str!("../../docs/windows.md");
+    let scripts: Vec<&str> = document
+        .split("```powershell\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .collect();
+    assert_eq!(scripts.len(), 1);
+    assert_eq!(powershell_errors(scripts[0]), Vec::<String>::new());
+}
+
+#[test]
+fn the_parsers_find_what_is_wrong() {
+    assert!(powershell_errors("if ($a) { Write-Host 'x' }\n").is_empty());
     for wrong in [
         "if ($a) { Write-Host 'x'\n",
         "$x = @{ a = 1 ]\n",
         "foreach ($a on $b) { }\n",
     ] {
-        assert!(!errors(wrong).is_empty(), "{wrong}");
+        assert!(!powershell_errors(wrong).is_empty(), "{wrong}");
+    }
+    assert!(batch_errors("if exist a (\necho x\n) else (\necho y\n)\n").is_empty());
+    for wrong in ["if exist a (\necho x\n", "for %%a in (b c do echo %%a\n"] {
+        assert!(!batch_errors(wrong).is_empty(), "{wrong}");
     }
 }

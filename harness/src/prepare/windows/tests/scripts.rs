@@ -1,5 +1,5 @@
-//! The batch files that the guest runs. There is no parser of them to be had; these are the mistakes that can be
-//! found by reading. PowerShell is parsed in `harness/tests/windows_files.rs`.
+//! The batch files that the guest runs: mistakes that a parser does not find. That they can be parsed is asked in
+//! `harness/tests/windows_files.rs`, and of PowerShell too.
 
 use std::collections::BTreeSet;
 
