@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::process::Ended;
 use super::qmp::QmpError;
@@ -41,6 +42,16 @@ pub enum MachineError {
     NoVfioUser {
         /// The program.
         program: PathBuf,
+    },
+    /// Nobody is at the socket of a TPM.
+    #[error("no TPM answers at {} within {} s: {source}", socket.display(), limit.as_secs())]
+    NoTpm {
+        /// The socket.
+        socket: PathBuf,
+        /// How long it was waited for.
+        limit: Duration,
+        /// Why not, when it was tried last.
+        source: io::Error,
     },
     /// There are more devices than slots.
     #[error("{0} devices: a machine takes {MAX_DEVICES}")]
@@ -110,6 +121,11 @@ impl MachineError {
             Self::Kvm { .. } => {
                 Some("Use --accel tcg: software emulation works everywhere.".into())
             }
+            Self::NoTpm { .. } => Some(
+                "A swtpm ends with the machine that it was the TPM of. This starts it again each time: `while swtpm \
+                 socket --tpm2 --tpmstate dir=DIR --ctrl type=unixio,path=SOCKET; do :; done`."
+                    .into(),
+            ),
             Self::NoUefi { .. } => Some(
                 "Run `ci/setup`, which puts one under target/ovmf, or install OVMF (Debian: apt-get install ovmf)."
                     .into(),

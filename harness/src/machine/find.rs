@@ -52,6 +52,18 @@ pub struct About {
 }
 
 impl Qemu {
+    /// Writes to `path` which QEMU this is, and what it is told: an argument a line.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn tell(&self, path: &Path, argv: &[OsString]) -> std::io::Result<()> {
+        let mut text = format!("QEMU {}\n", self.about.version);
+        for word in argv {
+            text += &format!("{}\n", word.to_string_lossy());
+        }
+        std::fs::write(path, text)
+    }
+
     /// The QEMU to use: `$MISFIRE_QEMU`; else `target/qemu` in a folder at or above the executable or
     /// the current folder; else the one in `PATH`. What it can do is asked once for each program.
     ///

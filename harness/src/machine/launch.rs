@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use super::debugger::{Debugger, Listening};
 use super::error::MachineError;
 use super::line::Line;
 use super::process::{Ended, Process};
-use super::qmp::{Qmp, TablePlace};
+use super::qmp::{Qmp, QmpError, TablePlace};
 use super::spec::{Boot, Inherited, MAX_DEVICES, MachineSpec, Plugged};
 
 /// How long a machine may take to end when its guest has left.
@@ -168,6 +169,18 @@ impl Machine {
                 last: self.console.last(),
             }),
         }
+    }
+
+    /// Carries the state in a file over into this machine, which was started for that.
+    ///
+    /// # Errors
+    /// When QEMU can't; one that is gone has said why.
+    pub async fn restore(&mut self, from: &Path, limit: Duration) -> Result<(), MachineError> {
+        let restored = self.qmp.restore(from, limit).await;
+        if let Err(QmpError::Channel { .. }) = &restored {
+            self.left("its state").await?;
+        }
+        Ok(restored?)
     }
 
     /// Sends a line to the guest. A guest that is gone does not hear it, which [`Machine::next`] tells.

@@ -21,7 +21,8 @@ mod slot;
 mod spec;
 mod table;
 #[cfg(test)]
-mod test_support;
+pub(crate) mod test_support;
+mod tpm;
 mod uefi;
 
 pub use accel::{AccelChoice, TRIAL, hyper_v, kvm, trial};
@@ -39,3 +40,4 @@ pub use spec::{
     MachineSpec, Plugged, Rom, START_ADDRESS,
 };
 pub use table::BadTable;
+pub use tpm::until_there as until_tpm;

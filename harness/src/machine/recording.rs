@@ -46,6 +46,9 @@ pub enum Way {
 const LINES: [&str; 3] = ["com1", "com2", "qmp"];
 
 impl Recording {
+    /// The file that says which QEMU it was, and what it was told when it was started, if somebody writes it.
+    pub const MACHINE: &str = "machine.txt";
+
     /// Files in `folder`, which is made.
     ///
     /// # Errors

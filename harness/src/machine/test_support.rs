@@ -4,12 +4,27 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::{About, Qemu, Version};
+
 /// A program in `dir` that acts as its name says; see `tests/programs/fake-qemu`.
 pub fn fake_qemu(dir: &Path, name: &str) -> PathBuf {
     let program = dir.join(name);
     let fake = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/fake-qemu");
     symlink(fake, &program).unwrap();
     program
+}
+
+/// The same as a QEMU that was found.
+pub fn found_qemu(dir: &Path, name: &str) -> Qemu {
+    Qemu {
+        program: fake_qemu(dir, name),
+        about: About {
+            version: Version(11, 0, 0),
+            vfio_user: true,
+            loader: true,
+        },
+        key: String::new(),
+    }
 }
 
 /// Whether process `id` ends within seconds. One that waits for its parent to hear of its end is gone.

@@ -113,7 +113,13 @@ pub(super) async fn drive(
             let mut setting = windows_setting(scenario, options, subject);
             setting.evidence = folder.map(Path::to_owned);
             if let Some(to) = &options.keeping.recording {
-                let recording = Recording::open(&to.join(&scenario.name));
+                let to = to.join(&scenario.name);
+                let recording = Recording::open(&to).and_then(|recording| {
+                    options
+                        .qemu
+                        .tell(&to.join(Recording::MACHINE), &argv(&spec))?;
+                    Ok(recording)
+                });
                 setting.recording = Some(recording.map_err(Trouble::Recording)?);
             }
             let journal = recorder.journal();

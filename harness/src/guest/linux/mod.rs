@@ -275,8 +275,7 @@ impl Bare {
         memory: &Path,
     ) -> Result<Self, LinuxError> {
         let mut bare = Self::launch(image, spec, journal, limit)?;
-        let restored = bare.machine.qmp().restore(memory, BOOT_LIMIT).await;
-        restored.map_err(MachineError::from)?;
+        bare.machine.restore(memory, BOOT_LIMIT).await?;
         bare.agent = bare.agent.restored();
         Ok(bare)
     }

@@ -228,6 +228,34 @@ impl Windows {
         tokio::time::timeout_at(end.into(), came).await.ok()?
     }
 
+    /// How a person can look at it. The debugger's line is given to whoever connects, so that from here on
+    /// nobody answers the kernel but them.
+    pub async fn show(&mut self) -> String {
+        let qmp = self.machine.qmp();
+        let line = qmp.open_line("console").await;
+        let debugger = match line {
+            Ok(port) => format!(
+                "  WinDbg:  windbg -k com:ipport={port},port=127.0.0.1\n  or:      misfire kd --late \
+                 127.0.0.1:{port}"
+            ),
+            Err(error) => format!("  its debugger's line can't be given away: {error}"),
+        };
+        let viewer = match qmp.monitor("info vnc".to_owned()).await {
+            Ok(text) => match text
+                .lines()
+                .find_map(|line| line.trim().strip_prefix("Server: "))
+            {
+                Some(place) => {
+                    let place = place.split(' ').next().unwrap_or(place);
+                    format!("  screen:  a VNC viewer at {place}")
+                }
+                None => format!("  screen:  {}", text.trim()),
+            },
+            Err(error) => format!("  its screen can't be looked at: {error}"),
+        };
+        format!("{debugger}\n{viewer}")
+    }
+
     fn file(&self, name: &str) -> Option<PathBuf> {
         self.evidence.as_ref().map(|folder| folder.join(name))
     }

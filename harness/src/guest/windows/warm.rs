@@ -73,7 +73,8 @@ async fn make(
     }
     let course = Course::cold(image.limits, image.jobs.clone(), image.workload.clone());
     let limit = Windows::longest(image) + SAVE_LIMIT;
-    let mut windows = Windows::launch(image, setting, &spec, course, Journal::unread(), limit)?;
+    let journal = Journal::unread();
+    let mut windows = Windows::launch(image, setting, &spec, course, journal, limit).await?;
     windows.to(Stage::Plug).await?;
     // Agent and kernel have answered, so that they owe nothing to whoever restores it.
     let saved = windows.machine.qmp().save(&to.memory, SAVE_LIMIT).await;
