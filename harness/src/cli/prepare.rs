@@ -69,7 +69,7 @@ pub struct WindowsArgs {
     /// A certificate that the guest is to trust: that of a test-signed driver.
     #[arg(long = "certificate", value_name = "CER")]
     certificates: Vec<PathBuf>,
-    /// How the machine starts; default: bios for Windows 7 and an existing image, else uefi.
+    /// How the machine starts; default: bios for Windows 7, else uefi; for an existing image as its partition table is.
     #[arg(long, value_enum)]
     firmware: Option<FirmwareArg>,
     /// The files of a UEFI firmware without Secure Boot; default: where distributions have them.

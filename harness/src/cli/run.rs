@@ -8,7 +8,7 @@ use miette::{IntoDiagnostic as _, WrapErr as _};
 
 use super::running::{Show, go, json, options, runtime};
 use super::{Failure, Format, RunArgs, say};
-use crate::doctor::{Doctor, State};
+use crate::doctor::{Doctor, Finding, State};
 use crate::report::{Document, html, junit};
 use crate::run::{KeptAside, NoGuest, Snapshots, Subject, dry_run, parameters};
 use crate::scenario::Library;
@@ -142,14 +142,32 @@ fn quoted(word: &str) -> String {
 /// `guest`: what `--guest` would be given.
 pub(super) fn doctor(guest: Option<&str>) -> Result<(), Failure> {
     let subject = guest.map(|guest| subject(guest, false)).transpose()?;
-    let doctor = runtime()?.block_on(async {
-        let mut doctor = Doctor::examine().await;
-        if let Some(subject) = subject {
-            doctor.examine_guest(subject).await;
+    let runtime = runtime()?;
+    let mut doctor = runtime.block_on(Doctor::examine());
+    tell(&doctor.findings);
+    if let Some(subject) = subject {
+        let known = doctor.findings.len();
+        if matches!(subject, Subject::Windows(_)) {
+            eprintln!("doctor: the image is booted, which can take minutes");
         }
-        doctor
-    });
-    for finding in &doctor.findings {
+        runtime.block_on(doctor.examine_guest(subject));
+        tell(&doctor.findings[known..]);
+    }
+    if doctor.can_run() {
+        Ok(())
+    } else {
+        let with = guest.map_or_else(
+            || "on this machine".to_owned(),
+            |guest| format!("with the guest {guest}"),
+        );
+        Err(Failure::Machine(miette::miette!(
+            "no scenario can run {with}"
+        )))
+    }
+}
+
+fn tell(findings: &[Finding]) {
+    for finding in findings {
         let state = match finding.state {
             State::Good => "good",
             State::Slower => "slow",
@@ -162,17 +180,6 @@ pub(super) fn doctor(guest: Option<&str>) -> Result<(), Failure> {
         if let Some(help) = &finding.help {
             say(format_args!("      {help}"));
         }
-    }
-    if doctor.can_run() {
-        Ok(())
-    } else {
-        let with = guest.map_or_else(
-            || "on this machine".to_owned(),
-            |guest| format!("with the guest {guest}"),
-        );
-        Err(Failure::Machine(miette::miette!(
-            "no scenario can run {with}"
-        )))
     }
 }
 

@@ -1,9 +1,15 @@
 //! `misfire prepare windows` against a stand-in: a medium and a disk of a few sectors, which say in QEMU what Setup
 //! and the settings would say. No Windows is here, and none was run.
 
+#[path = "../assembled/mod.rs"]
+mod assembled;
 mod case;
 mod media;
 mod refused;
 #[path = "../said/mod.rs"]
 mod said;
 mod stages;
+#[path = "../swtpm/mod.rs"]
+mod swtpm;
+#[path = "../tools/mod.rs"]
+mod tools;

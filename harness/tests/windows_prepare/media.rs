@@ -1,37 +1,18 @@
 //! The stand-in: what it boots from, and what its kernel says when it crashes.
 
 use std::path::Path;
-use std::process::Command;
 
 use misfire::log::kd::frame::{Frame, kind};
 
-const HERE: &str = env!("CARGO_MANIFEST_DIR");
+use crate::assembled;
+
 /// Bytes of a sector of a medium.
 pub const SECTOR: usize = 2048;
 
-/// Assembles one file of the stand-in.
+/// A file of the stand-in that the firmware starts, with these defines.
 pub fn assemble(folder: &Path, source: &str, defines: &[&str]) -> Vec<u8> {
-    let out = folder.join(source).with_extension("bin");
-    let output = Command::new("cc")
-        .args(["-m32", "-nostdlib", "-static", "-no-pie"])
-        .arg("-Wl,--build-id=none,-Ttext=0x7c00,--oformat=binary")
-        .arg(format!("-Wa,-I{}", folder.display()))
-        .args(defines)
-        .arg("-o")
-        .arg(&out)
-        .arg(
-            Path::new(HERE)
-                .join("tests/programs/windows_standin")
-                .join(source),
-        )
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    std::fs::read(out).unwrap()
+    let options = [&["-m32", "-Wl,-Ttext=0x7c00"], defines].concat();
+    assembled::assemble(folder, source, &options)
 }
 
 /// The description of an archive with these images: name, edition, kind, build.

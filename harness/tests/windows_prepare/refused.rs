@@ -80,9 +80,12 @@ fn what_can_not_be_prepared_is_told_and_nothing_is_written() {
     let before = case.files();
     std::fs::write(at("text.iso"), vec![b'x'; 1 << 16]).unwrap();
     std::fs::write(at("there.qcow2"), "x").unwrap();
+    let table = [vec![0; 512], b"EFI PART".to_vec(), vec![0; 1 << 16]].concat();
+    std::fs::write(at("gpt.iso"), table).unwrap();
     let old = medium(&[], &[("Windows 8.1", "Professional", "Client", 9600)]);
     std::fs::write(at("old.iso"), old).unwrap();
     let (text, there, old) = (at("text.iso"), at("there.qcow2"), at("old.iso"));
+    let gpt = at("gpt.iso");
     for (arguments, status, words) in [
         (
             vec!["--iso", text.as_str(), "--out", &out],
@@ -156,9 +159,16 @@ fn what_can_not_be_prepared_is_told_and_nothing_is_written() {
         (
             vec!["--iso", &iso, "--out", &out, "--tpm", &text],
             2,
-            "it is no socket; `swtpm socket --tpm2",
+            "it is no socket; one is run by `while swtpm socket --tpm2",
         ),
         (vec!["--iso", &iso], 2, "--out"),
+        // How an image starts is seen from its partition table.
+        (vec!["--image", &gpt, "--ovmf", "a,b"], 3, "a can't be read"),
+        (
+            vec!["--image", &text, "--ovmf", "a,b"],
+            2,
+            "it is for `--firmware uefi`",
+        ),
         (
             vec!["--image", "no.qcow2"],
             3,

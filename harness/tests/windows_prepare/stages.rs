@@ -8,6 +8,7 @@ use misfire::run::Subject;
 
 use crate::case::{Case, ENDLESS, LONGER, SHORT, is_png};
 use crate::media::{IMAGES, assemble, medium};
+use crate::swtpm::Swtpm;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_installation_goes_from_the_medium_to_a_guest_file_that_is_checked() {
@@ -94,6 +95,21 @@ async fn an_installation_goes_from_the_medium_to_a_guest_file_that_is_checked() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tpm_that_ends_with_each_machine_and_is_started_again_is_there_for_all_of_them() {
+    let tpm = Swtpm::start();
+    let mut case = Case::new(&[]);
+    case.request.tpm = Some(tpm.socket());
+    let (made, told) = case.prepare(None).await;
+    let guest = std::fs::read_to_string(made.unwrap_or_else(|error| panic!("{error}: {told:#?}")));
+    let guest: toml::Table = guest.unwrap().parse().unwrap();
+    let socket = tpm.socket().display().to_string();
+    assert_eq!(guest["windows"]["tpm"].as_str(), Some(socket.as_str()));
+    // For the installation, and for the check.
+    assert_eq!(tpm.began(), 2);
+    assert!(tpm.was_used(), "the firmware did not use it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_stage_that_does_not_end_is_told_with_its_picture_and_goes_on_later() {
     let stages = [
         ("-DSTOP=1", Stage::Setup),
@@ -133,7 +149,14 @@ async fn every_stage_that_does_not_end_is_told_with_its_picture_and_goes_on_late
     }
     // One that was cut off in Setup begins anew; one whose system is on the disk starts from there.
     for (case, stage) in stopped {
-        if !matches!(stage, Stage::Setup | Stage::Specialize) {
+        if !matches!(stage, Stage::Setup | Stage::Specialize | Stage::Shutdown) {
+            continue;
+        }
+        if stage == Stage::Shutdown {
+            // Its settings are made: its power button is pressed.
+            let (made, told) = case.prepare(None).await;
+            assert!(made.is_ok(), "{made:?}, {told:#?}");
+            assert_eq!(told[0], "going on where the system shuts down");
             continue;
         }
         if stage == Stage::Setup {
@@ -245,6 +268,8 @@ async fn the_settings_for_an_image_that_is_there_come_from_a_medium() {
     bytes[..disk.len()].copy_from_slice(&disk);
     std::fs::write(&image, bytes).unwrap();
     case.request.source = Source::Image;
+    // Its disk has no table that a UEFI firmware would start it from.
+    case.request.firmware = None;
     case.request.out.clone_from(&image);
     case.request.viewer = true;
     let (made, told) = case.prepare(None).await;

@@ -17,7 +17,7 @@ use super::marker::Marker;
 use crate::guest::agent::{Heard as Said, Prompt, Step, Talk};
 use crate::log::harmless;
 use crate::log::kd::{Bugcheck, Client, Event, OnBugcheck};
-use crate::machine::{Ended, Inherited, MachineError, Process, Qmp};
+use crate::machine::{Ended, Inherited, MachineError, Process, Qmp, until_tpm};
 
 /// Longer than any preparation: the end that comes whatever happens.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -55,7 +55,10 @@ pub(super) struct Boot {
 }
 
 impl Boot {
-    pub fn start(hardware: &Hardware) -> Result<Self, MachineError> {
+    pub async fn start(hardware: &Hardware) -> Result<Self, MachineError> {
+        if let Some(tpm) = &hardware.tpm {
+            until_tpm(tpm).await?;
+        }
         let pair = || StdUnixStream::pair().map_err(MachineError::os("making a socket"));
         let (kd, its_kd) = pair()?;
         let (agent, its_agent) = pair()?;
@@ -115,6 +118,11 @@ impl Boot {
     /// Presses a key, which does nothing where nobody waits for one.
     pub async fn press(&mut self, key: &str) {
         let _ = self.qmp.monitor(format!("sendkey {key}")).await;
+    }
+
+    /// Presses the power button, which a system that listens takes for a request to shut down.
+    pub async fn press_power(&mut self) {
+        let _ = self.qmp.monitor("system_powerdown".into()).await;
     }
 
     /// The screen as a picture at `path`; false: there is none.

@@ -2,17 +2,15 @@
 //! on COM2. It is booted for that, and nothing is written to it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::argv::{ENLIGHTENED, Hardware};
 use super::boot::{Boot, Heard};
-use super::course::{Pace, qemu_img};
+use super::pace::Pace;
 use super::record::Stage;
-use super::{WindowsError, request};
+use super::{WindowsError, disk};
 use crate::machine::{Accel, Qemu};
 
 /// Time between two questions to the agent.
@@ -160,10 +158,10 @@ impl GuestOnDisk {
         accel: Accel,
         pace: Pace,
     ) -> Result<Checked, WindowsError> {
-        let qemu_img = request::qemu_img(&qemu.program)?;
+        let qemu_img = disk::qemu_img(&qemu.program)?;
         let format = match &self.format {
             Some(format) => format.clone(),
-            None => format(&qemu_img, &self.image)?,
+            None => disk::format(&qemu_img, &self.image)?,
         };
         let mut boot = Boot::start(&Hardware {
             qemu: qemu.program.clone(),
@@ -178,7 +176,8 @@ impl GuestOnDisk {
             memory: self.memory,
             processors: self.processors,
             viewer: false,
-        })?;
+        })
+        .await?;
         let late = Instant::now() + pace.limit(Stage::Check);
         let mut ping = Instant::now() + PING.min(pace.look);
         let mut found = Checked::default();
@@ -222,21 +221,4 @@ impl GuestOnDisk {
         boot.end().await;
         Ok(found)
     }
-}
-
-/// The format of an image, as qemu-img sees it.
-///
-/// # Errors
-/// When it is none, or damaged.
-pub(super) fn format(program: &Path, image: &Path) -> Result<String, WindowsError> {
-    #[derive(Deserialize)]
-    struct Info {
-        format: String,
-    }
-    let mut command = Command::new(program);
-    command.args(["info", "--output=json", "-U"]).arg(image);
-    let text = qemu_img(command)?;
-    let info: Info = serde_json::from_str(&text)
-        .map_err(|error| WindowsError::QemuImg(format!("it said what is no JSON: {error}")))?;
-    Ok(info.format)
 }

@@ -1,64 +1,23 @@
 //! The course of a preparation: stage after stage, each noted beside the image when it begins.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
 use tokio::time::Instant;
 
 use super::argv::Hardware;
 use super::boot::{Boot, Heard};
-use super::check::{self, GuestOnDisk};
+use super::check::GuestOnDisk;
+use super::disk::{self, run};
+use super::files::{Files, alone};
 use super::marker::Marker;
+use super::pace::Pace;
 use super::record::{Record, Stage};
 use super::request::{Plan, Source, WindowsRequest};
 use super::{WindowsError, stick};
 use crate::machine::{Accel, Ended, Qemu};
-
-/// How much time stages may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// A minute of a stage's limit.
-    pub minute: Duration,
-    /// Time between two looks at the screen.
-    pub look: Duration,
-    /// A stage that may take no longer than this.
-    pub most: Option<(Stage, Duration)>,
-}
-
-/// How many times longer software emulation takes than KVM.
-const SLOWER: u32 = 10;
-
-impl Pace {
-    /// What a machine takes that runs so.
-    pub fn of(accel: Accel) -> Self {
-        Self::times(match accel {
-            Accel::Kvm => 1,
-            Accel::Tcg => SLOWER,
-        })
-    }
-
-    /// `times` as long as a machine under KVM takes.
-    pub fn times(times: u32) -> Self {
-        Self {
-            minute: Duration::from_secs(60) * times.max(1),
-            look: Duration::from_secs(10),
-            most: None,
-        }
-    }
-
-    /// How long a stage may take.
-    pub(super) fn limit(self, stage: Stage) -> Duration {
-        let minutes = u32::try_from(stage.minutes()).unwrap_or(u32::MAX);
-        let limit = self.minute.saturating_mul(minutes);
-        match self.most {
-            Some((of, most)) if of == stage => limit.min(most),
-            _ => limit,
-        }
-    }
-}
 
 /// Looks at the screen between two reports.
 const LOOKS: u32 = 6;
@@ -121,43 +80,6 @@ pub async fn windows(
     Ok(files.guest)
 }
 
-/// What lies beside the image.
-struct Files {
-    stick: PathBuf,
-    variables: PathBuf,
-    screen: PathBuf,
-    guest: PathBuf,
-    lock: PathBuf,
-}
-
-impl Files {
-    fn of(out: &Path) -> Self {
-        let beside = |end: &str| {
-            let mut name = out.as_os_str().to_owned();
-            name.push(end);
-            PathBuf::from(name)
-        };
-        Self {
-            stick: beside(".answers.img"),
-            variables: beside(".vars.fd"),
-            screen: beside(".screen.png"),
-            guest: out.with_extension("toml"),
-            lock: beside(".lock"),
-        }
-    }
-}
-
-/// Nobody else prepares the same image as long as this is held.
-fn alone(path: &Path) -> Result<File, WindowsError> {
-    let cannot = || WindowsError::os("written", path);
-    let lock = File::create(path).map_err(cannot())?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(WindowsError::Busy(path.with_extension(""))),
-        Err(error) => Err(cannot()(error.into())),
-    }
-}
-
 struct Course<'a> {
     request: &'a WindowsRequest,
     plan: &'a Plan,
@@ -208,7 +130,7 @@ impl Course<'_> {
             let mut create = Command::new(&self.plan.qemu_img);
             create.args(["create", "-q", "-f", "qcow2"]).arg(out);
             create.arg(self.request.size.to_string());
-            qemu_img(create)?;
+            run(create)?;
         }
         if let Some((_, variables)) = &self.plan.firmware
             && (self.plan.install.is_some() || !self.files.variables.exists())
@@ -230,7 +152,7 @@ impl Course<'_> {
             cds.push(iso.clone());
         }
         cds.extend(self.request.virtio_win.clone());
-        let format = check::format(&self.plan.qemu_img, &self.request.out)?;
+        let format = disk::format(&self.plan.qemu_img, &self.request.out)?;
         Ok(Hardware {
             qemu: self.qemu.program.clone(),
             accel: self.accel,
@@ -261,16 +183,21 @@ impl Course<'_> {
                 .map(|install| install.answer.as_str());
             stick::make(&self.files.stick, answer, &self.request.certificates)?;
         }
-        let mut boot = Boot::start(&self.hardware()?)?;
+        let mut boot = Boot::start(&self.hardware()?).await?;
         if self.request.viewer
             && let Some(place) = boot.viewer().await
         {
             (self.tell)(&format!("a VNC viewer finds the screen at {place}"));
         }
-        if self.plan.install.is_none() && self.record.stage == Stage::Settings {
-            (self.tell)(
-                "log on in the guest and run `misfire\\apply.cmd` of the medium MISFIRE as an administrator",
-            );
+        if self.record.stage == Stage::Settings {
+            // A system that was installed does it by itself, once.
+            let when = match self.plan.install {
+                None => "",
+                Some(_) => "if it does not go on by itself (`--viewer`): ",
+            };
+            (self.tell)(&format!(
+                "{when}log on in the guest and run `misfire\\apply.cmd` of the medium MISFIRE as an administrator"
+            ));
         }
         let result = self.listen(&mut boot).await;
         boot.end().await;
@@ -281,6 +208,8 @@ impl Course<'_> {
         let begin = Instant::now();
         let mut key =
             (self.record.stage == Stage::Setup && self.plan.firmware.is_some()).then_some(begin);
+        // Its settings are made, and nothing in it shuts it down a second time.
+        let is_done = self.record.stage == Stage::Shutdown;
         let mut look = begin + self.pace.look;
         let mut looks = 0;
         let mut late = begin + self.limit();
@@ -336,6 +265,9 @@ impl Course<'_> {
             }
             if now >= look {
                 look = now + self.pace.look;
+                if is_done {
+                    boot.press_power().await;
+                }
                 looks += 1;
                 let shown = boot.picture(&self.files.screen).await;
                 if shown && looks % LOOKS == 1 {
@@ -401,7 +333,7 @@ impl Course<'_> {
     async fn check(&mut self) -> Result<(), WindowsError> {
         let guest = GuestOnDisk::of_preparation(
             &self.request.out,
-            check::format(&self.plan.qemu_img, &self.request.out)?,
+            disk::format(&self.plan.qemu_img, &self.request.out)?,
             self.plan
                 .firmware
                 .as_ref()
@@ -425,21 +357,4 @@ impl Course<'_> {
         }
         checked.result()
     }
-}
-
-/// Runs qemu-img, and says what it said when it fails.
-pub(super) fn qemu_img(mut command: Command) -> Result<String, WindowsError> {
-    let output = command
-        .env("LC_ALL", "C")
-        .stdin(std::process::Stdio::null())
-        .output()
-        .map_err(|error| WindowsError::QemuImg(error.to_string()))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(WindowsError::QemuImg(match said.trim() {
-        "" => output.status.to_string(),
-        said => said.lines().collect::<Vec<_>>().join(" | "),
-    }))
 }

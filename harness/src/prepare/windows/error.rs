@@ -153,6 +153,17 @@ fn said(messages: &str) -> String {
     }
 }
 
+/// What to do about a system that was cut off while Setup worked in it: some refuse to go on.
+fn cut_off(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Specialize | Stage::Logon => {
+            " If the screen says that the installation can't go on after a restart, delete the image and its \
+             .prepare.json to begin anew."
+        }
+        _ => "",
+    }
+}
+
 impl WindowsError {
     /// What to do about it, if that is known.
     pub fn help(&self) -> Option<String> {
@@ -186,18 +197,25 @@ impl WindowsError {
             Self::NoQemuImg(_) => {
                 "Run `ci/setup`, or install qemu-utils (Debian: apt-get install qemu-utils).".into()
             }
-            Self::Late { picture, .. } => format!(
+            Self::Late { picture, stage, .. } => format!(
                 "{}The same command goes on from there; with `--pace N` it waits N times as long, \
-                 with `--viewer` a VNC viewer can look and type.",
-                shown(picture)
+                 with `--viewer` a VNC viewer can look and type.{}",
+                shown(picture),
+                cut_off(*stage)
             ),
             Self::Guest { picture, .. } => format!(
                 "{}What each setting said is in C:\\misfire\\apply.log of the guest. The same command \
                  makes the settings again once somebody logs on and runs apply.cmd.",
                 shown(picture)
             ),
-            Self::Crash { picture, .. } => format!("{}The same command goes on.", shown(picture)),
-            Self::Left { .. } => "The same command goes on from there.".into(),
+            Self::Crash { picture, stage, .. } => format!(
+                "{}The same command goes on.{}",
+                shown(picture),
+                cut_off(*stage)
+            ),
+            Self::Left { stage, .. } => {
+                format!("The same command goes on from there.{}", cut_off(*stage))
+            }
             Self::Unfit { picture, .. } => format!(
                 "{}docs/windows.md says what each setting is for; the same command checks again.",
                 shown(picture)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::answer::Answers;
 use super::iso::Iso;
-use super::{Image, Release, WindowsError, medium};
+use super::{Image, Release, WindowsError, disk, medium};
 use crate::machine::{self, Qemu};
 
 /// How a machine starts.
@@ -93,7 +93,7 @@ pub(super) struct Install {
 impl WindowsRequest {
     /// Looks at everything that the request names.
     pub(super) fn plan(&self, qemu: &Qemu) -> Result<Plan, WindowsError> {
-        let qemu_img = qemu_img(&qemu.program)?;
+        let qemu_img = disk::qemu_img(&qemu.program)?;
         for path in self.virtio_win.iter().chain(&self.certificates) {
             fs::File::open(path).map_err(WindowsError::os("read", path))?;
         }
@@ -125,8 +125,8 @@ impl WindowsRequest {
                 return Err(WindowsError::Argument {
                     what: "--tpm",
                     why: format!(
-                        "no swtpm listens at {}: {why}; `swtpm socket --tpm2 --tpmstate dir=DIR --ctrl \
-                         type=unixio,path=SOCKET` is one",
+                        "no swtpm listens at {}: {why}; one is run by `while swtpm socket --tpm2 --tpmstate \
+                         dir=DIR --ctrl type=unixio,path=SOCKET; do :; done`: it ends with each machine",
                         path.display()
                     ),
                 });
@@ -159,8 +159,11 @@ impl WindowsRequest {
                 None
             }
         };
-        let by_release = found.as_ref().map(|(release, ..)| release.firmware());
-        let kind = self.firmware.or(by_release).unwrap_or(Firmware::Bios);
+        let kind = match (self.firmware, &found) {
+            (Some(firmware), _) => firmware,
+            (None, Some((release, ..))) => release.firmware(),
+            (None, None) => disk::firmware(&qemu_img, &self.out)?,
+        };
         let firmware = match (kind, &self.ovmf) {
             (Firmware::Bios, None) => None,
             (Firmware::Bios, Some(_)) => {
@@ -247,18 +250,6 @@ fn is_key(key: &str) -> bool {
     let groups: Vec<&str> = key.split('-').collect();
     let plain = |group: &&str| group.len() == 5 && group.chars().all(|c| c.is_ascii_alphanumeric());
     groups.len() == 5 && groups.iter().all(plain)
-}
-
-/// qemu-img: beside QEMU, else in PATH.
-pub(super) fn qemu_img(qemu: &Path) -> Result<PathBuf, WindowsError> {
-    let beside = qemu.with_file_name("qemu-img");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let others = std::env::split_paths(&path).map(|folder| folder.join("qemu-img"));
-    [beside]
-        .into_iter()
-        .chain(others)
-        .find(|program| program.is_file())
-        .ok_or_else(|| WindowsError::NoQemuImg(qemu.to_owned()))
 }
 
 fn ovmf(qemu: &Path) -> Result<(PathBuf, PathBuf), WindowsError> {

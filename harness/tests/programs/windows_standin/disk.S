@@ -1,6 +1,6 @@
 /* What the stand-in for Windows has on its disk: one sector. At its first start it says what the settings of
  * harness/guests/windows/setup would say, and shuts down; later it speaks to a debugger on COM1 as a Windows kernel
- * does first, and answers each line on COM2 as an agent does that is greeted: with the last number of the line, behind a mark. STOP is the stage in which it stops for ever; with
+ * does first, and answers each line on COM2 as an agent does that is greeted: with the last number of the line, behind a mark. It shuts down when its power button is pressed. STOP is the stage in which it stops for ever; with
  * CRASH it is three sectors, and crashes at its first start. */
 #ifndef STOP
 #define STOP 0
@@ -61,6 +61,7 @@ _start:
 #if STOP == 6
 	jmp stop
 #endif
+off:
 	mov $0x604, %dx
 	mov $0x2000, %ax
 	out %ax, %dx
@@ -78,7 +79,15 @@ later:
 	call put
 	loop 1b
 #endif
+	/* The power button is heard from here on. */
+	mov $0x602, %dx
+	mov $0x0100, %ax
+	out %ax, %dx
 ask:
+	mov $0x600, %dx
+	in %dx, %ax
+	test $1, %ah
+	jnz off
 	mov $0x2fd, %dx
 	in %dx, %al
 	test $1, %al
