@@ -6,13 +6,13 @@
 use std::path::{Path, PathBuf};
 
 /// The kernel, an ELF file.
-const KERNEL: &[u8] = include_bytes!(env!("MISFIRE_GUEST"));
+pub const KERNEL: &[u8] = include_bytes!(env!("MISFIRE_GUEST"));
 const SECTOR: usize = 512;
 /// Where the disk is read to, and how much of it at a time. The firmware moves each piece to where it belongs.
-const LOW: u64 = 0x1_0000;
+pub const LOW: u64 = 0x1_0000;
 const PIECE: usize = 64 * SECTOR;
 /// Where the kernel is linked to.
-const HIGH: u64 = 0x20_0000;
+pub const HIGH: u64 = 0x20_0000;
 /// The most that the kernel may take: behind it is its own memory.
 const HIGH_END: u64 = 0x80_0000;
 /// The start information has a page of its own, before the kernel on the disk and at `LOW` when that begins.
@@ -84,7 +84,7 @@ const ZEROS: usize = 0x1e0;
 /// Writes the disk to `folder`. `canned` says what the stand-in is to do, `parameters` are the kernel's.
 pub fn disk(folder: &Path, canned: &str, parameters: &str) -> PathBuf {
     let kernel = Kernel::of(KERNEL);
-    let mut image = start(&format!("standin {canned} -- {parameters}"));
+    let mut image = start(canned, parameters);
     image.extend(&kernel.memory);
     let pieces = image.len().div_ceil(PIECE);
     image.resize(pieces * PIECE, 0);
@@ -122,7 +122,9 @@ fn moved(at: u64) -> [u8; 8] {
     (0xffff | (at & 0xff_ffff) << 16 | DATA << 40).to_le_bytes()
 }
 
-fn start(command_line: &str) -> Vec<u8> {
+/// PVH's start information, with the command line behind it.
+pub fn start(canned: &str, parameters: &str) -> Vec<u8> {
+    let command_line = format!("standin {canned} -- {parameters}");
     let mut bytes = Vec::new();
     for word in [MAGIC, 1, 0, 0] {
         bytes.extend(word.to_le_bytes());
@@ -139,14 +141,14 @@ fn start(command_line: &str) -> Vec<u8> {
 
 /// The kernel as it lies in memory from `HIGH` on, and how many words of zeros come after it: after a reset
 /// they would be as they were left.
-struct Kernel {
-    memory: Vec<u8>,
-    zeros: u32,
-    entry: u32,
+pub struct Kernel {
+    pub memory: Vec<u8>,
+    pub zeros: u32,
+    pub entry: u32,
 }
 
 impl Kernel {
-    fn of(elf: &[u8]) -> Self {
+    pub fn of(elf: &[u8]) -> Self {
         let long = |at: usize| u64::from_le_bytes(elf[at..at + 8].try_into().unwrap());
         let half = |at: usize| usize::from(u16::from_le_bytes([elf[at], elf[at + 1]]));
         let (table, size, count) = (long(32) as usize, half(54), half(56));

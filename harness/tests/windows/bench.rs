@@ -36,6 +36,10 @@ pub struct Bench {
     pub dir: tempfile::TempDir,
     /// What the stand-in does.
     pub canned: &'static str,
+    /// Its memory in MiB.
+    pub memory: u32,
+    /// Who tells it that a device comes.
+    pub hotplug: &'static str,
     /// More of the guest file.
     pub more: String,
     /// How long the step `wait ready` may take.
@@ -51,6 +55,8 @@ impl Bench {
         Self {
             dir: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap(),
             canned,
+            memory: 64,
+            hotplug: "native",
             more: String::new(),
             wait: "8s",
             warm: false,
@@ -76,9 +82,9 @@ impl Bench {
         let path = self.path("standin.toml");
         let text = format!(
             "name = \"standin\"\nkind = \"windows\"\n\n[windows]\nimage = \"standin.img\"\n\
-             package = \"package\"\nmemory = 64\nprocessors = 1\nhotplug = \"native\"\npace = 1\n\
+             package = \"package\"\nmemory = {}\nprocessors = 1\nhotplug = \"{}\"\npace = 1\n\
              driver = \"standin@1\"\n{}\n",
-            self.more
+            self.memory, self.hotplug, self.more
         );
         std::fs::write(&path, text).unwrap();
         path
@@ -106,12 +112,24 @@ impl Bench {
             .await
     }
 
+    /// The report of a run that passes.
+    pub async fn passing(&self) -> ScenarioReport {
+        self.passing_scenario(&SCENARIO.replace("WAIT", self.wait))
+            .await
+    }
+
     /// The log of a run of this scenario that passes.
     pub async fn passes_scenario(&self, text: &str) -> String {
+        self.passing_scenario(text).await;
+        self.log()
+    }
+
+    /// The report of a run of this scenario that passes.
+    pub async fn passing_scenario(&self, text: &str) -> ScenarioReport {
         let report = self.run_scenario(text).await;
-        let log = self.log();
-        assert_eq!(report.verdict, Verdict::Pass, "{}\n{log}", told(&report));
-        log
+        let (told, log) = (told(&report), self.log());
+        assert_eq!(report.verdict, Verdict::Pass, "{told}\n{log}");
+        report
     }
 
     pub fn write_scenario(&self, text: &str) {

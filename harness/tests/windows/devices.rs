@@ -6,7 +6,7 @@ use misfire::verdict::Verdict;
 use crate::bench::*;
 
 /// A disk with these interrupt messages that `steps` happen to, and that is put in again and works then.
-fn disk(title: &str, msix: u16, steps: &str) -> String {
+pub fn disk(title: &str, msix: u16, steps: &str) -> String {
     format!(
         r#"
 title = "{title}"
@@ -37,7 +37,7 @@ timeout = "4s"
     )
 }
 
-const PULLED: &str = r#"
+pub const PULLED: &str = r#"
 [[step]]
 wait = "removed"
 timeout = "4s"
@@ -49,7 +49,7 @@ nth = 5
 do  = "unplug.surprise"
 "#;
 
-const ASKED: &str = r#"
+pub const ASKED: &str = r#"
 [[step]]
 host = "unplug"
 timeout = "4s"

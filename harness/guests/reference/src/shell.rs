@@ -219,9 +219,12 @@ impl Shell<'_> {
     fn look_at_slot(&mut self, n: usize) {
         let (dev, port) = self.slots[n];
         let mut events = port.take_events();
-        let told = standin::take_slot(dev);
+        let told = standin::take_slot(dev, || {
+            self.place(dev).is_none() && port.function().identity().is_some()
+        });
         events.attention |= told == standin::Slot::Out;
-        events.up |= told == standin::Slot::In;
+        events.up |= matches!(told, standin::Slot::In | standin::Slot::Came);
+        events.present |= told == standin::Slot::Came;
         let Some(place) = self.place(dev) else {
             if (events.changed || events.up) && events.present {
                 port.power(Power::On);
@@ -246,6 +249,7 @@ impl Shell<'_> {
         };
         self.end_load(place);
         self.devices.remove(place);
+        standin::let_go(dev);
         if told == standin::Slot::Quiet {
             port.power(self.params.devices[dev].eject);
         }

@@ -90,6 +90,11 @@ pub(super) fn skips(scenario: &Scenario, has_workload: bool) -> Option<&'static 
             },
             _,
         ) if !has_workload => Some("what is discarded on Windows is for its file systems to say"),
+        Action::Guest(command)
+            if command.starts_with("wait-config") && !is_disk(scenario, command) =>
+        {
+            Some("that a driver has taken a change over shows on Windows of disks only")
+        }
         Action::Guest(command) => {
             let known = [
                 "device restart",
@@ -106,6 +111,15 @@ pub(super) fn skips(scenario: &Scenario, has_workload: bool) -> Option<&'static 
     })
 }
 
+/// Whether the device that a command is for is a disk.
+fn is_disk(scenario: &Scenario, command: &str) -> bool {
+    let dev = command
+        .split_ascii_whitespace()
+        .find_map(|word| word.strip_prefix("dev=")?.parse::<usize>().ok());
+    let device = scenario.devices.get(dev.unwrap_or(0));
+    device.is_some_and(|device| matches!(device.shape.kind, Kind::Block | Kind::Scsi))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +131,21 @@ mod tests {
             image: windows::Image::own("win11", "dut@1", file).unwrap(),
             states: None,
         }
+    }
+
+    #[test]
+    fn a_change_that_does_not_show_on_windows_is_not_waited_for() {
+        let scenario = |kind: &str| {
+            let text = format!(
+                "title = \"t\"\n[device]\nkind = \"{kind}\"\n[[step]]\nguest = \"wait-config\"\n"
+            );
+            let path = std::path::Path::new("a/b.toml");
+            let read = crate::scenario::read(path, "a/b", &text, &crate::cli::vocabulary());
+            read.unwrap().remove(0)
+        };
+        assert_eq!(skips(&scenario("block"), true), None);
+        let why = skips(&scenario("net"), true).unwrap();
+        assert!(why.contains("of disks only"), "{why}");
     }
 
     #[test]

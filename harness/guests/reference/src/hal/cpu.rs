@@ -98,6 +98,14 @@ fn write_register(register: u32, value: u64) {
     }
 }
 
+/// Where the page tables are.
+pub fn page_tables() -> u64 {
+    let value;
+    // SAFETY: reading changes nothing.
+    unsafe { asm!("mov {}, cr3", out(reg) value, options(nomem, nostack, preserves_flags)) }
+    value
+}
+
 /// The processor's own area begins at `address`: GS.
 pub fn set_own_area(address: u64) {
     const GS_BASE: u32 = 0xc000_0101;

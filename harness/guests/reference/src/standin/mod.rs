@@ -6,17 +6,21 @@
 //! Its lines for the harness do not leave it: the agent's programs answer with them, as those of a
 //! Windows would.
 
+mod acpi;
 mod agent;
 mod json;
 mod kd;
+mod memory;
 mod prompt;
 mod serial;
 
 use crate::hal::{Local, console, cpu, time};
+use acpi::Acpi;
 use agent::Agent;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use kd::Target;
+use memory::Given;
 use prompt::Prompt;
 use serial::Serial;
 
@@ -72,6 +76,8 @@ pub enum Slot {
     Out,
     /// There is one again.
     In,
+    /// The same where nothing of it is in the slot's status, as with ACPI.
+    Came,
 }
 
 /// Slots that the agent can tell of.
@@ -80,6 +86,10 @@ const MOST_SLOTS: usize = 16;
 /// `None` while the kernel is itself.
 static TARGET: Local<Option<Target>> = Local::new(None);
 static AGENT: Local<Option<Agent>> = Local::new(None);
+/// What QEMU was given to write the memory of a crash down with.
+static MEMORY: Local<Option<Given>> = Local::new(None);
+/// Where its devices come and go as ACPI has it.
+static ACPI: Local<Option<Acpi>> = Local::new(None);
 static CANNED: Local<Canned> = Local::new(Canned(Vec::new()));
 static ASKED: Local<Asked> = Local::new(Asked::Nothing);
 /// What the agent was told of slots, by device, and was not looked at yet.
@@ -118,6 +128,12 @@ pub fn install(canned: &str) {
     });
     if canned.get("agent") != Some("silent") {
         AGENT.with(|place| *place = Some(agent));
+    }
+    if canned.get("dump") == Some("windows") {
+        MEMORY.with(|memory| *memory = Given::new());
+    }
+    if canned.get("hotplug") == Some("acpi") {
+        ACPI.with(|acpi| *acpi = Some(Acpi::default()));
     }
     let crashes = canned.get("boot") == Some("crash");
     CANNED.with(|place| *place = canned);
@@ -212,13 +228,34 @@ fn slot_of(dev: usize, happens: Slot) {
     });
 }
 
-/// What the agent was told of the slot of a device, once.
-pub fn take_slot(dev: usize) -> Slot {
+/// What the agent, or ACPI, tells of the slot of a device, once. `is_new`: whether it is there and was not found yet.
+pub fn take_slot(dev: usize, is_new: impl FnOnce() -> bool) -> Slot {
     let quiet = |slots: &mut [Slot; MOST_SLOTS]| {
         let slot = slots.get_mut(dev)?;
         Some(core::mem::replace(slot, Slot::Quiet))
     };
-    SLOTS.with(quiet).unwrap_or(Slot::Quiet)
+    let told = SLOTS.with(quiet).unwrap_or(Slot::Quiet);
+    ACPI.with(|acpi| {
+        let Some(acpi) = acpi else {
+            return told;
+        };
+        if told == Slot::Quiet && acpi.is_asked(dev) {
+            Slot::Out
+        } else if is_new() && (acpi.takes_what_came(dev) || told == Slot::In) {
+            Slot::Came
+        } else {
+            told
+        }
+    })
+}
+
+/// A device is let go: ACPI is told, if it is what asked for that.
+pub fn let_go(dev: usize) {
+    ACPI.with(|acpi| {
+        if let Some(acpi) = acpi {
+            acpi.let_go(dev);
+        }
+    });
 }
 
 fn ask_for_crash() {
@@ -262,6 +299,11 @@ pub fn crash(code: u32, parameters: [u64; 4]) {
     let panic = panic.as_deref().unwrap_or_default();
     // Not told to the debugger, as when nothing comes over its line any more.
     let is_alone = panic.starts_with("alone");
+    MEMORY.with(|memory| {
+        if let Some(given) = memory {
+            given.stops(code, parameters);
+        }
+    });
     let is_one = TARGET.with(|target| {
         if let Some(target) = target.as_mut().filter(|_| !is_alone) {
             target.crash(code, parameters);
