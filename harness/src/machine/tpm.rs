@@ -24,7 +24,11 @@ const ANSWER: usize = 4;
 /// # Errors
 /// When none does within seconds: why not at last.
 pub async fn until_there(socket: &Path) -> Result<(), MachineError> {
-    let end = Instant::now() + LIMIT;
+    within(socket, LIMIT).await
+}
+
+async fn within(socket: &Path, limit: Duration) -> Result<(), MachineError> {
+    let end = Instant::now() + limit;
     loop {
         let asked = timeout_at(end, ask(socket)).await;
         let error = match asked {
@@ -35,7 +39,7 @@ pub async fn until_there(socket: &Path) -> Result<(), MachineError> {
         if Instant::now() + PAUSE >= end {
             return Err(MachineError::NoTpm {
                 socket: socket.to_owned(),
-                limit: LIMIT,
+                limit,
                 source: error,
             });
         }
@@ -73,10 +77,11 @@ mod tests {
         assert_eq!(serves.await.unwrap(), CAPABILITIES);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn none_is_an_error_that_says_where_and_why() {
         let dir = tempfile::tempdir().unwrap();
-        let error = until_there(&dir.path().join("socket")).await.unwrap_err();
+        let none = within(&dir.path().join("socket"), 2 * PAUSE).await;
+        let error = none.unwrap_err();
         let words = "no TPM answers at ";
         assert!(error.to_string().starts_with(words), "{error}");
         assert!(error.help().unwrap().contains("swtpm socket --tpm2"));

@@ -205,7 +205,8 @@ mod tests {
         let spec = Windows::spec(&qemu, Accel::Tcg, &image, &setting, Vec::new());
         let course = Course::cold(image.limits, Vec::new(), Vec::new());
         let (journal, limit) = (Journal::unread(), Duration::from_secs(60));
-        let mut windows = Windows::launch(&image, &setting, &spec, course, journal, limit).unwrap();
+        let launched = Windows::launch(&image, &setting, &spec, course, journal, limit).await;
+        let mut windows = launched.unwrap();
         windows.answers = unbounded_channel().1;
         windows
     }
@@ -225,10 +226,14 @@ mod tests {
         windows.end().await.unwrap();
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn on_the_way_it_is_an_error_at_its_stage() {
         let dir = tempfile::tempdir().unwrap();
         let mut windows = deaf(dir.path()).await;
+        // It was reset after a crash, so that there is nothing to wait for when it is examined.
+        windows.crashed = true;
+        windows.signs.see(&Happening::CrashLoaded);
+        windows.signs.see(&Happening::Reset);
         let Err(error @ WindowsError::Stage { .. }) = windows.to(Stage::Plug).await else {
             panic!("it came to its end");
         };

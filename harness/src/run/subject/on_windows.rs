@@ -149,6 +149,20 @@ mod tests {
     }
 
     #[test]
+    fn whatever_is_predicted_of_a_driver_for_windows_runs_there() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+        let library = crate::scenario::Library::open(Some(&root), &[], &crate::cli::vocabulary());
+        let scenarios = library.unwrap().scenarios;
+        let is_predicted = |scenario: &&Scenario| {
+            let mut known = scenario.expect.known.iter();
+            known.any(|known| known.driver.ends_with("@fbcc19d7"))
+        };
+        for scenario in scenarios.iter().filter(is_predicted) {
+            assert_eq!(skips(scenario, true), None, "{}", scenario.name);
+        }
+    }
+
+    #[test]
     fn guests_with_a_software_tpm_run_one_after_the_other() {
         for (tpm, at_once) in [(Some("swtpm.sock".into()), 1), (None, usize::MAX)] {
             let file = WindowsFile {

@@ -3,7 +3,8 @@
 use crate::machine::Accel;
 use crate::prepare::WindowsError;
 use crate::prepare::windows::argv::{Hardware, argv};
-use crate::prepare::windows::request::{enough, qemu_img};
+use crate::prepare::windows::disk::qemu_img;
+use crate::prepare::windows::request::enough;
 
 fn shown(hardware: &Hardware) -> String {
     let mut lines: Vec<String> = Vec::new();
