@@ -3,9 +3,9 @@
 #   powershell.exe -File misfire.ps1 node BUS DEVICE
 #   powershell.exe -File misfire.ps1 interrupts BUS [limit=N] [msi=0|1]
 #   powershell.exe -File misfire.ps1 load KIND dev=N bus=BUS [blocks=] [size=] [lba=]
-#   powershell.exe -File misfire.ps1 device stop|start|restart dev=N bus=BUS
+#   powershell.exe -File misfire.ps1 device dev=N stop|start|restart bus=BUS
 #   powershell.exe -File misfire.ps1 wait-config dev=N bus=BUS
-#   powershell.exe -File misfire.ps1 idle 20ms
+#   powershell.exe -File misfire.ps1 idle ms=N
 #   powershell.exe -File misfire.ps1 state dev=N bus=BUS
 #   powershell.exe -File misfire.ps1 slot-out BUS how=surprise|orderly|eject
 #   powershell.exe -File misfire.ps1 slot-in BUS
@@ -32,6 +32,14 @@ function Read-Values([string[]] $words) {
 function Get-Number($values, [string] $key, [long] $default) {
     if ($values.ContainsKey($key)) { return [long] $values[$key] }
     return $default
+}
+
+# The first of the words that is no `key=value`.
+function Get-Word([string[]] $words) {
+    foreach ($word in $words) {
+        if ($word.IndexOf('=') -lt 0) { return $word }
+    }
+    return ''
 }
 
 $NodeSource = @'
@@ -346,8 +354,7 @@ function Wait-Config($values) {
     Say "done failed wait-config reason=timeout dev=$dev"
 }
 
-function Invoke-Idle([string] $time) {
-    $ms = if ($time -match '^(\d+)ms$') { [int] $Matches[1] } elseif ($time -match '^(\d+)s$') { 1000 * [int] $Matches[1] } else { 0 }
+function Invoke-Idle([long] $ms) {
     Start-Sleep -Milliseconds $ms
     Say 'done ok idle'
 }
@@ -395,10 +402,10 @@ try {
     switch ($verb) {
         'node' { Show-Node ([int] $rest[0]) ([int] $rest[1]) }
         'interrupts' { Set-Interrupts ([int] $rest[0]) $values }
-        'load' { Invoke-Load $rest[0] $values }
-        'device' { Invoke-Device $rest[0] $values }
+        'load' { Invoke-Load (Get-Word $rest) $values }
+        'device' { Invoke-Device (Get-Word $rest) $values }
         'wait-config' { Wait-Config $values }
-        'idle' { Invoke-Idle $rest[0] }
+        'idle' { Invoke-Idle (Get-Number $values 'ms' 0) }
         'slot-out' { Remove-FromSlot ([int] $rest[0]) $values }
         'slot-in' { Add-ToSlot ([int] $rest[0]) }
         'state' { Show-Node (Get-Number $values 'bus' 0) 0; Say 'done ok state' }

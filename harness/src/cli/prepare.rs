@@ -75,7 +75,8 @@ pub struct WindowsArgs {
     /// The files of a UEFI firmware without Secure Boot; default: where distributions have them.
     #[arg(long, value_name = "CODE,VARS", value_parser = two_files)]
     ovmf: Option<(PathBuf, PathBuf)>,
-    /// The socket of a swtpm that runs; without one Setup of Windows 11 is told not to look for a TPM.
+    /// The socket of a swtpm that runs; without one Setup of Windows 11 is told not to look for a TPM. It ends with each
+    /// machine; `while swtpm socket --tpm2 --tpmstate dir=DIR --ctrl type=unixio,path=SOCKET; do :; done` starts it again.
     #[arg(long, value_name = "SOCKET")]
     tpm: Option<PathBuf>,
     /// Memory in MiB.

@@ -78,6 +78,49 @@ async fn a_device_that_is_asked_for_is_let_go_in_order_whoever_switches_its_slot
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_driver_is_stopped_and_started_waited_for_and_left_alone() {
+    let steps = r#"
+title = "a disk that is stopped, started, grown and left alone"
+source = "the tests of the guest kind windows"
+
+[device]
+kind = "block"
+queues = 2
+msix = 3
+
+[[step]]
+wait = "ready"
+[[step]]
+guest = "device restart"
+timeout = "4s"
+[[step]]
+guest = "device stop"
+timeout = "4s"
+[[step]]
+guest = "device start"
+timeout = "4s"
+[[step]]
+host = "cfg.change capacity=8192"
+[[step]]
+guest = "wait-config"
+timeout = "4s"
+[[step]]
+guest = "idle 1ms"
+timeout = "4s"
+[[step]]
+load   = "verify"
+blocks = 8
+timeout = "4s"
+"#;
+    let log = Bench::new("").passes_scenario(steps).await;
+    assert_eq!(log.matches("MISFIRE: dev 0 started").count(), 3, "{log}");
+    for done in ["restart", "stop", "start"] {
+        let line = format!("MISFIRE: done ok device op={done}");
+        assert!(log.contains(&line), "{line}: {log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_driver_that_does_not_let_its_device_go_is_told_and_the_step_runs_out_of_time() {
     let bench = Bench::new("slot=veto");
     let asked = ASKED.replace("timeout = \"4s\"", "timeout = \"1s\"");

@@ -28,7 +28,7 @@ pub(super) enum Came {
 }
 
 impl Windows {
-    /// The next line of the kernel or of the harness about it; see [`Machine::next`].
+    /// The next line of the kernel or of the harness about it; see [`Machine::next`](crate::machine::Machine::next).
     ///
     /// # Errors
     /// When QEMU fails.

@@ -40,13 +40,18 @@ impl Course {
     }
 
     pub(super) fn ran(&mut self, now: Time, command: &str, ran: Result<Ended, AgentError>) {
-        let mut words = command.split_ascii_whitespace();
+        let mut words = command
+            .split_ascii_whitespace()
+            .filter(|word| !word.contains('='));
         let (verb, kind) = (
             words.next().unwrap_or_default(),
             words.next().unwrap_or_default(),
         );
-        let failed =
-            |reason: &str| format!("MISFIRE: done failed {verb} reason={reason} op={kind}");
+        let op = match kind {
+            "" => String::new(),
+            kind => format!(" op={kind}"),
+        };
+        let failed = |reason: &str| format!("MISFIRE: done failed {verb} reason={reason}{op}");
         let own = verb == "load" && !self.workload.is_empty();
         let mut done = None;
         match ran {
@@ -99,7 +104,7 @@ impl Course {
         let bus = device.bus;
         self.doing = Some(Doing::Letting(dev));
         self.script(
-            &format!("device stop dev={dev} bus={bus}"),
+            &format!("device dev={dev} stop bus={bus}"),
             self.limits.work,
         );
     }

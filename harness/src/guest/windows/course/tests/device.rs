@@ -102,7 +102,7 @@ fn a_device_that_does_not_start_again_is_answered_when_its_time_is_over() {
     let restarted = "MISFIRE: done ok device op=restart dev=0";
     for (node, told) in [(NONE, 0), ("MISFIRE: node found=yes problem=28", 2)] {
         let mut course = working(Vec::new());
-        course.say("device restart dev=0");
+        course.say("device dev=0 restart");
         course.to_do();
         course.answer(seconds(100), COMMANDS, ended(0, restarted));
         assert_eq!(script(course.to_do()), "node 1 0");

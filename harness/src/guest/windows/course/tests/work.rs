@@ -24,7 +24,7 @@ fn a_command_is_answered_by_the_script_or_by_what_became_of_it() {
     course.say("state dev=0");
     course.to_do();
     course.answer(seconds(99), COMMANDS, ended(1, ""));
-    let done = Do::Line("MISFIRE: done failed state reason=exit-0x1 op=dev=0".into());
+    let done = Do::Line("MISFIRE: done failed state reason=exit-0x1".into());
     assert_eq!(course.to_do(), Some(done));
 }
 
@@ -50,8 +50,8 @@ fn the_users_own_workload_is_told_what_to_do() {
 #[test]
 fn a_device_that_is_started_again_is_looked_at_before_the_command_is_done() {
     let mut course = working(Vec::new());
-    course.say("device restart dev=0");
-    assert_eq!(script(course.to_do()), "device restart dev=0 bus=1");
+    course.say("device dev=0 restart");
+    assert_eq!(script(course.to_do()), "device dev=0 restart bus=1");
     course.answer(
         seconds(9),
         COMMANDS,
@@ -71,7 +71,7 @@ fn a_device_that_is_started_again_is_looked_at_before_the_command_is_done() {
 fn devices_are_let_go_before_the_machine_ends() {
     let mut course = working(Vec::new());
     course.say("exit");
-    assert_eq!(script(course.to_do()), "device stop dev=0 bus=1");
+    assert_eq!(script(course.to_do()), "device dev=0 stop bus=1");
     course.answer(
         seconds(9),
         COMMANDS,
