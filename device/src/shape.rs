@@ -68,6 +68,9 @@ pub struct Shape {
     /// Size of the disk in sectors of 512 bytes.
     #[serde(default = "default_capacity")]
     pub capacity: u64,
+    /// Disks of a SCSI host: units 0 to this of target 0, each of that size. 1 to 8.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub units: u8,
     /// A file behind the disk; memory when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<std::path::PathBuf>,
@@ -195,6 +198,12 @@ fn is_four(value: &u32) -> bool {
 fn unsaid<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
+fn one() -> u8 {
+    1
+}
+fn is_one(units: &u8) -> bool {
+    *units == one()
+}
 fn default_capacity() -> u64 {
     2048
 }
@@ -230,6 +239,7 @@ impl Shape {
             pin: true,
             ports: four(),
             capacity: default_capacity(),
+            units: one(),
             file: None,
             mac: None,
             mtu: default_mtu(),

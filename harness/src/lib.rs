@@ -6,6 +6,9 @@
 //! nothing of scenarios; [`run`]
 //! joins them, and [`cli`] is what is typed.
 
+// The schema of scenario files is one piece.
+#![recursion_limit = "256"]
+
 pub mod catalogue;
 pub mod cli;
 pub mod doctor;

@@ -8,6 +8,10 @@ const QEMU_RNG_SIZE: u16 = 4;
 /// The smallest MTU (5.1.4.1).
 const MIN_MTU: u16 = 68;
 
+/// The most disks of a SCSI host, and their size in sectors when there are several.
+const MAX_UNITS: u8 = 8;
+const MAX_CAPACITY_OF_UNITS: u64 = 1 << 31;
+
 /// A value of a `[device]` table that can't be served. `key` names the line at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -122,6 +126,17 @@ impl Shape {
                 ),
             );
         }
+        if !(1..=MAX_UNITS).contains(&self.units) {
+            let message = format!("units = {}: expected 1 to {MAX_UNITS}", self.units);
+            return fail("units", message);
+        }
+        if self.units > 1 && (self.file.is_some() || self.capacity > MAX_CAPACITY_OF_UNITS) {
+            let message = format!(
+                "units = {}: several disks are in memory, and have {MAX_CAPACITY_OF_UNITS} sectors at most",
+                self.units
+            );
+            return fail("units", message);
+        }
         if self.mtu < MIN_MTU {
             return fail(
                 "mtu",
@@ -217,6 +232,8 @@ mod tests {
             ("kind = 'block'\nqueues = 0", "expected 1 to 64"),
             ("kind = 'block'\nqueues = 65535", "expected 256 at most"),
             ("kind = 'net'\nmtu = 67", "68 to 65535"),
+            ("kind = 'scsi'\nunits = 9", "1 to 8"),
+            ("kind = 'scsi'\nunits = 2\nfile = 'a'", "in memory"),
             (
                 "kind = 'net'\nmac = '01:00:00:00:00:00'",
                 "address of a station",

@@ -97,14 +97,18 @@ impl Kind {
     /// Keys of a `[device]` table that mean nothing to this kind.
     pub const fn foreign_keys(self) -> &'static [&'static str] {
         match self {
-            Self::Block | Self::Scsi => &["ports", "mac", "mtu", "cols", "rows"],
-            Self::Net => &["ports", "capacity", "file", "cols", "rows"],
-            Self::Console => &["ports", "capacity", "file", "mac", "mtu"],
-            Self::Rng => &["ports", "capacity", "file", "mac", "mtu", "cols", "rows"],
+            Self::Block => &["ports", "units", "mac", "mtu", "cols", "rows"],
+            Self::Scsi => &["ports", "mac", "mtu", "cols", "rows"],
+            Self::Net => &["ports", "capacity", "units", "file", "cols", "rows"],
+            Self::Console => &["ports", "capacity", "units", "file", "mac", "mtu"],
+            Self::Rng => &[
+                "ports", "capacity", "units", "file", "mac", "mtu", "cols", "rows",
+            ],
             Self::PortCard => &[
                 "queues",
                 "queue-size",
                 "capacity",
+                "units",
                 "file",
                 "mac",
                 "mtu",

@@ -218,17 +218,21 @@ BOOLEAN HwResetBus(PVOID extension, ULONG path)
 {
 	ADAPTER *adapter = extension;
 	BOOLEAN answers;
+	ALL_LOCKS locks;
 
 	(void)path;
 	/* The documentation wants that. */
 	if (adapter->dump)
 		return TRUE;
+	lock_all(adapter, &locks);
 	answers = reset_device(adapter);
 
 	/* Whether it answers or not, what it had is over. */
 	if (!MAKES(adapter, RESET_KEEPS_REQUESTS))
 		complete_all(adapter, SRB_STATUS_BUS_RESET);
-	return answers && restart(adapter);
+	answers = answers && restart(adapter);
+	unlock_all(adapter, &locks);
+	return answers;
 }
 
 static void stop_device(ADAPTER *adapter)
@@ -257,6 +261,8 @@ static ULONG HwAdapterControl(PVOID extension, ULONG type, PVOID parameters)
 			list->SupportedTypeList[ScsiStopAdapter] = TRUE;
 		if (list->MaxControlType > ScsiRestartAdapter)
 			list->SupportedTypeList[ScsiRestartAdapter] = TRUE;
+		if (list->MaxControlType > ScsiSetBootConfig)
+			list->SupportedTypeList[ScsiSetBootConfig] = TRUE;
 		if (list->MaxControlType > ScsiAdapterSurpriseRemoval)
 			list->SupportedTypeList[ScsiAdapterSurpriseRemoval] = TRUE;
 		if (MAKES(adapter, CONTROL_LIST_OVERRUN))
@@ -270,6 +276,10 @@ static ULONG HwAdapterControl(PVOID extension, ULONG type, PVOID parameters)
 	case ScsiStopAdapter:
 		stop_device(adapter);
 		complete_all(adapter, SRB_STATUS_BUS_RESET);
+		return ScsiAdapterControlSuccess;
+	case ScsiSetBootConfig:
+		if (MAKES(adapter, CALLS_ROUTINES))
+			DbgPrint("POWER: the boot configuration\n");
 		return ScsiAdapterControlSuccess;
 	case ScsiRestartAdapter:
 		return restart(adapter) ? ScsiAdapterControlSuccess : ScsiAdapterControlUnsuccessful;

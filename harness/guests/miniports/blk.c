@@ -13,6 +13,9 @@
 
 #define FEATURE_DISCARD 13
 #define BLK_DISCARD 11
+#define CONFIG_DISCARD_RANGES 40
+/* As many as there is room for in a request's head. */
+#define MOST_RANGES 4
 
 /* 5.2.6: a request's head; its tail is one byte. */
 typedef struct {
@@ -65,25 +68,32 @@ static BOOLEAN read_capacity(ADAPTER *adapter)
 
 static void inquiry(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, const UCHAR *cdb)
 {
-	UCHAR page[36] = { 0 };
+	UCHAR page[64] = { 0 };
 
 	if (cdb[1] & 1) {
-		static const UCHAR pages[] = { 0, 0, 0, 2, 0x00, 0x80 };
+		UCHAR pages[] = { 0, 0, 0, adapter->most_ranges ? 3 : 2, 0x00, 0x80, 0xb0 };
 		static const UCHAR serial[] = { 0, 0x80, 0, 8, 'M', 'I', 'S', 'F', 'I', 'R', 'E', '1' };
 		if (cdb[2] == 0x00)
-			answer(adapter, srb, pages, sizeof pages);
+			answer(adapter, srb, pages, 4 + pages[3]);
 		else if (cdb[2] == 0x80)
 			answer(adapter, srb, serial, sizeof serial);
-		else
+		else if (cdb[2] == 0xb0 && adapter->most_ranges) {
+			/* SBC: the block limits. */
+			page[1] = 0xb0;
+			page[3] = sizeof page - 4;
+			put32(page + 20, 0xffffffff);
+			put32(page + 24, adapter->most_ranges);
+			answer(adapter, srb, page, sizeof page);
+		} else
 			refuse(adapter, srb, 5, 0x24);
 		return;
 	}
 	page[2] = 5;
 	page[3] = 2;
-	page[4] = sizeof page - 5;
+	page[4] = 36 - 5;
 	page[7] = 2;
 	memcpy(page + 8, "MISFIRE VIRTIO DISK     1   ", 28);
-	answer(adapter, srb, page, sizeof page);
+	answer(adapter, srb, page, 36);
 }
 
 static void capacity10(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, const UCHAR *cdb)
@@ -212,28 +222,32 @@ static BOOLEAN build_flush(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 	return TRUE;
 }
 
-/* UNMAP with one block descriptor (SBC); the device takes one range. */
+/* UNMAP (SBC): each block descriptor is a range. */
 static BOOLEAN build_unmap(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 {
 	REQUEST *request = srb->MiniportContext;
 	const UCHAR *list = srb->DataBuffer;
 	RANGE *range = (RANGE *)(request->head + sizeof(HEADER));
+	ULONG n, count;
 
 	if (!(adapter->features & BIT(FEATURE_DISCARD))) {
 		refuse(adapter, srb, 5, 0x20);
 		return FALSE;
 	}
-	if (list == NULL || srb->DataTransferLength < 24 || number(list + 2, 2) != 16) {
+	count = list == NULL || srb->DataTransferLength < 24 ? 0 : (ULONG)number(list + 2, 2) / 16;
+	if (count == 0 || count > adapter->most_ranges || srb->DataTransferLength < 8 + 16 * count) {
 		refuse(adapter, srb, 5, 0x26);
 		return FALSE;
 	}
-	range->sector = number(list + 8, 8);
-	range->sectors = (ULONG)number(list + 16, 4);
-	range->flags = 0;
-	if (!is_on_disk(adapter, srb, range->sector, range->sectors))
-		return FALSE;
+	for (n = 0; n < count; n++) {
+		range[n].sector = number(list + 8 + 16 * n, 8);
+		range[n].sectors = (ULONG)number(list + 16 + 16 * n, 4);
+		range[n].flags = 0;
+		if (!is_on_disk(adapter, srb, range[n].sector, range[n].sectors))
+			return FALSE;
+	}
 	begin(adapter, request, BLK_DISCARD, 0);
-	add_piece(adapter, request, range, sizeof *range, FALSE);
+	add_piece(adapter, request, range, count * sizeof *range, FALSE);
 	add_piece(adapter, request, request->status, 1, TRUE);
 	return TRUE;
 }
@@ -297,6 +311,12 @@ BOOLEAN kind_find(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config, ULON
 	*queues = 1;
 	if (adapter->features & BIT(FEATURE_MQ))
 		*queues = read16(adapter, &adapter->config, CONFIG_NUM_QUEUES);
+	adapter->most_ranges = 0;
+	if (adapter->features & BIT(FEATURE_DISCARD)) {
+		adapter->most_ranges = adapter->config.length < CONFIG_DISCARD_RANGES + 4 ? 1 : read32(adapter, &adapter->config, CONFIG_DISCARD_RANGES);
+		if (adapter->most_ranges > MOST_RANGES || adapter->most_ranges == 0)
+			adapter->most_ranges = adapter->most_ranges ? MOST_RANGES : 1;
+	}
 	if (!read_capacity(adapter)) {
 		DbgPrint("virtio: the configuration does not stop changing\n");
 		return FALSE;

@@ -48,8 +48,9 @@ void call_routines(ADAPTER *adapter, STOR_DPC *dpc)
 /* Tells what the registry has, and what becomes of it. */
 void call_registry(ADAPTER *adapter)
 {
-	enum { SZ = 1, BINARY = 3, DWORD = 4 };
-	static UCHAR number[] = "TestNumber", text[] = "TestText", bytes[] = "TestBytes", written[] = "TestWritten";
+	enum { SZ = 1, EXPAND_SZ = 2, BINARY = 3, DWORD = 4, MULTI_SZ = 7, QWORD = 11 };
+	static UCHAR number[] = "TestNumber", text[] = "TestText", bytes[] = "TestBytes", written[] = "TestWritten", path[] = "TestPath",
+		list[] = "TestList", big[] = "TestLong";
 	ULONG length = 64, size = 2;
 	UCHAR *value = StorPortAllocateRegistryBuffer(adapter, &length);
 
@@ -70,6 +71,15 @@ void call_registry(ADAPTER *adapter)
 	size = length;
 	if (StorPortRegistryRead(adapter, bytes, FALSE, BINARY, value, &size))
 		DbgPrint("REGISTRY: bytes %x %x of %d\n", value[0], value[1], size);
+	size = length;
+	if (StorPortRegistryRead(adapter, path, TRUE, EXPAND_SZ, value, &size))
+		DbgPrint("REGISTRY: path %s of %d bytes\n", value, size);
+	size = length;
+	if (StorPortRegistryRead(adapter, list, TRUE, MULTI_SZ, value, &size))
+		DbgPrint("REGISTRY: list %s, %s of %d bytes\n", value, value + 4, size);
+	size = length;
+	if (StorPortRegistryRead(adapter, big, TRUE, QWORD, value, &size))
+		DbgPrint("REGISTRY: long %x %x of %d bytes\n", ((ULONG *)value)[1], *(ULONG *)value, size);
 	*(ULONG *)value = 5;
 	if (!StorPortRegistryWrite(adapter, written, FALSE, DWORD, value, sizeof(ULONG)))
 		DbgPrint("REGISTRY: not written\n");

@@ -406,7 +406,9 @@ typedef struct {
 	PVOID MessageTargets;
 } PERF_CONFIGURATION_DATA;
 #define STOR_PERF_DPC_REDIRECTION 1
+#define STOR_PERF_CONCURRENT_CHANNELS 2
 #define STOR_PERF_INTERRUPT_MESSAGE_RANGES 4
+#define STOR_PERF_ADV_CONFIG_LOCALITY 8
 
 /* "STARTIO_PERFORMANCE_PARAMETERS" */
 typedef struct {
@@ -420,6 +422,7 @@ typedef struct {
 #define ScsiQuerySupportedControlTypes 0
 #define ScsiStopAdapter 1
 #define ScsiRestartAdapter 2
+#define ScsiSetBootConfig 3
 #define ScsiAdapterSurpriseRemoval 16 /* "SCSI_ADAPTER_CONTROL_TYPE"; number: the place in its list */
 #define ScsiAdapterControlSuccess 0
 #define ScsiAdapterControlUnsuccessful 1

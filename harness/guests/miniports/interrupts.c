@@ -15,21 +15,60 @@ BOOLEAN meet(ADAPTER *adapter, ULONG own, ULONG other)
 	return FALSE;
 }
 
-/* A queue's requests that are done. The StartIo lock guards the rings: submission runs under it. */
+static ULONG message_of(ADAPTER *adapter, QUEUE *queue)
+{
+	return (ULONG)(queue - adapter->queue) + 1;
+}
+
+void lock_queue(ADAPTER *adapter, QUEUE *queue, QUEUE_LOCK *lock)
+{
+	lock->handle = (STOR_LOCK_HANDLE) { 0 };
+	if (adapter->concurrent)
+		StorPortExtendedFunction(ExtFunctionAcquireMSISpinLock, adapter, message_of(adapter, queue), &lock->old);
+	else
+		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock->handle);
+}
+
+void unlock_queue(ADAPTER *adapter, QUEUE *queue, QUEUE_LOCK *lock)
+{
+	if (adapter->concurrent)
+		StorPortExtendedFunction(ExtFunctionReleaseMSISpinLock, adapter, message_of(adapter, queue), lock->old);
+	else
+		StorPortNotification(ReleaseSpinLock, adapter, &lock->handle);
+}
+
+void lock_all(ADAPTER *adapter, ALL_LOCKS *locks)
+{
+	USHORT n;
+
+	for (n = 0; adapter->concurrent && n < adapter->queues; n++)
+		StorPortExtendedFunction(ExtFunctionAcquireMSISpinLock, adapter, n + 1u, &locks->old[n]);
+}
+
+void unlock_all(ADAPTER *adapter, ALL_LOCKS *locks)
+{
+	USHORT n;
+
+	for (n = adapter->concurrent ? adapter->queues : 0; n > 0; n--)
+		StorPortExtendedFunction(ExtFunctionReleaseMSISpinLock, adapter, (ULONG)n, locks->old[n - 1]);
+}
+
+/* A queue's requests that are done. */
 void HwQueueDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID argument2)
 {
 	ADAPTER *adapter = extension;
 	QUEUE *queue = argument1;
 	STOR_LOCK_HANDLE lock = { 0 }, outer = { 0 };
+	QUEUE_LOCK own;
 	STORAGE_REQUEST_BLOCK *srb;
 	ULONG length;
 
 	(void)argument2;
 	if (queue < &adapter->queue[kind_first]) {
 		BOOLEAN changed;
-		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
+		lock_queue(adapter, queue, &own);
 		changed = adapter->live && kind_look(adapter, queue);
-		StorPortNotification(ReleaseSpinLock, adapter, &lock);
+		unlock_queue(adapter, queue, &own);
 		if (changed)
 			StorPortNotification(BusChangeDetected, adapter, 0);
 		return;
@@ -60,10 +99,10 @@ void HwQueueDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID argument2
 	while (MAKES(adapter, ENDLESS_POLL_IN_DPC) && device_status(adapter) != 0xff)
 		;
 	for (;;) {
-		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
+		lock_queue(adapter, queue, &own);
 		srb = adapter->live ? take_finished(adapter, queue, &length) : NULL;
 		if (srb != NULL || !MAKES(adapter, LOCK_KEPT))
-			StorPortNotification(ReleaseSpinLock, adapter, &lock);
+			unlock_queue(adapter, queue, &own);
 		if (srb == NULL)
 			return;
 		kind_finish(adapter, srb);
@@ -74,6 +113,7 @@ void HwConfigDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID argument
 {
 	ADAPTER *adapter = extension;
 	STOR_LOCK_HANDLE lock = { 0 };
+	ALL_LOCKS locks;
 
 	(void)dpc;
 	(void)argument1;
@@ -86,9 +126,11 @@ void HwConfigDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID argument
 		&& ((device_status(adapter) & STATUS_NEEDS_RESET) || MAKES(adapter, RESETS_ON_CONFIG_CHANGE))) {
 		DbgPrint("virtio: the device needs a reset\n");
 		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
+		lock_all(adapter, &locks);
 		reset_device(adapter);
 		complete_all(adapter, SRB_STATUS_BUS_RESET);
 		restart(adapter);
+		unlock_all(adapter, &locks);
 		StorPortNotification(ReleaseSpinLock, adapter, &lock);
 		return;
 	}

@@ -147,8 +147,12 @@ static PVOID data_of(STORAGE_REQUEST_BLOCK *srb, ULONG type)
 /* There is no device any more: nothing of it is touched. */
 void device_is_gone(ADAPTER *adapter)
 {
+	ALL_LOCKS locks;
+
+	lock_all(adapter, &locks);
 	adapter->live = FALSE;
 	complete_all(adapter, SRB_STATUS_NO_DEVICE);
+	unlock_all(adapter, &locks);
 }
 
 static void plug_and_play(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
@@ -215,15 +219,19 @@ BOOLEAN HwStartIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
 	ADAPTER *adapter = extension;
 	REQUEST *request = srb->MiniportContext;
 	QUEUE *queue;
+	BOOLEAN taken;
 
 	if (srb->SrbFunction == SRB_FUNCTION_PNP) {
 		plug_and_play(adapter, srb);
 		return TRUE;
 	}
 	if (srb->SrbFunction == SRB_FUNCTION_POWER) {
+		SRBEX_DATA_POWER *power = data_of(srb, SrbExDataTypePower);
+		if (MAKES(adapter, CALLS_ROUTINES) && power != NULL)
+			DbgPrint("POWER: state %d, action %d\n", power->DevicePowerState, power->PowerAction);
 		/* What is to be done the control of the adapter does. */
 		if (!MAKES(adapter, KEEPS_POWER_REQUEST))
-			complete(adapter, srb, data_of(srb, SrbExDataTypePower) ? SRB_STATUS_SUCCESS : SRB_STATUS_INVALID_REQUEST);
+			complete(adapter, srb, power ? SRB_STATUS_SUCCESS : SRB_STATUS_INVALID_REQUEST);
 		return TRUE;
 	}
 	if (!adapter->live) {
@@ -257,7 +265,15 @@ BOOLEAN HwStartIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
 		complete_early(adapter, queue, srb);
 		return TRUE;
 	}
-	if (!submit(adapter, queue, srb, request->pieces, request->count)) {
+	if (adapter->concurrent) {
+		QUEUE_LOCK lock;
+		lock_queue(adapter, queue, &lock);
+		taken = adapter->live && submit(adapter, queue, srb, request->pieces, request->count);
+		unlock_queue(adapter, queue, &lock);
+	} else {
+		taken = submit(adapter, queue, srb, request->pieces, request->count);
+	}
+	if (!taken) {
 		/* Nothing else is to come before there is room. */
 		StorPortBusy(adapter, 1);
 		complete(adapter, srb, SRB_STATUS_BUSY);

@@ -23,6 +23,15 @@ IMPORT ULONGLONG KeQueryPerformanceCounter(ULONGLONG *frequency);
 IMPORT void KeStallExecutionProcessor(ULONG microseconds);
 IMPORT char KeNumberProcessors;
 IMPORT void __chkstk(void);
+typedef struct {
+	USHORT Length, MaximumLength;
+	const USHORT *Buffer;
+} UNICODE_STRING;
+IMPORT void RtlInitUnicodeString(UNICODE_STRING *name, const USHORT *text);
+IMPORT PVOID MmGetSystemRoutineAddress(UNICODE_STRING *name);
+IMPORT NTSTATUS EtwRegister(const void *id, PVOID routine, PVOID context, ULONGLONG *handle);
+IMPORT NTSTATUS EtwUnregister(ULONGLONG handle);
+IMPORT NTSTATUS IoWMIRegistrationControl(PVOID device, ULONG action);
 
 static int print_wide(USHORT *buffer, size_t size, const USHORT *format, ...)
 {
@@ -70,6 +79,8 @@ NTSTATUS ImageEntry(PVOID driver, PVOID path)
 	UCHAR number[4] = { 9, 9, 9, 9 };
 	ULONGLONG mask = 0, frequency = 0, before;
 	char text[16];
+	UNICODE_STRING name;
+	ULONGLONG trace = 9;
 
 	(void)driver;
 	(void)path;
@@ -95,5 +106,10 @@ NTSTATUS ImageEntry(PVOID driver, PVOID path)
 	KeStallExecutionProcessor(20);
 	check("KeQueryPerformanceCounter", frequency != 0 && KeQueryPerformanceCounter(NULL) > before);
 	check("__chkstk", keeps_registers());
+	RtlInitUnicodeString(&name, wide);
+	check("RtlInitUnicodeString", name.Length == 4 && name.MaximumLength == 6 && name.Buffer == wide);
+	check("MmGetSystemRoutineAddress", MmGetSystemRoutineAddress(&name) == NULL);
+	check("EtwRegister", EtwRegister(number, NULL, NULL, &trace) == 0 && trace == 0 && EtwUnregister(trace) == 0);
+	check("IoWMIRegistrationControl", IoWMIRegistrationControl(driver, 1) == 0);
 	return (NTSTATUS)0xc0000001;
 }

@@ -96,7 +96,7 @@ BOOLEAN kind_find(ADAPTER *adapter, PORT_CONFIGURATION_INFORMATION *config, ULON
 }
 
 /* 5.6.6.1: one level, then target and unit. */
-static void put_address(UCHAR *lun, STORAGE_REQUEST_BLOCK *srb)
+static void put_address(ADAPTER *adapter, UCHAR *lun, STORAGE_REQUEST_BLOCK *srb)
 {
 	STOR_ADDR_BTL8 *address = (PVOID)((UCHAR *)srb + srb->AddressOffset);
 
@@ -104,7 +104,7 @@ static void put_address(UCHAR *lun, STORAGE_REQUEST_BLOCK *srb)
 	lun[0] = 1;
 	lun[1] = address->Target;
 	lun[2] = 0x40;
-	lun[3] = address->Lun;
+	lun[3] = MAKES(adapter, IGNORES_UNIT) ? 0 : address->Lun;
 }
 
 BOOLEAN kind_build(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
@@ -121,7 +121,7 @@ BOOLEAN kind_build(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 	}
 	request->count = 0;
 	memset(header, 0, sizeof *header);
-	put_address(header->lun, srb);
+	put_address(adapter, header->lun, srb);
 	header->id = (uintptr_t)srb;
 	memcpy(header->cdb, command->Cdb, command->CdbLength);
 	memset(response, 0, sizeof *response);
@@ -144,7 +144,7 @@ QUEUE *kind_queue(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 {
 	STARTIO_PERFORMANCE_PARAMETERS parameters = { 1, sizeof parameters, 0, 0 };
 
-	if (adapter->redirects
+	if (adapter->redirects && !MAKES(adapter, CHANNELS_SHARE_A_WORD)
 		&& StorPortExtendedFunction(ExtFunctionGetStartIoPerformanceParameters, adapter, srb, &parameters) == 0
 		&& parameters.MessageNumber > kind_first && parameters.MessageNumber <= adapter->queues)
 		return &adapter->queue[parameters.MessageNumber - 1];
@@ -154,9 +154,11 @@ QUEUE *kind_queue(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 void kind_tune(ADAPTER *adapter)
 {
 	PERF_CONFIGURATION_DATA data = { .Version = 3, .Size = sizeof data };
-	const ULONG wanted = STOR_PERF_DPC_REDIRECTION | STOR_PERF_INTERRUPT_MESSAGE_RANGES;
+	const ULONG wanted = STOR_PERF_DPC_REDIRECTION | STOR_PERF_INTERRUPT_MESSAGE_RANGES | STOR_PERF_CONCURRENT_CHANNELS
+		| STOR_PERF_ADV_CONFIG_LOCALITY;
+	ULONG n, own = 0, processors = KeQueryActiveProcessorCountEx(0);
 
-	adapter->redirects = FALSE;
+	adapter->redirects = adapter->concurrent = FALSE;
 	if (adapter->shared || !adapter->messages || adapter->dump)
 		return;
 	if (StorPortExtendedFunction(ExtFunctionInitializePerformanceOptimizations, adapter, TRUE, &data) != 0
@@ -165,8 +167,16 @@ void kind_tune(ADAPTER *adapter)
 	data.Flags = wanted;
 	data.FirstRedirectionMessageNumber = kind_first + 1;
 	data.LastRedirectionMessageNumber = adapter->queues;
+	data.MessageTargets = adapter->targets;
+	data.ConcurrentChannels = adapter->queues - kind_first;
 	adapter->redirects =
 		StorPortExtendedFunction(ExtFunctionInitializePerformanceOptimizations, adapter, FALSE, &data) == 0;
+	adapter->concurrent = adapter->redirects;
+	/* Each message has a processor. */
+	for (n = 0; n < data.ConcurrentChannels; n++)
+		own += adapter->targets[n].Mask && adapter->targets[n].Mask < 1ull << processors;
+	if (MAKES(adapter, CALLS_ROUTINES))
+		DbgPrint("ROUTINE: MessageTargets %s\n", own == data.ConcurrentChannels ? "answers" : "is wrong");
 }
 
 static BOOLEAN submit_reset(PVOID extension, PVOID context)
@@ -185,7 +195,7 @@ BOOLEAN kind_reset(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 
 	memset(task, 0, sizeof *task);
 	task->function = srb->SrbFunction == SRB_FUNCTION_RESET_LOGICAL_UNIT ? UNIT_RESET : NEXUS_RESET;
-	put_address(task->lun, srb);
+	put_address(adapter, task->lun, srb);
 	request->count = 0;
 	request->tail[0] = 0xff;
 	add_piece(adapter, request, task, sizeof *task, FALSE);

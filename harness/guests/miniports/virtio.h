@@ -94,6 +94,7 @@ typedef struct ADAPTER {
 	BOOLEAN early;       /* an interrupt came before `ready` */
 	BOOLEAN dump;        /* a crash dump is written: no interrupts, no DPCs, one queue for requests */
 	BOOLEAN redirects;   /* the port driver says on which message a request is to complete */
+	BOOLEAN concurrent;  /* HwStorStartIo runs on several processors at once */
 	ULONGLONG offered, features, wanted;
 	USHORT queues;       /* in use, of `all_queues` */
 	USHORT all_queues;
@@ -109,9 +110,11 @@ typedef struct ADAPTER {
 	ULONG met;           /* who holds a lock and waits for another processor, while a mistake is made */
 	STOR_LOCK_HANDLE handle; /* of a lock that another processor releases, which is a mistake */
 	QUEUE queue[MOST_QUEUES];
+	GROUP_AFFINITY targets[MOST_QUEUES];
 	UCHAR mistakes[MISTAKES];
 	/* The kind's own. */
 	ULONGLONG capacity;
+	ULONG most_ranges;   /* of a discard */
 	ULONG poll_limit;
 	ULONG apart;         /* requests whose head and tail are in the common buffer */
 } ADAPTER;
@@ -121,7 +124,7 @@ typedef struct ADAPTER {
 /* A request's extension, which the device can reach: what it reads first, what it writes last, and the pieces of
  * all that it reaches. */
 typedef struct {
-	UCHAR head[56];
+	UCHAR head[80];
 	UCHAR tail[112];
 	UCHAR *status;       /* of a block device: in the tail */
 	ULONG count;
@@ -167,6 +170,19 @@ BOOLEAN HwMessageInterrupt(PVOID extension, ULONG message);
 BOOLEAN HwInterrupt(PVOID extension);
 void issue(ADAPTER *adapter, STOR_DPC *dpc, PVOID argument);
 void issue_queue(ADAPTER *adapter, USHORT n);
+/* What guards a ring: the StartIo lock, or where HwStorStartIo is called without, the lock of the queue's message. */
+typedef struct {
+	STOR_LOCK_HANDLE handle;
+	ULONG old;
+} QUEUE_LOCK;
+void lock_queue(ADAPTER *adapter, QUEUE *queue, QUEUE_LOCK *lock);
+void unlock_queue(ADAPTER *adapter, QUEUE *queue, QUEUE_LOCK *lock);
+/* With the StartIo lock held: the rings of all queues. */
+typedef struct {
+	ULONG old[MOST_QUEUES];
+} ALL_LOCKS;
+void lock_all(ADAPTER *adapter, ALL_LOCKS *locks);
+void unlock_all(ADAPTER *adapter, ALL_LOCKS *locks);
 /* For mistakes: says that it is here, and waits until another processor is there too: not for ever, since that may have
    nothing to do, but for longer than a busy host keeps it from running. */
 enum { IN_START_IO = 1, IN_DPC = 2, RELEASED = 4, TRIED = 8 };

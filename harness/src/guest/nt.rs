@@ -11,6 +11,8 @@ use crate::scenario::{Action, Scenario};
 
 /// Its name.
 pub const NT: &str = "nt";
+/// Requests in flight where a scenario has no fault and does not say how many.
+const DEPTH: u16 = 4;
 /// What every report of it says.
 pub const STANDING: &str = "the guest is a model of Windows and not Windows: it stands below a run on \
     Windows, not in its place (docs/nt-guest.md)";
@@ -164,6 +166,13 @@ impl NtDriver {
                 set.msi_supported = Some(number(&model.interrupts.msi_supported) == Some(1));
                 set.message_limit =
                     number(&model.interrupts.message_limit).filter(|limit| *limit > 0);
+            }
+        }
+        // A class driver has several requests out at a time; what a fault waits for is counted one by one.
+        let is_plain = scenario.devices.iter().all(|d| d.faults.is_empty());
+        if is_plain && guest.all.depth.is_none() {
+            for set in &mut guest.devices {
+                set.depth.get_or_insert(DEPTH);
             }
         }
         let mut line = format!("{} driver=image", guest.command_line());

@@ -33,6 +33,12 @@ pub enum Data {
     Binary(Vec<u8>),
     /// REG_DWORD.
     Number(u32),
+    /// REG_EXPAND_SZ, of ASCII characters, as it is written.
+    Expandable(String),
+    /// REG_MULTI_SZ, of ASCII characters.
+    Texts(Vec<String>),
+    /// REG_QWORD.
+    Long(u64),
 }
 
 /// SPSVCINST_ASSOCSERVICE: the service is the device's.
@@ -45,6 +51,12 @@ const KEY_ONLY: u32 = 0x10;
 const SZ: u32 = 0;
 const BINARY: u32 = 0x1;
 const DWORD: u32 = 0x0001_0001;
+const EXPAND_SZ: u32 = 0x0002_0000;
+const MULTI_SZ: u32 = 0x0001_0000;
+/// FLG_ADDREG_BINVALUETYPE with the number of REG_QWORD.
+const QWORD: u32 = 0x000b_0001;
+/// FLG_ADDREG_APPEND.
+const APPEND: u32 = 0x8;
 /// How much is handed on: values, and bytes of all names and contents. The guest's command line has to hold it.
 const MOST_VALUES: usize = 32;
 const MOST_BYTES: usize = 1024;
@@ -91,6 +103,10 @@ impl Parameters {
         if flags & KEEP != 0 && old.is_some() {
             return;
         }
+        if flags & APPEND != 0 {
+            let why = "what is appended to a REG_MULTI_SZ can't be handed on";
+            return self.refused.push((line.number, why));
+        }
         let parameter = data(line, flags & TYPE_MASK).and_then(|data| {
             let is_short = name.len() <= LONGEST_NAME;
             if !is_short || !name.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
@@ -128,6 +144,14 @@ impl Parameter {
             Data::Text(text) => (1, [text.as_bytes(), &[0]].concat()),
             Data::Binary(bytes) => (3, bytes.clone()),
             Data::Number(number) => (4, number.to_le_bytes().into()),
+            Data::Expandable(text) => (2, [text.as_bytes(), &[0]].concat()),
+            Data::Texts(texts) => {
+                let each = texts
+                    .iter()
+                    .flat_map(|text| [text.as_bytes(), &[0]].concat());
+                (7, each.chain([0]).collect())
+            }
+            Data::Long(number) => (11, number.to_le_bytes().into()),
         }
     }
 }
@@ -147,28 +171,48 @@ fn key(key: &str) -> Option<Option<u32>> {
 fn data(line: &Line, kind: u32) -> Result<Data, &'static str> {
     let fields = line.fields.get(4..).unwrap_or_default();
     match (kind, fields) {
-        (SZ, fields) => {
-            let text = fields.first().cloned().unwrap_or_default();
-            let is_text = text.is_ascii() && !text.contains('\0');
-            is_text
-                .then_some(Data::Text(text))
-                .ok_or("a text has ASCII characters alone here")
+        (SZ | EXPAND_SZ, fields) => {
+            let text = ascii(&fields.first().cloned().unwrap_or_default())?;
+            Ok(match kind {
+                SZ => Data::Text(text),
+                _ => Data::Expandable(text),
+            })
+        }
+        (MULTI_SZ, fields) => {
+            let texts = fields.iter().filter(|text| !text.is_empty());
+            texts
+                .map(|text| ascii(text))
+                .collect::<Result<_, _>>()
+                .map(Data::Texts)
         }
         (DWORD, [text]) => number(text)
             .map(Data::Number)
             .ok_or("a REG_DWORD is a number of 32 bits"),
         (DWORD, _) => Err("a REG_DWORD is one number here"),
-        (BINARY, fields) => {
-            let byte = |text: &String| u8::from_str_radix(text.trim(), 16).ok();
-            let bytes: Option<Vec<u8>> = fields
-                .iter()
-                .filter(|text| !text.is_empty())
-                .map(byte)
-                .collect();
-            bytes
-                .map(Data::Binary)
-                .ok_or("a REG_BINARY is bytes in hexadecimal, with commas between them")
-        }
-        _ => Err("the type is none that can be handed on: REG_SZ, REG_BINARY or REG_DWORD"),
+        (BINARY, fields) => bytes(fields)
+            .map(Data::Binary)
+            .ok_or("a REG_BINARY is bytes in hexadecimal, with commas between them"),
+        (QWORD, fields) => bytes(fields)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(|bytes| Data::Long(u64::from_le_bytes(bytes)))
+            .ok_or("a REG_QWORD is eight bytes in hexadecimal, with commas between them"),
+        _ => Err(
+            "the type is none that can be handed on: REG_SZ, REG_EXPAND_SZ, REG_MULTI_SZ, REG_BINARY, REG_DWORD or \
+             REG_QWORD",
+        ),
     }
+}
+
+fn ascii(text: &str) -> Result<String, &'static str> {
+    let is_text = text.is_ascii() && !text.contains('\0');
+    is_text
+        .then(|| text.to_owned())
+        .ok_or("a text has ASCII characters alone here")
+}
+
+fn bytes(fields: &[String]) -> Option<Vec<u8>> {
+    let fields = fields.iter().filter(|text| !text.is_empty());
+    fields
+        .map(|text| u8::from_str_radix(text.trim(), 16).ok())
+        .collect()
 }

@@ -304,6 +304,9 @@ fn values_that_a_miniport_can_read_are_those_of_its_own_service() {
          HKR, \"Parameters\\Device\", Number, %REG_DWORD%, 0x10\n\
          HKR, \"PARAMETERS\\Device3\", \"A text\", , \"of one, two\"\n\
          HKR, Parameters\\Device, Bytes, 0x1, 0a, ff,1\n\
+         HKR, Parameters\\Device, Path, 0x00020000, %%SystemRoot%%\\x\n\
+         HKR, Parameters\\Device, Several, 0x00010000, one, \"and two\"\n\
+         HKR, Parameters\\Device, Long, 0x000b0001, 1,2,3,4,5,6,7,8\n\
          HKR, Parameters\\Device, Gone, 0x00010001, 1\n\
          HKR, Parameters\\Device, Gone, 0x4\n\
          HKR, Parameters\\Device, number, 0x00010003, 9\n\
@@ -321,18 +324,30 @@ fn values_that_a_miniport_can_read_are_those_of_its_own_service() {
         value(None, "Number", Data::Number(16)),
         value(Some(3), "A text", Data::Text("of one, two".into())),
         value(None, "Bytes", Data::Binary(vec![10, 255, 1])),
+        value(None, "Path", Data::Expandable("%SystemRoot%\\x".into())),
+        value(
+            None,
+            "Several",
+            Data::Texts(vec!["one".into(), "and two".into()]),
+        ),
+        value(None, "Long", Data::Long(0x0807_0605_0403_0201)),
     ];
     assert_eq!(read.values, expected);
     assert_eq!(read.refused, []);
     assert_eq!(read.values[0].bytes(), (4, vec![16, 0, 0, 0]));
     assert_eq!(read.values[1].bytes(), (1, b"of one, two\0".to_vec()));
+    assert_eq!(read.values[3].bytes(), (2, b"%SystemRoot%\\x\0".to_vec()));
+    assert_eq!(read.values[4].bytes(), (7, b"one\0and two\0\0".to_vec()));
+    assert_eq!(read.values[5].bytes(), (11, (1..9).collect()));
     assert_eq!(parameters(""), Parameters::default());
 }
 
 #[test]
 fn values_that_cannot_be_handed_on_are_told_with_their_lines() {
     for line in [
-        "HKR, Parameters\\Device, A, 0x00010000, of, many",
+        "HKR, Parameters\\Device, A, 0x00010008, another",
+        "HKR, Parameters\\Device, A, 0x00050000, a",
+        "HKR, Parameters\\Device, A, 0x000b0001, 1, 2",
         "HKR, Parameters\\Device, A, nothing, 1",
         "HKR, Parameters\\Device, A, 0x00010001, one",
         "HKR, Parameters\\Device, A, 0x00010001, 1, 2, 3, 4",

@@ -209,6 +209,17 @@ pub const RULES: &[Rule] = &[
         ..Rule::BASE
     },
     Rule {
+        id: "WIN-SPT-018",
+        level: Level::Vendor,
+        sentence: "A miniport sends a request to the unit that the SRB's address names.",
+        source: "storport/ STORAGE_REQUEST_BLOCK, AddressOffset; STOR_ADDR_BTL8: the bus, target and unit of the request",
+        breaks: "of several units one has what was written to another",
+        proof: "The model of Windows writes something else to the same sector of each unit, and reads all of them back.",
+        elsewhere: ELSEWHERE,
+        watch: Watch::Each(|now, say| look(now, say, "unit")),
+        ..Rule::BASE
+    },
+    Rule {
         id: "WIN-SPT-020",
         level: Level::Vendor,
         sentence: "A miniport takes locks in one order, so that two processors never wait for each other.",

@@ -80,6 +80,7 @@ fn device() -> serde_json::Value {
             "pin": { "type": "boolean", "description": "Whether there is an INTx pin." },
             "ports": count("Number of ports of a port-card.", 1, 31),
             "capacity": count("Size of the disk in sectors of 512 bytes.", 1, 1 << 41),
+            "units": count("Disks of a SCSI host: units of one target, each of that size.", 1, 8),
             "file": { "type": "string", "description": "A file behind the disk; memory when there is none." },
             "mac": { "type": "string", "pattern": "^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$", "description": "Address of a network device." },
             "mtu": count("Largest packet of a network device in bytes, without the Ethernet header.", 68, 65535),

@@ -163,6 +163,14 @@ pub fn wrong_on(processors: u16, image: &str, scenarios: &[&str]) -> Vec<String>
     bad.map(|report| one_scenario(report, false)).collect()
 }
 
+/// The plain miniport for a scenario.
+pub fn image_for(scenario: &str) -> &'static str {
+    match scenario.starts_with("scsi/") {
+        true => "scsi.sys",
+        false => "blk.sys",
+    }
+}
+
 /// The rules that a run breaks.
 pub fn broken(report: &ScenarioReport) -> Vec<&'static str> {
     let broken = report.rules.iter().filter(|rule| rule.fails());

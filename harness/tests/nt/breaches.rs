@@ -95,6 +95,7 @@ const BREACHES: &[(&str, &str, &[&str])] = &[
         "vectors/per-queue",
         &["WIN-SPT-015", "WIN-SYS-001"],
     ),
+    ("ignores-unit", "scsi/units", &["WIN-SPT-018"]),
     ("completes-early", "vectors/per-queue", &["WIN-SPT-017"]),
     (
         "reads-completed-early",
@@ -136,12 +137,11 @@ fn the_correct_miniport_keeps_what_storport_asks_for() {
 #[test]
 fn a_breach_of_what_storport_asks_for_breaks_its_rule_and_no_other() {
     for (mistake, scenario, rules) in BREACHES {
-        let image = if scenario.starts_with("scsi/") {
-            "scsi.sys"
-        } else {
-            "blk.sys"
-        };
-        let reports = run(image, &[scenario], Some(format!("mistake={mistake}")));
+        let reports = run(
+            image_for(scenario),
+            &[scenario],
+            Some(format!("mistake={mistake}")),
+        );
         let broken = broken(&reports[0]);
         assert_eq!(
             broken,
@@ -203,11 +203,11 @@ fn what_the_device_did_to_a_completed_requests_data_is_said() {
     for (mistake, what) in [
         (
             "reads-completed-early",
-            "the data of a request was written after the request had been completed",
+            "the data of a request was written after the request had been completed by blk-release.sys+0x",
         ),
         (
             "writes-completed-early",
-            "the data of a request was read by the device after the request had been completed",
+            "the data of a request was read by the device after the request had been completed by blk-release.sys+0x",
         ),
     ] {
         let parameter = Some(format!("mistake={mistake}"));

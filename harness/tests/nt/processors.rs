@@ -25,6 +25,7 @@ const PARALLEL_SCSI: &[&str] = &[
     "scsi/disk",
     "scsi/disk@one-vector",
     "scsi/disk@line",
+    "scsi/units",
     "scsi/events",
     "scsi/task-management",
 ];
@@ -41,6 +42,8 @@ pub const RACES: &[(&str, &str, &[&str])] = &[
         "vectors/processors",
         &["WIN-SPT-002"],
     ),
+    // HwStorStartIo runs on both at once.
+    ("channels-share-a-word", "scsi/units", &["WIN-SPT-021"]),
 ];
 #[test]
 fn the_correct_miniports_are_right_on_several_processors() {
@@ -54,8 +57,10 @@ fn the_correct_miniports_are_right_on_several_processors() {
             );
         }
     }
-    let wrong = wrong_on(2, "scsi-release.sys", PARALLEL_SCSI);
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for processors in [2, 4] {
+        let wrong = wrong_on(processors, "scsi-release.sys", PARALLEL_SCSI);
+        assert!(wrong.is_empty(), "{processors}: {}", wrong.join("\n"));
+    }
 }
 
 #[test]
@@ -77,7 +82,7 @@ fn a_race_is_found_on_two_processors_and_is_none_on_one() {
     for (mistake, scenario, rules) in RACES {
         for (processors, rules) in [(1, &[][..]), (2, *rules)] {
             let parameter = Some(format!("mistake={mistake}"));
-            let reports = run_on(processors, "blk.sys", &[scenario], parameter);
+            let reports = run_on(processors, image_for(scenario), &[scenario], parameter);
             let broken = broken(&reports[0]);
             assert_eq!(
                 broken,

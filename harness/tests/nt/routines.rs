@@ -20,7 +20,7 @@ fn what_the_kernel_exports_answers_as_it_should() {
         .lines()
         .filter(|line| line.contains("ROUTINE:"))
         .collect();
-    assert_eq!(lines.len(), 19, "{log}");
+    assert_eq!(lines.len(), 23, "{log}");
     assert!(lines.iter().all(|line| line.ends_with(" answers")), "{log}");
 }
 
@@ -42,6 +42,38 @@ fn what_the_port_driver_is_asked_for_by_a_code_answers_as_it_should() {
             "{log}"
         );
     }
+}
+
+#[test]
+fn a_miniport_is_told_the_processor_of_each_message_and_which_channel_a_request_is_in() {
+    for processors in [1, 2] {
+        let parameter = Some("mistake=calls-routines".to_owned());
+        let reports = run_on(processors, "scsi.sys", &["scsi/units"], parameter);
+        let text = one_scenario(&reports[0], false);
+        assert_eq!(broken(&reports[0]), [""; 0], "{text}");
+        let log = log(&reports[0]);
+        assert!(log.contains("ROUTINE: MessageTargets answers"), "{log}");
+    }
+}
+
+#[test]
+fn a_miniport_is_told_why_its_device_leaves_d0() {
+    let parameter = Some("mistake=calls-routines".to_owned());
+    let reports = run("blk.sys", &["power/sleep@twice"], parameter);
+    let log = log(&reports[0]);
+    let lines = log.lines().filter_map(|line| line.split("POWER: ").nth(1));
+    let lines: Vec<&str> = lines.collect();
+    // Of the unit, then of the adapter; and after it woke up in the other order.
+    let asleep = |action| vec![action; 2];
+    let awake = ["state 1, action 0"; 2];
+    let expected = [
+        asleep("state 4, action 2"),
+        awake.to_vec(),
+        asleep("state 4, action 3"),
+        vec!["the boot configuration"],
+        awake.to_vec(),
+    ];
+    assert_eq!(lines, expected.concat(), "{log}");
 }
 
 #[test]
@@ -67,6 +99,9 @@ fn a_miniport_reads_what_its_inf_puts_into_the_registry_and_nothing_without_one(
         "number 1234 of 4 bytes",
         "text of all of 7 bytes",
         "bytes a ff of 2",
+        "path %SystemRoot%\\a of 15 bytes",
+        "list one, two of 9 bytes",
+        "long 2 1 of 8 bytes",
         "written 5 of 4 bytes",
     ];
     assert_eq!(told(true), with);

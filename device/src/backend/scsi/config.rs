@@ -29,7 +29,8 @@ pub fn value(field: ScsiConfig, shape: &Shape) -> u64 {
         ScsiConfig::CmdPerLun => shape.queue_size.smallest().min(COMMANDS_PER_LUN).into(),
         ScsiConfig::EventInfoSize => super::event::EVENT_BYTES as u64,
         ScsiConfig::SenseSize | ScsiConfig::CdbSize => field.reset(),
-        // One target with one unit.
-        ScsiConfig::MaxChannel | ScsiConfig::MaxTarget | ScsiConfig::MaxLun => 0,
+        // One target.
+        ScsiConfig::MaxChannel | ScsiConfig::MaxTarget => 0,
+        ScsiConfig::MaxLun => u64::from(shape.units.saturating_sub(1)),
     }
 }

@@ -80,21 +80,21 @@ impl Control {
         &self,
         memory: &Memory,
         chain: &Chain,
-        disk: &mut Disk,
+        disks: &mut [Disk],
         tasks: &mut Tasks,
-        present: bool,
+        units: usize,
     ) -> Result<u32, NoStatus> {
         match *self {
             Self::Task { function, lun, id } => {
-                let address = Address::read(lun, present);
-                let response = manage(memory, function, address, id, disk, tasks);
+                let address = Address::read(lun, units);
+                let response = manage(memory, function, address, id, disks, tasks);
                 let written = chain.writer().write(memory, &[response as u8]);
                 written.map(|()| 1).map_err(|_| NoStatus)
             }
             Self::Notifications { lun, .. } => {
                 // A disk has none of these events.
                 let mut bytes = [0; 5];
-                bytes[4] = response(Address::read(lun, present)) as u8;
+                bytes[4] = response(Address::read(lun, units)) as u8;
                 let written = chain.writer().write(memory, &bytes);
                 written.map(|()| bytes.len() as u32).map_err(|_| NoStatus)
             }
@@ -109,7 +109,7 @@ impl Control {
 /// Whether the unit is there.
 fn response(address: Address) -> u32 {
     match address {
-        Address::Disk => scsi::VIRTIO_SCSI_S_OK,
+        Address::Disk(_) => scsi::VIRTIO_SCSI_S_OK,
         Address::OtherUnit | Address::ReportLuns => INCORRECT_LUN,
         Address::Nowhere => scsi::VIRTIO_SCSI_S_BAD_TARGET,
     }
@@ -122,7 +122,7 @@ fn manage(
     function: u32,
     address: Address,
     id: u64,
-    disk: &mut Disk,
+    disks: &mut [Disk],
     tasks: &mut Tasks,
 ) -> u32 {
     let present = |is: bool| {
@@ -132,22 +132,30 @@ fn manage(
             FUNCTION_COMPLETE
         }
     };
+    let unit = match address {
+        Address::Nowhere => return response(address),
+        _ if function == scsi::VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET => {
+            for disk in disks {
+                disk.attention = Some(Sense::RESET);
+            }
+            tasks.end(memory, Which::All, scsi::VIRTIO_SCSI_S_RESET);
+            return FUNCTION_COMPLETE;
+        }
+        Address::Disk(unit) => unit,
+        _ => return response(address),
+    };
+    let all = Which::Unit(unit);
     let (which, response) = match function {
-        scsi::VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET if address != Address::Nowhere => {
-            disk.attention = Some(Sense::RESET);
-            (Which::All, scsi::VIRTIO_SCSI_S_RESET)
-        }
-        _ if address != Address::Disk => return response(address),
         scsi::VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET => {
-            disk.attention = Some(Sense::RESET);
-            (Which::All, scsi::VIRTIO_SCSI_S_RESET)
+            disks[unit].attention = Some(Sense::RESET);
+            (all, scsi::VIRTIO_SCSI_S_RESET)
         }
-        scsi::VIRTIO_SCSI_T_TMF_ABORT_TASK => (Which::Id(id), scsi::VIRTIO_SCSI_S_ABORTED),
+        scsi::VIRTIO_SCSI_T_TMF_ABORT_TASK => (Which::Id(unit, id), scsi::VIRTIO_SCSI_S_ABORTED),
         scsi::VIRTIO_SCSI_T_TMF_ABORT_TASK_SET | scsi::VIRTIO_SCSI_T_TMF_CLEAR_TASK_SET => {
-            (Which::All, scsi::VIRTIO_SCSI_S_ABORTED)
+            (all, scsi::VIRTIO_SCSI_S_ABORTED)
         }
-        scsi::VIRTIO_SCSI_T_TMF_QUERY_TASK => return present(tasks.has(Which::Id(id))),
-        scsi::VIRTIO_SCSI_T_TMF_QUERY_TASK_SET => return present(tasks.has(Which::All)),
+        scsi::VIRTIO_SCSI_T_TMF_QUERY_TASK => return present(tasks.has(Which::Id(unit, id))),
+        scsi::VIRTIO_SCSI_T_TMF_QUERY_TASK_SET => return present(tasks.has(all)),
         _ => return scsi::VIRTIO_SCSI_S_FUNCTION_REJECTED,
     };
     tasks.end(memory, which, response);

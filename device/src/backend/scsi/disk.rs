@@ -84,17 +84,20 @@ impl Disk {
         }
     }
 
-    /// Carries a command out.
+    /// Carries a command out; there are so many units.
     pub fn carry_out(
         &mut self,
         memory: &Memory,
         address: Address,
         command: Command,
+        units: usize,
         data: &mut Data<'_>,
     ) -> Outcome {
         match (address, command) {
-            (_, Command::ReportLuns { length }) => return report_luns(memory, data, length),
-            (Address::Disk, _) => {}
+            (_, Command::ReportLuns { length }) => {
+                return report_luns(memory, data, length, units);
+            }
+            (Address::Disk(_), _) => {}
             (_, Command::Inquiry { page: None, length }) => {
                 return self.inquiry(memory, data, length, address);
             }
@@ -283,7 +286,7 @@ impl Disk {
         const COMMAND_QUEUE: u8 = 2;
         let mut bytes = [0; 36];
         bytes[0] = match address {
-            Address::Disk => 0,
+            Address::Disk(_) => 0,
             Address::ReportLuns => WELL_KNOWN,
             Address::OtherUnit | Address::Nowhere => ABSENT,
         };
@@ -337,13 +340,19 @@ impl Disk {
     }
 }
 
-fn report_luns(memory: &Memory, data: &mut Data<'_>, length: u64) -> Outcome {
-    let mut bytes = [0; 16];
-    bytes[3] = 8;
-    if length < bytes.len() as u64 {
+fn report_luns(memory: &Memory, data: &mut Data<'_>, length: u64, units: usize) -> Outcome {
+    /// Bytes of the list's head, and of each unit in it (SPC-4, 6.33).
+    const EACH: usize = 8;
+    let mut bytes = [0; ANSWER_BYTES + EACH];
+    let list = EACH * units.min(ANSWER_BYTES / EACH);
+    bytes[3] = list as u8;
+    for unit in 0..list / EACH {
+        bytes[EACH * (unit + 1) + 1] = unit as u8;
+    }
+    if length < 2 * EACH as u64 {
         return Outcome::Check(Sense::FIELD);
     }
-    answer(memory, data, &bytes, length)
+    answer(memory, data, &bytes[..EACH + list], length)
 }
 
 fn mode_sense(memory: &Memory, data: &mut Data<'_>, page: u8, long: bool, length: u64) -> Outcome {

@@ -142,8 +142,12 @@ fn what_the_driver_has_back_is_not_touched() {
 fn the_commands_that_are_kept_have_a_bound() {
     let mut tasks = Tasks::default();
     for id in 0..100_000 {
-        tasks.finished((id >> 15) as u16, id as u16, id, vm_memory::GuestAddress(0));
+        tasks.finished(
+            (id >> 15) as u16,
+            id as u16,
+            (0, id, vm_memory::GuestAddress(0)),
+        );
     }
-    assert!(tasks.has(Which::Id(0)));
-    assert!(!tasks.has(Which::Id(99_999)));
+    assert!(tasks.has(Which::Id(0, 0)));
+    assert!(!tasks.has(Which::Id(0, 99_999)));
 }

@@ -1,4 +1,5 @@
-//! The SCSI host (5.6): one target with one disk.
+//! The SCSI host (5.6): one target with one disk or several. What happens to its own accord, happens to the first, but
+//! when the target goes it goes with all.
 
 mod address;
 mod command;
@@ -6,6 +7,7 @@ mod config;
 mod control;
 mod disk;
 mod event;
+mod part;
 mod request;
 mod sense;
 mod tasks;
@@ -16,6 +18,8 @@ mod managed;
 mod tests;
 
 pub use config::{features, value};
+
+use std::sync::Arc;
 
 use virtio_bindings::virtio_scsi as scsi;
 
@@ -28,6 +32,7 @@ use crate::trace::Host;
 use control::Control;
 use disk::Disk;
 use event::{Event, Events};
+use part::Part;
 use request::Request;
 use sense::Sense;
 use tasks::Tasks;
@@ -35,11 +40,11 @@ use tasks::Tasks;
 /// The queue of events.
 const EVENT_QUEUE: u16 = 1;
 
-/// A host with one disk.
+/// A host with its disks, of which there is at least one.
 pub struct Scsi {
     offer: Offer,
-    disk: Disk,
-    /// Whether the disk is plugged in.
+    disks: Vec<Disk>,
+    /// Whether the target is plugged in.
     present: bool,
     events: Events,
     tasks: Tasks,
@@ -56,12 +61,22 @@ enum Asked {
 }
 
 impl Scsi {
-    /// A host whose disk has `sectors` sectors on `storage`. `name` is the disk's serial number, as
-    /// far as 20 bytes go.
+    /// A host whose disks have `sectors` sectors each on `storage`. `name` is the first disk's serial number, as
+    /// far as 20 bytes go, and the others' begins with it.
     pub fn new(shape: &Shape, sectors: u64, name: &str, storage: Box<dyn Storage>) -> Self {
+        let mut disks = vec![];
+        let storage: Arc<dyn Storage> = storage.into();
+        for unit in 0..shape.units.max(1) {
+            let name = match unit {
+                0 => name.to_owned(),
+                unit => format!("{name:.18}-{unit}"),
+            };
+            let part = Part::new(storage.clone(), unit);
+            disks.push(Disk::new(Box::new(part), sectors, &name));
+        }
         Self {
             offer: Offer::new(shape, sectors),
-            disk: Disk::new(storage, sectors, name),
+            disks,
             present: true,
             events: Events::default(),
             tasks: Tasks::default(),
@@ -69,9 +84,14 @@ impl Scsi {
         }
     }
 
-    /// The size of the disk in sectors.
+    /// The size of the first disk in sectors.
     pub fn sectors(&self) -> u64 {
-        self.disk.sectors
+        self.disks[0].sectors
+    }
+
+    /// How many units there are now.
+    fn units(&self) -> usize {
+        if self.present { self.disks.len() } else { 0 }
     }
 
     /// Tells the driver of something, if it agreed to be told of such things.
@@ -83,9 +103,10 @@ impl Scsi {
     }
 
     fn resize(&mut self, sectors: u64) {
-        if sectors != self.disk.sectors {
-            self.disk.sectors = sectors;
-            self.disk.attention = Some(Sense::CAPACITY);
+        let disk = &mut self.disks[0];
+        if sectors != disk.sectors {
+            disk.sectors = sectors;
+            disk.attention = Some(Sense::CAPACITY);
             let event = Event::parameters(Sense::CAPACITY);
             self.tell(event, scsi::VIRTIO_SCSI_F_CHANGE);
         }
@@ -94,7 +115,9 @@ impl Scsi {
     fn plug(&mut self, present: bool) {
         if present != self.present {
             self.present = present;
-            self.disk.attention = present.then_some(Sense::LUNS);
+            for disk in &mut self.disks {
+                disk.attention = present.then_some(Sense::LUNS);
+            }
             let event = if present {
                 Event::RESCAN
             } else {
@@ -151,14 +174,16 @@ impl Device for Scsi {
     fn serve(&mut self, memory: &Memory, queue: u16, chain: &Chain) -> Result<u32, NoStatus> {
         match self.asked {
             Asked::Request(request) => {
-                let written = request.carry_out(memory, chain, &mut self.disk, self.present)?;
-                if let Some((id, response)) = request.task(chain, self.present) {
-                    self.tasks.finished(queue, chain.head(), id, response);
+                let units = self.units();
+                let written = request.carry_out(memory, chain, &mut self.disks, units)?;
+                if let Some(task) = request.task(chain, units) {
+                    self.tasks.finished(queue, chain.head(), task);
                 }
                 Ok(written)
             }
             Asked::Control(control) => {
-                control.carry_out(memory, chain, &mut self.disk, &mut self.tasks, self.present)
+                let units = self.units();
+                control.carry_out(memory, chain, &mut self.disks, &mut self.tasks, units)
             }
             Asked::Event(event) => Ok(self.serve_event(memory, chain, event)),
         }
@@ -167,7 +192,9 @@ impl Device for Scsi {
     fn begin(&mut self) {
         self.events = Events::default();
         self.tasks = Tasks::default();
-        self.disk.attention = None;
+        for disk in &mut self.disks {
+            disk.attention = None;
+        }
     }
 
     fn used(&mut self, queue: u16, head: u16) {

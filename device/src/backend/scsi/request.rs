@@ -3,7 +3,6 @@
 use std::fmt;
 
 use virtio_bindings::virtio_scsi as scsi;
-use vm_memory::GuestAddress;
 
 use super::super::chain::{Chain, NoStatus};
 use super::super::device::{Memory, Offer};
@@ -11,6 +10,7 @@ use super::address::Address;
 use super::command::{CDB_BYTES, Command};
 use super::disk::{Data, Disk, Outcome};
 use super::sense::SENSE_BYTES;
+use super::tasks::Finished;
 use crate::spec::ScsiConfig;
 
 /// Unit, id, attribute, priority and number, before the command.
@@ -85,10 +85,10 @@ impl Request {
         &self,
         memory: &Memory,
         chain: &Chain,
-        disk: &mut Disk,
-        present: bool,
+        disks: &mut [Disk],
+        units: usize,
     ) -> Result<u32, NoStatus> {
-        let address = Address::read(self.lun, present);
+        let address = Address::read(self.lun, units);
         let mut data = Data {
             out: chain.reader(),
             out_bytes: chain.readable_bytes().saturating_sub(self.head),
@@ -104,7 +104,12 @@ impl Request {
         } else if address == Address::Nowhere {
             (scsi::VIRTIO_SCSI_S_BAD_TARGET, Outcome::Failure)
         } else {
-            let outcome = disk.carry_out(memory, address, self.command, &mut data);
+            // Of a unit that is not there the first one answers.
+            let disk = match address {
+                Address::Disk(unit) => &mut disks[unit],
+                _ => &mut disks[0],
+            };
+            let outcome = disk.carry_out(memory, address, self.command, units, &mut data);
             let response = match outcome {
                 Outcome::Good(_) | Outcome::Check(_) => scsi::VIRTIO_SCSI_S_OK,
                 Outcome::Overrun => scsi::VIRTIO_SCSI_S_OVERRUN,
@@ -127,13 +132,16 @@ impl Request {
         Ok(written.min(chain.writable_bytes()) as u32)
     }
 
-    /// Its id, and where the response to it stands, if it is one that task management knows: a sound
-    /// command for the disk.
-    pub fn task(&self, chain: &Chain, present: bool) -> Option<(u64, GuestAddress)> {
-        let known = self.sound && Address::read(self.lun, present) == Address::Disk;
+    /// Its unit, its id, and where the response to it stands, if it is one that task management knows: a sound
+    /// command for a disk.
+    pub fn task(&self, chain: &Chain, units: usize) -> Option<Finished> {
+        let Address::Disk(unit) = Address::read(self.lun, units) else {
+            return None;
+        };
         let mut answer = chain.writer();
         answer.skip(ANSWER_BYTES as u64 - 1).ok()?;
-        answer.address().filter(|_| known).map(|at| (self.id, at))
+        let at = answer.address().filter(|_| self.sound)?;
+        Some((unit, self.id, at))
     }
 
     fn respond(

@@ -7,7 +7,7 @@ use super::super::device::Memory;
 /// Commands that are kept at the most; what is beyond can't be aborted any more.
 const MOST: usize = 4096;
 
-/// The commands of the only unit that the driver does not have back. There are few at a time, and room
+/// The commands of the units that the driver does not have back. There are few at a time, and room
 /// for the most: the data path takes no memory.
 #[derive(Clone, Debug)]
 pub struct Tasks {
@@ -19,24 +19,32 @@ pub struct Tasks {
 struct Task {
     queue: u16,
     head: u16,
+    /// Its unit.
+    unit: usize,
     id: u64,
     /// Where its response stands.
     response: GuestAddress,
 }
 
+/// A command that is finished: its unit, its id, and where its response stands.
+pub type Finished = (usize, u64, GuestAddress);
+
 /// Which commands are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// Those that the driver gave this id.
-    Id(u64),
-    /// All of the unit.
+    /// Those of a unit that the driver gave this id.
+    Id(usize, u64),
+    /// All of a unit.
+    Unit(usize),
+    /// All of the target.
     All,
 }
 
 impl Which {
     fn means(self, task: &Task) -> bool {
         match self {
-            Self::Id(id) => task.id == id,
+            Self::Id(unit, id) => (task.unit, task.id) == (unit, id),
+            Self::Unit(unit) => task.unit == unit,
             Self::All => true,
         }
     }
@@ -51,13 +59,14 @@ impl Default for Tasks {
 }
 
 impl Tasks {
-    /// The command `id` in a chain of `queue` is finished; its response stands at `response`.
-    pub fn finished(&mut self, queue: u16, head: u16, id: u64, response: GuestAddress) {
+    /// A command in a chain of `queue` is finished: its unit, its id, and where its response stands.
+    pub fn finished(&mut self, queue: u16, head: u16, (unit, id, response): Finished) {
         self.used(queue, head);
         if self.tasks.len() < MOST {
             self.tasks.push(Task {
                 queue,
                 head,
+                unit,
                 id,
                 response,
             });

@@ -399,3 +399,51 @@ fn events_that_nobody_fetches_are_lost_and_that_is_told() {
         "HOTPLUG was not agreed on"
     );
 }
+
+#[test]
+fn each_of_several_disks_has_its_own_data_serial_number_and_attention() {
+    let mut shape = Shape::new(Kind::Scsi);
+    shape.units = 3;
+    assert_eq!(super::value(ScsiConfig::MaxLun, &shape), 2);
+    let file = Box::new(tempfile::tempfile().unwrap());
+    let mut scsi = Scsi::new(&shape, SECTORS, "disk-0", file);
+    scsi.accept(u64::MAX);
+    let unit = |unit: u8| [1, 0, 0x40, unit, 0, 0, 0, 0];
+    let mut ask_unit = |number: u8, cdb: &[u8], room: u32| {
+        let sent = request(unit(number), cdb);
+        answer(give_parts(&mut scsi, 2, &[&sent], &[ANSWER as u32, room]))
+    };
+    let luns = ask_unit(0, &[0xa0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0], 64).data;
+    assert_eq!((luns[3], luns[9], luns[17], luns[25]), (24, 0, 1, 2));
+    let serial = |page: Answer| page.data[4..24].to_vec();
+    let mut serial_of = |number| serial(ask_unit(number, &[0x12, 1, 0x80, 0, 255, 0], 255));
+    assert_eq!(&serial_of(0)[..7], b"disk-0 ");
+    assert_eq!(&serial_of(2)[..8], b"disk-0-2");
+    assert_eq!(ask_unit(3, &READY, 0), check((5, 0x25, 0), 0));
+    let read = [0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+    for number in 0..3 {
+        let sent = request(unit(number), &[0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
+        give_parts(&mut scsi, 2, &[&sent, &[number + 1; 512]], &[ANSWER as u32]);
+    }
+    for number in 0..3 {
+        let sent = request(unit(number), &read);
+        let parts = give_parts(&mut scsi, 2, &[&sent], &[ANSWER as u32, 512]);
+        assert_eq!(answer(parts).data, [number + 1; 512]);
+    }
+    // A unit's reset is told by that unit alone.
+    let mut task = [0; 24];
+    task[4] = scsi::VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET as u8;
+    task[8..16].copy_from_slice(&unit(1));
+    assert_eq!(give(&mut scsi, 0, &task, 1).bytes(), [0]);
+    let mut ready = |number| {
+        answer(give_parts(
+            &mut scsi,
+            2,
+            &[&request(unit(number), &READY)],
+            &[ANSWER as u32],
+        ))
+    };
+    assert_eq!(ready(0).sense, None);
+    assert_eq!(ready(1).sense.map(|sense| sense.0), Some(6));
+    assert_eq!(ready(2).sense, None);
+}

@@ -131,6 +131,12 @@ pub const CASES: &[[Case; 4]] = &[
         "lock"
     ),
     about!(
+        "WIN-SPT-018",
+        "unit",
+        "what was written to unit 1 of target 0 is not there",
+        "late"
+    ),
+    about!(
         "WIN-SPT-021",
         "race",
         "processors write the same memory, and no lock is held each time",

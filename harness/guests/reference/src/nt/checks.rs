@@ -43,11 +43,13 @@ pub enum Check {
     Race,
     /// Memory that a device reaches after its request was completed.
     Late,
+    /// Whether a request gets to the unit that it is for.
+    Unit,
 }
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "irql", "lock", "srb", "address", "dpc", "found", "stall", "touch", "gone", "pnp", "control",
-    "bounds", "poll", "dump", "deadlock", "race", "late",
+    "bounds", "poll", "dump", "deadlock", "race", "late", "unit",
 ];
 /// Most lines about one check.
 const MOST_LINES: u32 = 8;

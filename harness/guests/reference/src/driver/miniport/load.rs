@@ -3,7 +3,7 @@
 use super::super::args::Args;
 use super::super::virtio::pattern::{compare, erase, fill};
 use super::super::{Outcome, Settings};
-use super::unit::{Unit, command};
+use super::unit::{Disk, Units, command};
 use crate::dbg_print;
 use crate::hal::mmio::Mmio;
 use crate::hal::time;
@@ -24,8 +24,8 @@ const TRIES: u32 = 8;
 const MOST_TRANSFER: u32 = 1 << 20;
 /// The request that resets; the loads' are below, and that of the unit.
 const RESET: usize = 65;
-/// Bytes of UNMAP's parameter list with one range.
-const UNMAP_LIST: usize = 24;
+/// Most ranges of an UNMAP.
+const MOST_RANGES: u64 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -90,6 +90,8 @@ impl Tier {
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     block: u64,
+    /// The unit that it is on.
+    disk: Disk,
     kind: Kind,
     /// Bytes of the block that are done.
     done: u32,
@@ -117,6 +119,8 @@ pub struct Load {
     timeouts: u64,
     slots: Vec<Option<Slot>>,
     rooms: Vec<Mmio>,
+    /// Blocks go to these in turn.
+    disks: Vec<Disk>,
     /// The reset under way: the block that was late, and when the reset is.
     reset: Option<(usize, u64)>,
 }
@@ -128,7 +132,7 @@ impl Load {
     /// A word for what is wrong.
     pub fn new(
         port: &Port,
-        unit: &Unit,
+        units: &Units,
         settings: &Settings,
         args: &Args,
     ) -> Result<Self, &'static str> {
@@ -144,7 +148,7 @@ impl Load {
         }
         let lba = args.number("lba", 0)?;
         let each = size / SECTOR;
-        let span = unit.sectors.saturating_sub(lba) / each * each;
+        let span = units.sectors().saturating_sub(lba) / each * each;
         if span == 0 {
             return Err("capacity");
         }
@@ -159,7 +163,7 @@ impl Load {
         let depth = usize::from(settings.depth.max(1));
         let rooms: Option<Vec<Mmio>> = (0..depth)
             .map(|n| {
-                let room = port.room_of_shape(n, size as u32, n + unit.loads)?;
+                let room = port.room_of_shape(n, size as u32, n + units.loads)?;
                 Some(Mmio::new(room, size as usize))
             })
             .collect();
@@ -177,6 +181,7 @@ impl Load {
             timeouts: 0,
             slots: vec![None; depth],
             rooms: rooms.ok_or("memory")?,
+            disks: units.all.clone(),
             reset: None,
         })
     }
@@ -300,6 +305,7 @@ impl Load {
         };
         if port.room(RESET, 0).is_some() {
             let request = Request {
+                to: slot.disk.address,
                 function,
                 ..command(&[], 0)
             };
@@ -352,7 +358,7 @@ impl Load {
         let same = !verifying || compare(slot.data, self.size as usize, slot.block);
         if !same {
             dbg_print!("DISK: block {}: data differs", slot.block);
-            port.look_at_read(slot.data.address(), self.size);
+            port.look_at_read(n, slot.data.address(), self.size);
         }
         self.end(n, same);
     }
@@ -368,8 +374,17 @@ impl Load {
             let Some(n) = self.slots.iter().position(Option::is_none) else {
                 return;
             };
+            let disk = self.disks[(self.next % self.disks.len() as u64) as usize];
+            let in_flight = self.slots.iter().flatten();
+            let all = in_flight.clone().count();
+            let of_unit = in_flight.filter(|slot| slot.disk.address == disk.address);
+            let is_full = of_unit.count() >= port.depth(disk.address) as usize;
+            if is_full || all >= port.configuration().max_number_of_io.max(1) as usize {
+                return;
+            }
             let slot = Slot {
                 block: self.next,
+                disk,
                 kind: self.operation.kind(self.next),
                 done: 0,
                 tries: 0,
@@ -381,7 +396,7 @@ impl Load {
                 Kind::Write => fill(slot.data, self.size as usize, slot.block),
                 Kind::Discard => {
                     let each = u64::from(self.size) / SECTOR;
-                    let list = unmap(self.sector(&slot), each as u32);
+                    let list = unmap(self.sector(&slot), each as u32, self.ranges(&slot));
                     for (n, byte) in list.iter().enumerate() {
                         slot.data.write(n, *byte);
                     }
@@ -397,7 +412,7 @@ impl Load {
     fn bytes(&self, slot: &Slot) -> u32 {
         match slot.kind {
             Kind::Flush => 0,
-            Kind::Discard => UNMAP_LIST as u32,
+            Kind::Discard => list_bytes(self.ranges(slot)) as u32,
             _ => (self.size - slot.done).min(self.transfer),
         }
     }
@@ -413,25 +428,52 @@ impl Load {
             bytes / SECTOR as u32,
             slot.block % 2 == 1,
         );
+        if slot.kind == Kind::Discard {
+            request.cdb[8] = bytes as u8;
+        }
         request.bytes = bytes;
+        request.to = slot.disk.address;
         request.out = matches!(slot.kind, Kind::Write | Kind::Discard);
         port.start(n, &request, slot.done);
     }
 
-    /// The first sector of a block.
+    /// The first sector of a block. Blocks of units lie in the same sectors of each.
     fn sector(&self, slot: &Slot) -> u64 {
         let each = u64::from(self.size) / SECTOR;
-        self.lba + slot.block * each % self.span
+        self.lba + slot.block / self.disks.len() as u64 * each % self.span
+    }
+
+    /// The ranges that what is discarded of a block is told in: one, two, three, and so on again, as far as it has
+    /// sectors and the unit takes them.
+    fn ranges(&self, slot: &Slot) -> usize {
+        let sectors = u64::from(self.size) / SECTOR;
+        let turn = slot.block / self.disks.len() as u64 % MOST_RANGES + 1;
+        turn.min(sectors).min(slot.disk.ranges.max(1).into()) as usize
     }
 }
 
-/// What UNMAP takes (SBC): a header, and a block descriptor.
-fn unmap(sector: u64, sectors: u32) -> [u8; UNMAP_LIST] {
-    let mut list = [0; UNMAP_LIST];
-    list[..2].copy_from_slice(&(UNMAP_LIST as u16 - 2).to_be_bytes());
-    list[2..4].copy_from_slice(&16u16.to_be_bytes());
-    list[8..16].copy_from_slice(&sector.to_be_bytes());
-    list[16..20].copy_from_slice(&sectors.to_be_bytes());
+/// Bytes of UNMAP's parameter list (SBC): a header, and a block descriptor for each range.
+const fn list_bytes(ranges: usize) -> usize {
+    8 + 16 * ranges
+}
+
+/// The list for sectors that lie together, in so many ranges; the last one has what is left.
+fn unmap(sector: u64, sectors: u32, ranges: usize) -> Vec<u8> {
+    let bytes = list_bytes(ranges);
+    let mut list = vec![0; bytes];
+    list[..2].copy_from_slice(&(bytes as u16 - 2).to_be_bytes());
+    list[2..4].copy_from_slice(&(16 * ranges as u16).to_be_bytes());
+    let each = sectors / ranges as u32;
+    for (n, range) in list[8..].chunks_exact_mut(16).enumerate() {
+        let before = each * n as u32;
+        let own = if n + 1 == ranges {
+            sectors - before
+        } else {
+            each
+        };
+        range[..8].copy_from_slice(&(sector + u64::from(before)).to_be_bytes());
+        range[8..12].copy_from_slice(&own.to_be_bytes());
+    }
     list
 }
 
@@ -444,7 +486,6 @@ fn transfer(kind: Kind, sector: u64, sectors: u32, long: bool) -> Request {
         Kind::Flush => [0x35, 0x91],
         Kind::Discard => {
             cdb[0] = 0x42;
-            cdb[8] = UNMAP_LIST as u8;
             return command(&cdb[..10], 0);
         }
     };
@@ -471,15 +512,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unmap_names_its_range_in_a_list() {
-        let list = unmap(0x0102, 8);
-        assert_eq!((list[1], list[3]), (22, 16));
+    fn an_unmap_names_its_ranges_in_a_list() {
+        let list = unmap(0x0102, 8, 1);
+        assert_eq!((list.len(), list[1], list[3]), (24, 22, 16));
         assert_eq!((&list[14..16], list[19]), (&[1, 2][..], 8));
+        let list = unmap(0x0102, 8, 3);
+        assert_eq!((list.len(), list[1], list[3]), (56, 54, 48));
+        assert_eq!((list[15], list[19]), (2, 2));
+        assert_eq!((list[31], list[35]), (4, 2));
+        assert_eq!((list[47], list[51]), (6, 4));
         let request = transfer(Kind::Discard, 0x0102, 8, true);
-        assert_eq!(
-            (request.cdb[0], request.cdb[8], request.length),
-            (0x42, 24, 10)
-        );
+        assert_eq!((request.cdb[0], request.length), (0x42, 10));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use load::Load;
-use unit::Unit;
+use unit::Units;
 
 /// A line has no message.
 struct Service {
@@ -51,14 +51,14 @@ impl InterruptService for Service {
     }
 }
 
-/// A miniport and the disk behind it.
+/// A miniport and the disks behind it.
 pub struct Miniport {
     settings: Settings,
     argument: String,
     /// It is to write a crash dump at the end.
     dumps: bool,
     port: Option<&'static Port>,
-    unit: Unit,
+    units: Units,
     load: Option<Load>,
     messages: usize,
     /// It was stopped for D3 and can be restarted from there.
@@ -74,7 +74,7 @@ impl Miniport {
             argument: argument.into(),
             dumps,
             port: None,
-            unit: Unit::default(),
+            units: Units::default(),
             load: None,
             messages: 0,
             asleep: false,
@@ -161,7 +161,7 @@ impl Driver for Miniport {
         } else {
             return Err(NtStatus::DEVICE_POWER_FAILURE);
         }
-        self.unit.find(port, self.settings.timeout_ms);
+        self.units.find(port, self.settings.timeout_ms);
         // What was written to the device has got there before the device counts as started.
         device.function.identity();
         Ok(())
@@ -194,7 +194,7 @@ impl Driver for Miniport {
         if let Some(port) = self.port {
             port.run_timer(time::now());
             if port.take_change() {
-                self.unit.changed(port, self.settings.timeout_ms);
+                self.units.changed(port, self.settings.timeout_ms);
             }
         }
     }
@@ -215,8 +215,8 @@ impl Workload for Miniport {
 
     fn begin(&mut self, _device: &mut WdfDevice, args: &Args) -> Result<(), &'static str> {
         let port = self.port.ok_or("stopped")?;
-        self.load = Some(Load::new(port, &self.unit, &self.settings, args)?);
-        self.unit.loads += 1;
+        self.load = Some(Load::new(port, &self.units, &self.settings, args)?);
+        self.units.loads += 1;
         Ok(())
     }
 
@@ -225,7 +225,7 @@ impl Workload for Miniport {
         let outcome = self.load.as_mut()?.go_on(port)?;
         self.load = None;
         if outcome.reason.is_none() {
-            self.unit.used(port, self.settings.timeout_ms);
+            self.units.used(port, self.settings.timeout_ms);
         }
         Some(outcome)
     }
@@ -237,11 +237,11 @@ impl Workload for Miniport {
     }
 
     fn state(&mut self, _device: &WdfDevice) -> String {
-        format!("capacity={}", self.unit.sectors)
+        format!("capacity={}", self.units.first_sectors())
     }
 
     fn take_change(&mut self) -> Option<String> {
-        let change = self.unit.take_change()?;
+        let change = self.units.take_change()?;
         dbg_print!("DISK: {change} sectors");
         Some(format!("capacity={change}"))
     }

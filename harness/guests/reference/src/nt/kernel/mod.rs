@@ -3,6 +3,7 @@
 pub(super) mod memory;
 pub mod missing;
 mod print;
+mod trace;
 
 use super::bugcheck::{self, bug_check};
 use super::storport::ProcessorNumber;
@@ -58,6 +59,11 @@ pub const fn complete(routines: &[Routine], names: &[&str]) {
 static ROUTINES: &[Routine] = &[
     Routine::new("DbgPrint", dbg_print_routine as *const ()),
     Routine::new("DbgPrintEx", dbg_print_ex as *const ()),
+    Routine::new("EtwRegister", trace::register as *const ()),
+    Routine::new("EtwSetInformation", trace::succeed as *const ()),
+    Routine::new("EtwUnregister", trace::succeed as *const ()),
+    Routine::new("EtwWriteTransfer", trace::succeed as *const ()),
+    Routine::new("IoWMIRegistrationControl", trace::succeed as *const ()),
     Routine::new("KeBugCheck", bug_check_alone as *const ()),
     Routine::new("KeBugCheckEx", bug_check_routine as *const ()),
     Routine::new(
@@ -83,7 +89,11 @@ static ROUTINES: &[Routine] = &[
         "MmGetPhysicalAddress",
         memory::physical_address as *const (),
     ),
+    Routine::new("MmGetSystemRoutineAddress", trace::no_routine as *const ()),
     Routine::new("RtlCompareMemory", memory::count_same as *const ()),
+    Routine::new("RtlInitUnicodeString", trace::name as *const ()),
+    Routine::new("WmiQueryTraceInformation", trace::query as *const ()),
+    Routine::new("WmiTraceMessage", trace::succeed as *const ()),
     Routine::new("__C_specific_handler", no_handler as *const ()),
     Routine::new("__chkstk", stack_is_there as *const ()),
     Routine::new("_vsnprintf", print_into as *const ()),

@@ -155,6 +155,7 @@ pub mod control {
     pub const QUERY_SUPPORTED: u32 = 0;
     pub const STOP: u32 = 1;
     pub const RESTART: u32 = 2;
+    pub const SET_BOOT_CONFIG: u32 = 3;
     pub const SET_RUNNING_CONFIG: u32 = 4;
     /// `ScsiAdapterPower`.
     pub const POWER: u32 = 6;
@@ -192,6 +193,7 @@ pub mod power {
     pub const D3: u32 = 4;
     pub const ACTION_NONE: u32 = 0;
     pub const ACTION_SLEEP: u32 = 2;
+    pub const ACTION_HIBERNATE: u32 = 3;
 }
 
 /// `STOR_DEVICE_CAPABILITIES_EX`.

@@ -97,6 +97,17 @@ impl Port {
     /// The adapter stops: `ScsiStopAdapter`, or for D3 `ScsiAdapterPower`, if the miniport has that.
     pub fn stop(&self, why: Leaving) {
         self.settle();
+        // The system goes to sleep, and the next time it hibernates.
+        let action = self.with(|state| {
+            if why == Leaving::Sleep {
+                state.action = match state.sleeps % 2 {
+                    0 => power::ACTION_SLEEP,
+                    _ => power::ACTION_HIBERNATE,
+                };
+                state.sleeps += 1;
+            }
+            state.action
+        });
         if self.with(|state| state.initialized) {
             self.leaves(why);
         }
@@ -107,6 +118,17 @@ impl Port {
             self.control(Control::Stop);
         }
         self.quiet();
+        if why == Leaving::Sleep && action == power::ACTION_HIBERNATE {
+            self.call_control(0, control::SET_BOOT_CONFIG, 0);
+        }
+    }
+
+    /// The `STOR_POWER_ACTION` that goes with a state.
+    pub(super) fn action_for(&self, state: u32) -> u32 {
+        match state {
+            power::D3 => self.with(|state| state.action),
+            _ => power::ACTION_NONE,
+        }
     }
 
     /// `ScsiAdapterPower` with `STOR_ADAPTER_CONTROL_POWER`: a header of eight bytes, the action, the state.
@@ -117,6 +139,7 @@ impl Port {
         unsafe {
             (at as *mut u32).write(1);
             ((at + 4) as *mut u32).write(SIZE);
+            ((at + 8) as *mut u32).write(self.action_for(state));
             ((at + 12) as *mut u32).write(state);
         }
         self.call_control(DISPATCH_LEVEL, control::POWER, at)

@@ -6,11 +6,11 @@ use super::abi::{ELEMENTS, Element};
 use super::layout::{SENSE, long, short};
 use super::packet::{Packet, State, is_long};
 use super::port::Port;
-use super::srb::{EXECUTE, Request};
+use super::srb::{Address, EXECUTE, Request};
 use crate::hal::mem;
 use crate::hal::vm::{self, PAGE, Rights};
 use crate::nt::checks::{self, Check};
-use crate::nt::lent;
+use crate::nt::{image, lent};
 
 /// Each byte of memory that is to be read into.
 const FRESH: u8 = 0xa5;
@@ -19,9 +19,14 @@ const GONE: u8 = 0xd7;
 /// The same eight times.
 const GONE_WORD: u64 = u64::from_ne_bytes([GONE; 8]);
 
+/// What is found of a device that comes too late.
+const WRITTEN: &str = "the data of a request was written";
+
 /// What a request has of its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Given {
+    /// The unit that the request is for.
+    pub to: Address,
     offset: u32,
     bytes: u32,
     /// It is for the device to write, or for the miniport.
@@ -32,11 +37,16 @@ impl Packet {
     /// The data as the miniport gets it.
     pub(super) fn give(&self, request: &Request, offset: u32) -> Given {
         let given = Given {
+            to: request.to,
             offset,
             bytes: request.bytes,
             is_read: !request.out,
         };
-        let (own, data, bytes) = self.places(&given);
+        let (own, data, bytes) = self.where_it_lies(&given);
+        // Then there may be no room at all.
+        if bytes == 0 {
+            return given;
+        }
         // SAFETY: both have room for it.
         unsafe {
             if request.out || request.function != EXECUTE {
@@ -51,7 +61,10 @@ impl Packet {
     /// The request is completed: what was read is the asker's, and the memory nobody's.
     pub(super) fn take_back(&self) {
         let Some(given) = self.given else { return };
-        let (own, data, bytes) = self.places(&given);
+        let (own, data, bytes) = self.where_it_lies(&given);
+        if bytes == 0 {
+            return;
+        }
         // SAFETY: both have room for it.
         unsafe {
             if given.is_read {
@@ -61,7 +74,15 @@ impl Packet {
         }
     }
 
-    fn places(&self, given: &Given) -> (*mut u8, *mut u8, usize) {
+    /// It was completed by this place in the image.
+    pub(super) fn completed_at(&mut self, place: u64) {
+        self.places[0] = place;
+        if self.given.is_some_and(|given| !given.is_read) {
+            self.places[1] = place;
+        }
+    }
+
+    fn where_it_lies(&self, given: &Given) -> (*mut u8, *mut u8, usize) {
         let offset = u64::from(given.offset);
         let own = (self.asker + offset) as *mut u8;
         let data = (self.data + offset) as *mut u8;
@@ -159,8 +180,8 @@ impl Port {
         let Some(given) = packet.given.filter(|_| packet.state != State::Started) else {
             return;
         };
-        let (_, data, bytes) = packet.places(&given);
-        self.check_gone(is_gone(data, bytes));
+        let (_, data, bytes) = packet.where_it_lies(&given);
+        self.check_late(packet.places[0], is_gone(data, bytes), WRITTEN);
     }
 
     /// Likewise, to what of its memory was not its data.
@@ -168,28 +189,33 @@ impl Port {
         let packet = self.with(|state| state.packets.each[n]);
         let (pool, pages) = packet.pool;
         if packet.state != State::Started && pool != 0 {
-            self.check_gone(is_gone(pool as *const u8, (2 * pages * PAGE) as usize));
+            let is_gone = is_gone(pool as *const u8, (2 * pages * PAGE) as usize);
+            self.check_late(packet.places[0], is_gone, WRITTEN);
         }
     }
 
-    fn check_gone(&self, is_gone: bool) {
-        let text =
-            format_args!("the data of a request was written after the request had been completed");
-        checks::check(self.number(), Check::Late, is_gone, text);
+    /// What was done to a request's memory was done after its completion by `place`, unless it was `kept` as it was.
+    pub(super) fn check_late(&self, place: u64, kept: bool, text: &str) {
+        if kept {
+            return checks::kept(self.number(), Check::Late);
+        }
+        let place = image::image().and_then(|image| image.place(place));
+        let place = place.as_deref().unwrap_or("the port driver");
+        let text = format_args!("{text} after the request had been completed by {place}");
+        checks::broken(self.number(), Check::Late, text);
     }
 
     /// Data was read back that is not what was written. A device that still had the request that wrote it read what
     /// was its data: then the disk holds what memory holds that no request has.
-    pub fn look_at_read(&self, data: u64, bytes: u32) {
+    pub fn look_at_read(&self, n: usize, data: u64, bytes: u32) {
         let word = |n: u32| {
             // SAFETY: the asker's memory, of this size.
             unsafe { ((data + 8 * u64::from(n)) as *const u64).read_volatile() }
         };
         if (0..bytes / 8).any(|n| word(n) == GONE_WORD) {
-            let text = format_args!(
-                "the data of a request was read by the device after the request had been completed"
-            );
-            checks::broken(self.number(), Check::Late, text);
+            let place = self.with(|state| state.packets.each[n].places[1]);
+            let text = "the data of a request was read by the device";
+            self.check_late(place, false, text);
         }
     }
 }
@@ -267,6 +293,7 @@ mod tests {
             ..Packet::default()
         };
         let read = Request {
+            to: Address::default(),
             cdb: [0; 16],
             length: 6,
             bytes: 8,

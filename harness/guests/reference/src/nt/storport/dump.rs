@@ -8,7 +8,7 @@
 
 use super::entry::{dump_entry, is_dumping};
 use super::port::{Port, of_extension};
-use super::srb::{About, EXECUTE, Ended, Request};
+use super::srb::{About, Address, EXECUTE, Ended, Request};
 use crate::dbg_print;
 use crate::hal::pci::Function;
 use crate::hal::{cpu, processor, time};
@@ -52,6 +52,7 @@ fn command(code: u8, sector: u32, sectors: u32, out: bool) -> Request {
     cdb[2..6].copy_from_slice(&sector.to_be_bytes());
     cdb[7..9].copy_from_slice(&(sectors as u16).to_be_bytes());
     Request {
+        to: Address::default(),
         cdb,
         length: 10,
         bytes: sectors * SECTOR,

@@ -10,6 +10,9 @@ pub mod short {
     pub const FUNCTION: u64 = 2;
     pub const STATUS: u64 = 3;
     pub const SCSI_STATUS: u64 = 4;
+    pub const PATH: u64 = 5;
+    pub const TARGET: u64 = 6;
+    pub const LUN: u64 = 7;
     pub const CDB_LENGTH: u64 = 10;
     pub const SENSE_LENGTH: u64 = 11;
     pub const FLAGS: u64 = 12;
@@ -43,6 +46,9 @@ pub mod long {
     pub const EXTENSION: u64 = 104;
     pub const EXTRA_OFFSET: u64 = 120;
     pub const ADDRESS: u64 = 128;
+    pub const PATH: u64 = ADDRESS + 8;
+    pub const TARGET: u64 = ADDRESS + 9;
+    pub const LUN: u64 = ADDRESS + 10;
     pub const EXTRA: u64 = 144;
     pub const EXTRA_SCSI_STATUS: u64 = EXTRA + 8;
     pub const EXTRA_SENSE_LENGTH: u64 = EXTRA + 9;

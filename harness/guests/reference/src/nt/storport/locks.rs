@@ -143,7 +143,9 @@ pub(super) fn acquire(extension: u64, kind: u32, context: u64, handle: u64) {
         let text = format_args!("{name} is taken at IRQL {before}, and {level} is the most");
         checks::check(device, Check::Irql, before <= level, text);
         let text = format_args!("{} takes {name}, which it may not", who.name());
-        checks::check(device, Check::Lock, who.may_take(kind), text);
+        // With concurrent channels HwStorStartIo does not have it.
+        let may = who.may_take(kind) || who == Callback::StartIo && port.is_concurrent();
+        checks::check(device, Check::Lock, may, text);
     }
     cpu::set_priority(level.max(before));
     match kind {

@@ -11,8 +11,8 @@
 use super::abi::{ADAPTER_REQUEST, capabilities, control, pnp_action, power, unit_control};
 use super::entry::driver;
 use super::locks::Callback;
-use super::port::Port;
-use super::srb::{About, FLUSH, PNP, POWER, Request};
+use super::port::{MOST_UNITS, Port, State};
+use super::srb::{About, Address, FLUSH, PNP, POWER, Request};
 use crate::dbg_print;
 use crate::hal::{time, vm};
 use crate::nt::checks::{self, Check};
@@ -26,8 +26,8 @@ const LIMIT_US: u64 = 500_000;
 /// Who is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Whom {
-    /// The unit at target 0.
-    Unit,
+    /// A unit.
+    Unit(Address),
     /// The adapter.
     Adapter,
 }
@@ -35,15 +35,22 @@ pub(super) enum Whom {
 impl Whom {
     fn flags(self) -> u32 {
         match self {
-            Self::Unit => 0,
+            Self::Unit(_) => 0,
             Self::Adapter => ADAPTER_REQUEST,
         }
     }
 
     fn name(self) -> &'static str {
         match self {
-            Self::Unit => "unit",
+            Self::Unit(_) => "unit",
             Self::Adapter => "adapter",
+        }
+    }
+
+    fn address(self) -> Address {
+        match self {
+            Self::Unit(address) => address,
+            Self::Adapter => Address::default(),
         }
     }
 }
@@ -59,8 +66,9 @@ pub enum Leaving {
     Sleep,
 }
 
-const fn request(function: u32, about: About, bytes: u32) -> Request {
+const fn request(to: Address, function: u32, about: About, bytes: u32) -> Request {
     Request {
+        to,
         cdb: [0; 16],
         length: 0,
         bytes,
@@ -94,17 +102,16 @@ impl Port {
 
     fn tell_pnp(&self, action: u32, whom: Whom) {
         let about = About::Pnp(action, whom.flags());
-        self.tell_and_check(&request(PNP, about, 0), "Plug and Play", whom);
+        self.tell_and_check(
+            &request(whom.address(), PNP, about, 0),
+            "Plug and Play",
+            whom,
+        );
     }
 
     fn tell_power(&self, state: u32, whom: Whom) {
-        let action = if state == power::D3 {
-            power::ACTION_SLEEP
-        } else {
-            power::ACTION_NONE
-        };
-        let about = About::Power(state, action, whom.flags());
-        self.tell_and_check(&request(POWER, about, 0), "power", whom);
+        let about = About::Power(state, self.action_for(state), whom.flags());
+        self.tell_and_check(&request(whom.address(), POWER, about, 0), "power", whom);
     }
 
     /// `StorQueryCapabilities`, with the structure as the port driver presets it.
@@ -118,7 +125,7 @@ impl Port {
             }
         }
         let about = About::Pnp(pnp_action::QUERY_CAPABILITIES, whom.flags());
-        let request = request(PNP, about, capabilities::SIZE);
+        let request = request(whom.address(), PNP, about, capabilities::SIZE);
         self.tell_and_check(&request, "Plug and Play", whom);
     }
 
@@ -129,12 +136,28 @@ impl Port {
         self.query_capabilities(Whom::Adapter);
     }
 
-    /// The unit has answered for the first time.
-    pub fn unit_found(&self) {
-        self.query_capabilities(Whom::Unit);
-        if self.control_unit(unit_control::START).is_none() {
-            self.tell_pnp(pnp_action::START, Whom::Unit);
+    /// A unit has answered for the first time, or after its adapter was started anew.
+    pub fn unit_found(&self, unit: Address) {
+        self.with(|state| {
+            let known = &state.units[..state.unit_count];
+            if !known.iter().any(|known| known.0 == unit) && state.unit_count < MOST_UNITS {
+                state.units[state.unit_count] = (unit, 0);
+                state.unit_count += 1;
+            }
+        });
+        self.query_capabilities(Whom::Unit(unit));
+        if self.control_unit(unit, unit_control::START).is_none() {
+            self.tell_pnp(pnp_action::START, Whom::Unit(unit));
         }
+    }
+
+    /// For each unit that was found; there is one, whether it answers or not.
+    fn for_each_unit(&self, act: impl Fn(Address)) {
+        let (units, count) = self.with(|state| (state.units, state.unit_count));
+        if count == 0 {
+            act(Address::default());
+        }
+        units[..count].iter().for_each(|unit| act(unit.0));
     }
 
     /// What comes before `ScsiStopAdapter`, with no request out.
@@ -142,21 +165,27 @@ impl Port {
         if driver().is_none() {
             return;
         }
-        self.tell(&request(FLUSH, About::Unit, 0));
+        self.for_each_unit(|unit| {
+            self.tell(&request(unit, FLUSH, About::Unit, 0));
+        });
         match why {
             Leaving::Sleep => {
-                if self.power_unit(power::D3).is_none() {
-                    self.tell_power(power::D3, Whom::Unit);
-                }
+                self.for_each_unit(|unit| {
+                    if self.power_unit(unit, power::D3).is_none() {
+                        self.tell_power(power::D3, Whom::Unit(unit));
+                    }
+                });
                 if !self.has(control::POWER) {
                     self.tell_power(power::D3, Whom::Adapter);
                 }
             }
             Leaving::Stop => self.tell_pnp(pnp_action::STOP, Whom::Adapter),
             Leaving::Remove => {
-                if self.control_unit(unit_control::REMOVE).is_none() {
-                    self.tell_pnp(pnp_action::REMOVE, Whom::Unit);
-                }
+                self.for_each_unit(|unit| {
+                    if self.control_unit(unit, unit_control::REMOVE).is_none() {
+                        self.tell_pnp(pnp_action::REMOVE, Whom::Unit(unit));
+                    }
+                });
                 self.tell_pnp(pnp_action::REMOVE, Whom::Adapter);
             }
         }
@@ -167,16 +196,23 @@ impl Port {
         if !self.has(control::POWER) {
             self.tell_power(power::D0, Whom::Adapter);
         }
-        if self.power_unit(power::D0).is_none() {
-            self.tell_power(power::D0, Whom::Unit);
-        }
+        self.for_each_unit(|unit| {
+            if self.power_unit(unit, power::D0).is_none() {
+                self.tell_power(power::D0, Whom::Unit(unit));
+            }
+        });
     }
 
     /// The device was pulled out: before the adapter's own control.
     pub(super) fn tell_surprise_removal(&self) {
-        if self.control_unit(unit_control::SURPRISE_REMOVAL).is_none() {
-            self.tell_pnp(pnp_action::SURPRISE_REMOVAL, Whom::Unit);
-        }
+        self.for_each_unit(|unit| {
+            if self
+                .control_unit(unit, unit_control::SURPRISE_REMOVAL)
+                .is_none()
+            {
+                self.tell_pnp(pnp_action::SURPRISE_REMOVAL, Whom::Unit(unit));
+            }
+        });
         self.tell_pnp(pnp_action::SURPRISE_REMOVAL, Whom::Adapter);
     }
 
@@ -193,27 +229,32 @@ impl Port {
     }
 
     /// `HwStorUnitControl` at `PASSIVE_LEVEL` with the unit's address, if the miniport supports it.
-    fn control_unit(&self, kind: u32) -> Option<()> {
-        let address = self.unit_address()?;
+    fn control_unit(&self, unit: Address, kind: u32) -> Option<()> {
+        let address = self.unit_address(unit)?;
         self.call_unit(0, kind, address)
     }
 
     /// `ScsiUnitPower` at `DISPATCH_LEVEL` with `STOR_UNIT_CONTROL_POWER`.
-    fn power_unit(&self, state: u32) -> Option<()> {
-        let address = self.unit_address()?;
+    fn power_unit(&self, unit: Address, state: u32) -> Option<()> {
+        let address = self.unit_address(unit)?;
         let at = vm::allocate(16)?;
         // SAFETY: the memory has this size: an address, an action and a state.
         unsafe {
             (at as *mut u64).write(address);
+            ((at + 8) as *mut u32).write(self.action_for(state));
             ((at + 12) as *mut u32).write(state);
         }
         self.call_unit(DISPATCH_LEVEL, unit_control::POWER, at)
     }
 
-    /// `STOR_ADDR_BTL8` of target 0, unit 0.
-    fn unit_address(&self) -> Option<u64> {
-        let known = self.with(|state| state.unit_address);
-        if known != 0 {
+    /// `STOR_ADDR_BTL8` of a unit.
+    fn unit_address(&self, unit: Address) -> Option<u64> {
+        let of = |state: &State| {
+            let known = &state.units[..state.unit_count];
+            known.iter().position(|known| known.0 == unit)
+        };
+        let known = self.with(|state| of(state).map(|n| state.units[n].1));
+        if let Some(known) = known.filter(|known| *known != 0) {
             return Some(known);
         }
         const BTL8: u16 = 1;
@@ -222,8 +263,13 @@ impl Port {
         unsafe {
             (at as *mut u16).write(BTL8);
             ((at + 4) as *mut u32).write(4);
+            ((at + 8) as *mut [u8; 3]).write([unit.path, unit.target, unit.unit]);
         }
-        self.with(|state| state.unit_address = at);
+        self.with(|state| {
+            if let Some(n) = of(state) {
+                state.units[n].1 = at;
+            }
+        });
         Some(at)
     }
 

@@ -42,6 +42,8 @@ pub(super) struct Packet {
     /// The memory of the data, of which every other page or so is used, and how many pages that is.
     pub pool: (u64, u64),
     pub state: State,
+    /// Where in the image it was completed last, and as one that writes.
+    pub places: [u64; 2],
     /// What the extension held when the request was completed.
     pub seal: Option<u64>,
 }
@@ -71,6 +73,7 @@ impl Packets {
             room: 0,
             pool: (0, 0),
             state: State::Free,
+            places: [0; 2],
             seal: None,
         }; MOST],
     };
@@ -141,11 +144,17 @@ impl Packet {
             put(srb + long::EXTRA_OFFSET, long::EXTRA as u32);
             put(srb + long::ADDRESS, long::BTL8);
             put(srb + long::ADDRESS + 4, long::BTL8_LENGTH);
+            put(srb + long::PATH, request.to.path);
+            put(srb + long::TARGET, request.to.target);
+            put(srb + long::LUN, request.to.unit);
             self.fill_extra(request);
         } else {
             (0..short::SIZE / 8).for_each(|n| put(srb + 8 * n, 0u64));
             put(srb, short::SIZE as u16);
             put(srb + short::FUNCTION, request.function as u8);
+            put(srb + short::PATH, request.to.path);
+            put(srb + short::TARGET, request.to.target);
+            put(srb + short::LUN, request.to.unit);
             put(srb + short::CDB_LENGTH, request.length);
             put(srb + short::SENSE_LENGTH, SENSE as u8);
             put(srb + short::FLAGS, flags);

@@ -4,6 +4,7 @@ use super::abi::{PortConfiguration, control};
 use super::locks::{self, Callback};
 use super::packet::Packets;
 use super::spin::{self, Lock};
+use super::srb::Address;
 use crate::hal::pci::{Bar, Function};
 use crate::hal::{Local, cpu, vm};
 use crate::nt::call::call;
@@ -14,6 +15,9 @@ use crate::nt::watch;
 
 /// Most pieces of registers of an adapter that are known.
 const MOST_MAPPED: usize = 32;
+
+/// Most units of an adapter.
+pub const MOST_UNITS: usize = 16;
 
 /// What is known of an adapter.
 pub(super) struct State {
@@ -41,6 +45,8 @@ pub(super) struct State {
     pub busy: u32,
     /// Messages that completions are to come on: the first and the last.
     pub channels: Option<(u32, u32)>,
+    /// How often `HwStorStartIo` may be called at once, where it may; else 0.
+    pub concurrent: u32,
     pub turn: u32,
     pub gone: bool,
     pub line: Line,
@@ -49,11 +55,17 @@ pub(super) struct State {
     pub supports: [bool; control::TYPES],
     /// Likewise of `HwStorUnitControl`.
     pub unit_supports: [bool; control::TYPES],
-    /// `STOR_ADDR_BTL8` of the unit.
-    pub unit_address: u64,
+    /// The units that were found, and the `STOR_ADDR_BTL8` of each.
+    pub units: [(Address, u64); MOST_UNITS],
+    pub unit_count: usize,
+    /// Most requests of a unit at a time, as far as the miniport has said it.
+    pub depths: [(Address, u32); MOST_UNITS],
     pub argument: u64,
     pub ranges: u64,
     pub initialized: bool,
+    /// How often it has left D0, and the `STOR_POWER_ACTION` for which it did last.
+    pub sleeps: u32,
+    pub action: u32,
 }
 
 /// What the interrupt routine has said of its line.
@@ -94,6 +106,7 @@ macro_rules! ports {
                 paused: false,
                 busy: 0,
                 channels: None,
+                concurrent: 0,
                 turn: 0,
                 gone: false,
                 line: Line {
@@ -104,10 +117,28 @@ macro_rules! ports {
                 mapped: [(0, 0); MOST_MAPPED],
                 supports: [false; control::TYPES],
                 unit_supports: [false; control::TYPES],
-                unit_address: 0,
+                units: [(
+                    Address {
+                        path: 0,
+                        target: 0,
+                        unit: 0,
+                    },
+                    0,
+                ); MOST_UNITS],
+                unit_count: 0,
+                depths: [(
+                    Address {
+                        path: 0,
+                        target: 0,
+                        unit: 0,
+                    },
+                    0,
+                ); MOST_UNITS],
                 argument: 0,
                 ranges: 0,
                 initialized: false,
+                sleeps: 0,
+                action: 0,
             }),
         },)*]
     };
@@ -196,9 +227,12 @@ impl Port {
             state.timer = None;
             state.changed = false;
             state.channels = None;
+            state.concurrent = 0;
             state.busy = 0;
             state.paused = false;
             state.mapped = [(0, 0); MOST_MAPPED];
+            state.unit_count = 0;
+            state.depths = [(Address::default(), 0); MOST_UNITS];
         });
     }
 
@@ -209,6 +243,29 @@ impl Port {
                 *free = (address, length);
             }
         });
+    }
+
+    /// `StorPortSetDeviceQueueDepth`.
+    pub(super) fn set_depth(&self, unit: Address, depth: u32) {
+        self.with(|state| {
+            let own = |known: &&mut (Address, u32)| known.1 == 0 || known.0 == unit;
+            if let Some(known) = state.depths.iter_mut().find(own) {
+                *known = (unit, depth);
+            }
+        });
+    }
+
+    /// Most requests of a unit at a time: what the miniport has said of it, else of any.
+    pub fn depth(&self, unit: Address) -> u32 {
+        let configuration = self.configuration();
+        let said = self.with(|state| {
+            let mut known = state.depths.iter();
+            known
+                .find(|known| known.1 != 0 && known.0 == unit)
+                .map(|known| known.1)
+        });
+        let own = said.unwrap_or(configuration.initial_lun_queue_depth);
+        own.min(configuration.max_ios_per_lun).max(1)
     }
 
     /// Whether the device was pulled out.

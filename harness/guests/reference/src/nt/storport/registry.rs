@@ -27,6 +27,9 @@ mod kind {
     pub const SZ: u32 = 1;
     pub const BINARY: u32 = 3;
     pub const DWORD: u32 = 4;
+    pub const EXPAND_SZ: u32 = 2;
+    pub const MULTI_SZ: u32 = 7;
+    pub const QWORD: u32 = 11;
 }
 
 /// A value.
@@ -64,7 +67,12 @@ impl Value {
     fn is_one(&self) -> bool {
         let length = self.data.len();
         let is_sized = match self.kind {
-            kind::SZ => self.data.is_ascii() && self.data.last() == Some(&0),
+            kind::SZ | kind::EXPAND_SZ => self.data.is_ascii() && self.data.last() == Some(&0),
+            kind::MULTI_SZ => {
+                let ends = self.data.ends_with(&[0, 0]) || self.data == [0];
+                self.data.is_ascii() && ends
+            }
+            kind::QWORD => length == 8,
             kind::BINARY => true,
             kind::DWORD => length == 4,
             _ => false,
@@ -335,7 +343,13 @@ mod tests {
         assert_eq!(values.0.len(), WRITTEN.len());
         assert!(!values.write(value("a".into(), kind::DWORD, &[1; 3])));
         assert!(!values.write(value("a".into(), kind::SZ, b"no end")));
-        assert!(!values.write(value("a".into(), 7, &[0; 4])));
+        assert!(!values.write(value("a".into(), 6, &[0; 4])));
+        assert!(!values.write(value("a".into(), kind::QWORD, &[0; 4])));
+        assert!(!values.write(value("a".into(), kind::MULTI_SZ, b"one\0")));
+        assert!(values.write(value("Retries".into(), kind::MULTI_SZ, b"one\0two\0\0")));
+        assert!(values.write(value("Retries".into(), kind::QWORD, &[0; 8])));
+        assert!(values.write(value("Retries".into(), kind::EXPAND_SZ, b"%a%\0")));
+        assert!(values.write(value("Retries".into(), kind::BINARY, &[1; 9])));
         assert!(!values.write(value("a".into(), kind::BINARY, &[0; LONGEST_DATA + 1])));
         assert!(!values.write(value("a".repeat(LONGEST_NAME + 1), kind::BINARY, &[])));
         let more = (0..MOST_VALUES)
@@ -353,7 +367,7 @@ mod tests {
             "16:4:61:07000000",
             "all:4:6:07000000",
             "all:4:61:0700000",
-            "all:2:61:00",
+            "all:6:61:00",
             "all:1:61:61",
             "all:4:61:07000000:",
             "x:4:61:07000000",

@@ -3,6 +3,7 @@
 use super::abi::{HwInitializationData, OLD_INITIALIZATION_SIZE};
 use super::entry::{is_dumping, registered};
 use super::port::{Port, of_extension};
+use super::srb::Address;
 use super::{extended, locks, memory, notify, registry};
 use crate::dbg_print;
 use crate::hal::{cpu, time};
@@ -163,7 +164,7 @@ extern "win64" fn busy(extension: u64, requests: u32) -> u8 {
     with_port(extension, |port| port.with(|state| state.busy = requests))
 }
 
-/// `StorPortDeviceBusy`: there is one unit.
+/// `StorPortDeviceBusy`: nothing is started for any unit.
 extern "win64" fn device_busy(
     extension: u64,
     _path: u8,
@@ -190,9 +191,10 @@ extern "win64" fn pause_device(
     pause(extension, 0)
 }
 
-/// `StorPortCompleteRequest`: all that the miniport has, with this status.
-extern "win64" fn complete_all(extension: u64, _path: u8, _target: u8, _lun: u8, status: u8) {
-    with_port(extension, |port| port.complete_all(status));
+/// `StorPortCompleteRequest`: all that the miniport has of a unit, a target or a bus, with this status.
+extern "win64" fn complete_all(extension: u64, path: u8, target: u8, unit: u8, status: u8) {
+    let of = Address { path, target, unit };
+    with_port(extension, |port| port.complete_all(of, status));
 }
 
 /// `StorPortDebugPrint(level, format, …)`.
@@ -256,13 +258,18 @@ fn pause_or_go_on(extension: u64, paused: bool) -> u8 {
 
 /// `StorPortSetDeviceQueueDepth`.
 extern "win64" fn set_device_queue_depth(
-    _extension: u64,
-    _path: u8,
-    _target: u8,
-    _lun: u8,
+    extension: u64,
+    path: u8,
+    target: u8,
+    unit: u8,
     depth: u32,
 ) -> u8 {
-    (1..=254).contains(&depth).into()
+    let unit = Address { path, target, unit };
+    let is_set = (1..=254).contains(&depth);
+    if let (true, Some(port)) = (is_set, of_extension(extension)) {
+        port.set_depth(unit, depth);
+    }
+    is_set.into()
 }
 
 /// `StorPortStallExecution`: the processor is kept busy, for less than a millisecond. It has no device

@@ -12,6 +12,7 @@ use crate::hal::{cpu, exclusive, processor};
 use crate::nt::checks::{self, Check};
 use crate::nt::dispatch::{self, DISPATCH_LEVEL};
 use crate::nt::smp::{self, Job};
+use crate::nt::thunk;
 use crate::nt::trap::{self, Reason};
 
 /// Most requests of an adapter.
@@ -19,9 +20,32 @@ pub const MOST: usize = 67;
 /// Those below this are of loads.
 const LOADS: usize = 64;
 
+/// Where a unit is: its bus, its target, and its number there (`STOR_ADDR_BTL8`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    /// The bus.
+    pub path: u8,
+    /// The target.
+    pub target: u8,
+    /// The unit.
+    pub unit: u8,
+}
+
+impl Address {
+    /// `SP_UNTAGGED`: any bus, target or unit.
+    pub const ANY: u8 = 0xff;
+
+    fn includes(self, other: Self) -> bool {
+        let is = |own: u8, other: u8| own == Self::ANY || own == other;
+        is(self.path, other.path) && is(self.target, other.target) && is(self.unit, other.unit)
+    }
+}
+
 /// What is asked of a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
+    /// The unit.
+    pub to: Address,
     /// The command.
     pub cdb: [u8; CDB],
     /// How much of it is one.
@@ -115,10 +139,8 @@ impl Port {
             )
         });
         let Some(seal) = packet.seal else { return };
-        let text = format_args!(
-            "the extension of a request was written after the request had been completed"
-        );
-        checks::check(self.number(), Check::Late, packet.sum(self) == seal, text);
+        let text = "the extension of a request was written";
+        self.check_late(packet.places[0], packet.sum(self) == seal, text);
         let [_, (address, length)] = packet.own(self);
         trap::clear(address, length);
     }
@@ -147,9 +169,14 @@ impl Port {
             ) as u8
                 != 0;
         if go_on {
-            spin::take(self.number(), Lock::StartIo, Callback::StartIo, 0, 0);
+            let alone = !self.is_concurrent();
+            if alone {
+                spin::take(self.number(), Lock::StartIo, Callback::StartIo, 0, 0);
+            }
             let taken = self.call_start_io(&driver, extension, packet.srb);
-            spin::give_back();
+            if alone {
+                spin::give_back();
+            }
             if !taken {
                 dbg_print!("NT: HwStorStartIo returned FALSE");
             }
@@ -218,11 +245,13 @@ impl Port {
         }
     }
 
-    /// `StorPortCompleteRequest`: completes all that the miniport has.
-    pub(super) fn complete_all(&self, status: u8) {
+    /// `StorPortCompleteRequest`: completes all that the miniport has of a unit, or of several: `Address::ANY` in a place
+    /// is for all.
+    pub(super) fn complete_all(&self, of: Address, status: u8) {
         for n in 0..MOST {
             let packet = self.with(|state| state.packets.each[n]);
-            if packet.state == State::Started {
+            let is_meant = packet.given.is_none_or(|given| of.includes(given.to));
+            if packet.state == State::Started && is_meant {
                 put(packet.srb + long::STATUS, status);
                 self.completed(packet.srb);
             }
@@ -255,6 +284,7 @@ impl Port {
             self.with(|state| {
                 let mut each = state.packets.each.iter_mut();
                 if let Some(packet) = each.find(|packet| packet.srb == srb) {
+                    packet.completed_at(thunk::called_from());
                     packet.seal = seal;
                 }
             });
