@@ -104,8 +104,8 @@ async fn a_tpm_that_ends_with_each_machine_and_is_started_again_is_there_for_all
     let guest: toml::Table = guest.unwrap().parse().unwrap();
     let socket = tpm.socket().display().to_string();
     assert_eq!(guest["windows"]["tpm"].as_str(), Some(socket.as_str()));
-    // For the installation, and for the check.
-    assert_eq!(tpm.began(), 2);
+    // For the installation, which starts its machine anew, and for the check.
+    assert!(tpm.began() >= 3, "it was not there each time");
     assert!(tpm.was_used(), "the firmware did not use it");
 }
 
