@@ -267,7 +267,7 @@ impl<'a> Session<'a> {
     fn is_passive(&self, step: &Step) -> bool {
         match step.action {
             Action::Wait(..) | Action::Plug(Plug::Replug, _) => true,
-            Action::Load(..) | Action::Guest(_) => self.unanswered,
+            Action::Load(..) | Action::Guest(_) => self.unanswered || !self.ready,
             Action::Host(..) | Action::Plug(..) => false,
         }
     }
