@@ -88,6 +88,7 @@ pub(super) fn conclude(
     let mut report = report(
         scenario,
         options,
+        events,
         &observed,
         judgements,
         decided,
@@ -144,7 +145,7 @@ fn decision(
     snapshot: Option<&Comparison>,
 ) -> Decision {
     let faults: Vec<(u8, String, String)> = faults(scenario).collect();
-    let driver = subject.driver();
+    let driver = subject.driver(events);
     Case {
         expect: &scenario.expect,
         guest: subject.kind(),
@@ -178,12 +179,13 @@ fn faults(scenario: &Scenario) -> impl Iterator<Item = (u8, String, String)> {
 fn report(
     scenario: &Scenario,
     options: &Options,
+    events: &[Event],
     observed: &Observed,
     rules: Vec<Judgement>,
     decided: Decision,
     took: Duration,
 ) -> ScenarioReport {
-    let driver = options.subject.driver();
+    let driver = options.subject.driver(events);
     let predicted = driver.and_then(|driver| scenario.expect.predicted(&driver));
     let known = predicted.filter(|_| decided.verdict == Verdict::Xfail);
     ScenarioReport {
@@ -219,6 +221,7 @@ pub(super) fn skipped(scenario: &Scenario, options: &Options, reason: String) ->
     let mut report = report(
         scenario,
         options,
+        &[],
         &seen,
         Vec::new(),
         decided,

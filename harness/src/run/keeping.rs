@@ -51,7 +51,7 @@ impl Keeping {
             return Self::Shared {
                 path: scenario.snapshot().with_file_name(table),
                 scenario: name.to_owned(),
-                guest: subject.snapshot_name(),
+                guest: subject.snapshot_name(events),
                 row,
             };
         }

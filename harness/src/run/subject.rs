@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use misfire_device::fault::Fault;
 use misfire_device::shape::Kind;
+use misfire_device::trace::Event;
 
 use crate::guest::file::What;
 use crate::guest::linux::{Image, Start};
@@ -214,13 +215,13 @@ impl Subject {
         }
     }
 
-    /// Its driver and the revision of it, as `expect.known` names it.
-    pub fn driver(&self) -> Option<String> {
+    /// Its driver and the revision of it, as `expect.known` names it. Some guests say in a run's `events` which it is.
+    pub fn driver(&self, events: &[Event]) -> Option<String> {
         match self {
             Self::Reference => Some(REFERENCE_DRIVER.to_owned()),
             Self::Nt(_) => None,
             Self::Linux(image) => Some(image.driver.clone()),
-            Self::Firmware(image) => Some(image.driver.clone()),
+            Self::Firmware(image) => Some(image.driver(events)),
             Self::Windows(subject) => Some(subject.image.driver.clone()),
         }
     }
@@ -252,20 +253,22 @@ impl Subject {
         }
     }
 
-    /// The table that its snapshots are in together with those of other guests, if they are: a distribution's kernels
-    /// are there to be compared.
+    /// The table that its snapshots are in together with those of other guests, if they are: kernels of a distribution,
+    /// and revisions of a firmware, are there to be compared.
     pub(super) fn shares_snapshots(&self) -> Option<&'static str> {
         match self {
             Self::Linux(image) if image.is_series => Some("linux.snap"),
             Self::Nt(_) => Some("nt.snap"),
+            Self::Firmware(image) if image.is_seabios() => Some("firmware.snap"),
             _ => None,
         }
     }
 
     /// What its lines in such a table are called.
-    pub(super) fn snapshot_name(&self) -> String {
+    pub(super) fn snapshot_name(&self, events: &[Event]) -> String {
         match self {
             Self::Nt(driver) => driver.snapshots().unwrap_or(NT).to_owned(),
+            Self::Firmware(image) => image.driver(events).replace('@', "-"),
             _ => self.name(),
         }
     }

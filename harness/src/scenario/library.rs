@@ -10,7 +10,7 @@ use super::check::{Scenario, Vocabulary, read};
 use super::problem::{Problem, Problems, nearest};
 
 /// How the names of the tables end that guests share: distributions' kernels, and drivers' own images.
-const SHARED: [&str; 2] = ["/linux", "/nt"];
+const SHARED: [&str; 3] = ["/firmware", "/linux", "/nt"];
 
 /// Scenarios by name, all of them valid.
 #[derive(Clone, Debug, Default)]

@@ -62,7 +62,7 @@ fn an_inf_with_a_value_that_cannot_be_handed_on_is_refused_with_its_line() {
     let image = miniports().join("blk.sys").display().to_string();
     let own = Path::new(HERE).join("guests/miniports/blk.inf");
     let text =
-        std::fs::read_to_string(own).unwrap() + "HKR, Parameters\\Device, Odd, 0x00010000, a\n";
+        std::fs::read_to_string(own).unwrap() + "HKR, Parameters\\Device, Odd, 0x00020001, 61\n";
     let inf = Path::new(env!("CARGO_TARGET_TMPDIR")).join("odd-value.inf");
     std::fs::write(&inf, &text).unwrap();
     let inf = inf.display().to_string();

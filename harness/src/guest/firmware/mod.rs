@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use misfire_device::port::{Attachment, Journal};
-use misfire_device::trace::What;
+use misfire_device::trace::{Event, What};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
@@ -31,8 +31,8 @@ use crate::machine::{
 
 /// The name of QEMU's own.
 pub const SEABIOS: &str = "seabios";
-/// Its driver, as `expect.known` has it.
-const SEABIOS_DRIVER: &str = "seabios@1.17";
+/// What SeaBIOS prints first, and its version behind it: `1.17.0-debian-1.17.0-1`, `rel-1.16.3-0-ga6ed6b701f0a`.
+const SEABIOS_SAYS: &str = "SeaBIOS (version ";
 /// The name of the UEFI firmware that this machine has.
 pub const OVMF: &str = "ovmf";
 /// Guest memory in MiB, of a BIOS and of a UEFI firmware.
@@ -102,10 +102,19 @@ pub struct FirmwareImage {
     source: Source,
 }
 
+/// The revision of a SeaBIOS that begins with this line.
+fn seabios(line: &str) -> Option<String> {
+    let version = line.strip_prefix(SEABIOS_SAYS)?;
+    let version = version.strip_prefix("rel-").unwrap_or(version);
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit());
+    let (major, minor) = (numbers.next()?, numbers.next()?);
+    (!major.is_empty() && !minor.is_empty()).then(|| format!("{SEABIOS}@{major}.{minor}"))
+}
+
 impl FirmwareImage {
     /// QEMU's SeaBIOS.
     pub fn seabios() -> Self {
-        Self::built_in(SEABIOS, SEABIOS_DRIVER, SEABIOS_KNOWN, Source::SeaBios)
+        Self::built_in(SEABIOS, SEABIOS, SEABIOS_KNOWN, Source::SeaBios)
     }
 
     /// The UEFI firmware that this machine has.
@@ -124,6 +133,21 @@ impl FirmwareImage {
             nothing_to_boot: NOTHING_TO_BOOT.to_owned(),
             source,
         }
+    }
+
+    /// Its driver and the revision, as `expect.known` names it. QEMU's SeaBIOS says in `events` which one it is.
+    pub fn driver(&self, events: &[Event]) -> String {
+        let said = events.iter().find_map(|event| match &event.what {
+            What::Log { line } => seabios(line),
+            _ => None,
+        });
+        let said = said.filter(|_| self.is_seabios());
+        said.unwrap_or_else(|| self.driver.clone())
+    }
+
+    /// Whether it is QEMU's own.
+    pub fn is_seabios(&self) -> bool {
+        self.driver == SEABIOS
     }
 
     /// Whether it runs an application, and boots no boot sector.
@@ -381,5 +405,29 @@ impl Firmware {
     /// When the operating system can't tell how it ended.
     pub async fn end(self) -> Result<(), MachineError> {
         self.machine.end().await.map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seabios_says_which_revision_it_is() {
+        for (line, expected) in [
+            (
+                "SeaBIOS (version 1.17.0-debian-1.17.0-1~bpo13+1)",
+                Some("seabios@1.17"),
+            ),
+            (
+                "SeaBIOS (version rel-1.16.3-0-ga6ed6b701f0a-prebuilt.qemu.org)",
+                Some("seabios@1.16"),
+            ),
+            ("SeaBIOS (version )", None),
+            ("SeaBIOS (version 2)", None),
+            ("Running on QEMU (q35)", None),
+        ] {
+            assert_eq!(seabios(line).as_deref(), expected, "{line}");
+        }
     }
 }
