@@ -6,6 +6,7 @@
 use super::abi::stor_status as status;
 use super::locks::{self, Callback};
 use super::port::{Port, of_extension};
+use super::processors::Affinity;
 use crate::hal::processor;
 
 /// `PERF_CONFIGURATION_DATA`.
@@ -25,15 +26,6 @@ struct Performance {
 
 /// Its size without what has come with version 3.
 const SIZE_2: u32 = 24;
-
-/// `GROUP_AFFINITY`.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Affinity {
-    mask: u64,
-    group: u16,
-    reserved: [u16; 3],
-}
 
 /// `STOR_PERF_DPC_REDIRECTION`, `_CONCURRENT_CHANNELS`, `_INTERRUPT_MESSAGE_RANGES`, `_ADV_CONFIG_LOCALITY`,
 /// `_OPTIMIZE_FOR_COMPLETION_DURING_STARTIO`.
@@ -82,11 +74,7 @@ pub(super) fn options(extension: u64, query: bool, at: u64) -> u32 {
     }
     if targets {
         for message in data.first..=data.last {
-            let affinity = Affinity {
-                mask: 1 << processor::of_message(message as usize),
-                group: 0,
-                reserved: [0; 3],
-            };
+            let affinity = Affinity::of(1 << processor::of_message(message as usize));
             let n = (message - data.first) as usize;
             // SAFETY: the miniport's array, which it vouches for.
             unsafe {

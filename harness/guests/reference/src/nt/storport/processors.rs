@@ -30,10 +30,21 @@ impl Number {
 /// `GROUP_AFFINITY`.
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct Affinity {
+pub(super) struct Affinity {
     mask: u64,
     group: u16,
     reserved: [u16; 3],
+}
+
+impl Affinity {
+    /// A bit for each processor.
+    pub(super) fn of(mask: u64) -> Self {
+        Self {
+            mask,
+            group: 0,
+            reserved: [0; 3],
+        }
+    }
 }
 
 /// An answer for the miniport.
@@ -56,13 +67,7 @@ pub(super) fn affinity(of: u32, at: u64) -> u32 {
     if of != 0 {
         return status::INVALID_PARAMETER;
     }
-    let mask = (1 << processor::count()) - 1;
-    let affinity = Affinity {
-        mask,
-        group: 0,
-        reserved: [0; 3],
-    };
-    put(at, affinity)
+    put(at, Affinity::of((1 << processor::count()) - 1))
 }
 
 /// `StorPortGetProcessorIndexFromNumber`.
