@@ -167,6 +167,8 @@ BOOLEAN HwMessageInterrupt(PVOID extension, ULONG message)
 	if (MAKES(adapter, READS_ISR_WITH_MSIX))
 		read8(adapter, &adapter->isr, 0);
 	if (!adapter->shared && message > 0) {
+		if (message <= adapter->queues)
+			adapter->interrupts[message - 1]++;
 		/* Routines of two messages run at the same time, each under its own lock. */
 		if (MAKES(adapter, MESSAGES_SHARE_A_WORD))
 			adapter->told |= 1u << (message & 31);

@@ -4,7 +4,8 @@
 //! The pages can be read and not written. Each write by the image is a page fault: it is noted with the locks that
 //! its processor holds, then the instruction is let through alone. What one processor alone writes needs no lock. From
 //! the second processor on, the locks that all writes had in common are kept; when none is left the writes may meet, and
-//! one of them is lost. Writes that the processors themselves put in order (`lock`, `xchg`) count for nothing.
+//! one of them is lost. It is told by the address that a write begins at: neighbours in one word may have different
+//! locks. Writes that the processors themselves put in order (`lock`, `xchg`) count for nothing.
 //!
 //! Source: `HW_BUILDIO`, which runs without a lock; `HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE`, of routines that run at the
 //! same time; "Synchronized Access within Unsynchronized Miniport Driver Routines". The way to tell it is that of Eraser
@@ -20,9 +21,7 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// Bytes that are taken for one.
-const GRANULE: u64 = 8;
-/// Most of these that are known.
+/// Most places that are known.
 const MOST: usize = 8192;
 /// Of the flags: an exception after each instruction; interrupts on.
 const STEP: u64 = 1 << 8;
@@ -183,7 +182,7 @@ fn note(address: u64, frame: &mut Frame) -> bool {
             rip: frame.rip,
             locks: storport::held_locks(device),
         };
-        guarded(device, address / GRANULE, write);
+        guarded(device, address, write);
     }
     STEPPED.with(|stepped| *stepped = Some((page, frame.rflags & INTERRUPTS != 0)));
     frame.rflags = frame.rflags & !INTERRUPTS | STEP;
@@ -212,18 +211,18 @@ pub fn stepped(frame: &mut Frame) -> bool {
     true
 }
 
-fn guarded(device: usize, granule: u64, write: Write) {
+fn guarded(device: usize, place: u64, write: Write) {
     let broken = WATCHED.with(|all| {
         let watched = all.iter_mut().find(|watched| watched.device == device)?;
         let room = watched.known.len() < MOST;
-        let Some(known) = watched.known.get_mut(&granule) else {
+        let Some(known) = watched.known.get_mut(&place) else {
             if room {
                 let known = Known {
                     last: write,
                     common: None,
                     told: false,
                 };
-                watched.known.insert(granule, known);
+                watched.known.insert(place, known);
             }
             return None;
         };
