@@ -4,8 +4,11 @@
 #[path = "../assembled/mod.rs"]
 mod assembled;
 mod case;
+#[path = "../killed/mod.rs"]
+mod killed;
 mod media;
 mod refused;
+mod resumed;
 #[path = "../said/mod.rs"]
 mod said;
 mod stages;

@@ -7,7 +7,6 @@ use misfire::prepare::{Record, Source, Stage, WindowsError};
 use misfire::run::Subject;
 
 use crate::case::{Case, ENDLESS, LONGER, SHORT, is_png};
-use crate::media::{IMAGES, assemble, medium};
 use crate::swtpm::Swtpm;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +109,7 @@ async fn a_tpm_that_ends_with_each_machine_and_is_started_again_is_there_for_all
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_stage_that_does_not_end_is_told_with_its_picture_and_goes_on_later() {
+async fn every_stage_that_does_not_end_is_told_with_its_picture() {
     let stages = [
         ("-DSTOP=1", Stage::Setup),
         ("-DSTOP=2", Stage::Copy),
@@ -141,45 +140,9 @@ async fn every_stage_that_does_not_end_is_told_with_its_picture_and_goes_on_late
         assert!(is_png(picture.as_ref().unwrap()), "{stop}");
         assert!(error.help().unwrap().contains("goes on from there"));
         assert_eq!(case.stage(), stage);
-        (case, stage)
     });
-    let mut stopped = Vec::new();
     for case in cases.map(tokio::spawn) {
-        stopped.push(case.await.unwrap());
-    }
-    // One that was cut off in Setup begins anew; one whose system is on the disk starts from there.
-    for (case, stage) in stopped {
-        if !matches!(stage, Stage::Setup | Stage::Specialize | Stage::Shutdown) {
-            continue;
-        }
-        if stage == Stage::Shutdown {
-            // Its settings are made: its power button is pressed.
-            let (made, told) = case.prepare(None).await;
-            assert!(made.is_ok(), "{made:?}, {told:#?}");
-            assert_eq!(told[0], "going on where the system shuts down");
-            continue;
-        }
-        if stage == Stage::Setup {
-            assemble(case.folder.path(), "disk.S", &[]);
-            let start = assemble(case.folder.path(), "cd.S", &[]);
-            let Source::Iso { iso, .. } = &case.request.source else {
-                unreachable!()
-            };
-            std::fs::write(iso, medium(&start, IMAGES)).unwrap();
-            let (made, told) = case.prepare(None).await;
-            assert!(made.is_ok(), "{made:?}, {told:#?}");
-            assert!(told.iter().any(|line| line == "Setup starts"), "{told:?}");
-        } else {
-            // Its disk has counted one start, so the next one is a system that was installed.
-            let (made, told) = case.prepare(Some((stage, LONGER))).await;
-            assert!(matches!(made, Err(WindowsError::Late { .. })), "{made:?}");
-            assert_eq!(told[0], "going on where the system sets up its devices");
-            assert!(!told.iter().any(|line| line == "Setup starts"), "{told:?}");
-            assert!(
-                told.iter().any(|line| line.contains("debugger")),
-                "{told:?}"
-            );
-        }
+        case.await.unwrap();
     }
 }
 

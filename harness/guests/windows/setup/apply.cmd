@@ -1,14 +1,19 @@
 @echo off
 rem Settings for a guest of Misfire: apply.cmd [X:], as an administrator. X: is where the medium is.
 rem Each step is told over COM2, with its exit status when it failed. At the end the machine shuts down.
+rem What was cut off is done again at the next start, by a task: apply.cmd again.
 setlocal EnableExtensions
 set MEDIUM=%~1
+if /i "%MEDIUM%"=="again" if exist C:\misfire\done.txt exit /b 0
+if /i "%MEDIUM%"=="again" set MEDIUM=
 if "%MEDIUM%"=="" set MEDIUM=%~d0
 set FAILED=
 mode COM2: BAUD=115200 PARITY=n DATA=8 STOP=1 >nul 2>&1
 fltmc >nul 2>&1
 if errorlevel 1 goto nobody
 if /i not "%~dp0"=="C:\misfire\" xcopy /y /i /q "%~dp0*" C:\misfire >nul
+if exist C:\misfire\done.txt del C:\misfire\done.txt
+call :step again schtasks /create /f /tn MisfireSettings /sc onstart /ru SYSTEM /rl HIGHEST /tr "C:\misfire\apply.cmd again"
 
 rem Test-signed drivers, and a kernel debugger on COM1.
 call :step testsigning bcdedit /set testsigning on
@@ -64,6 +69,8 @@ ver | findstr /r "[0-9]" >C:\misfire\version.txt
 for /f "delims=" %%v in (C:\misfire\version.txt) do echo MISFIRE-PREPARE version %%v>COM2
 if not "%FAILED%"=="" goto incomplete
 echo MISFIRE-PREPARE done agent=%AGENT%>COM2
+echo done>C:\misfire\done.txt
+schtasks /delete /f /tn MisfireSettings >nul 2>&1
 shutdown /s /f /t 5
 exit /b 0
 

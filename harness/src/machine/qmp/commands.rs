@@ -89,6 +89,19 @@ impl Qmp {
         Ok(word.as_str().unwrap_or("unknown").to_owned())
     }
 
+    /// Bytes that the guest has written to a drive since QEMU was started.
+    ///
+    /// # Errors
+    /// When QEMU is gone or does not answer.
+    pub async fn written(&mut self, drive: &str) -> Result<u64, QmpError> {
+        let ask = qmp::query_blockstats { query_nodes: None };
+        let drives = self.execute("`query-blockstats`", ask).await?;
+        let is_it = |name: &Option<String>| name.as_deref() == Some(drive);
+        let found = drives.iter().find(|each| is_it(&each.device));
+        let bytes = found.map_or(0, |each| each.stats.wr_bytes);
+        Ok(u64::try_from(bytes).unwrap_or(0))
+    }
+
     /// Adds a character device, given as to `-chardev`.
     ///
     /// # Errors

@@ -8,6 +8,8 @@ use crate::machine::{Accel, FIRST_SLOT, Inherited};
 
 /// Root ports, and what they keep free: below 4 GiB, and above.
 const PORTS: usize = 2;
+/// The disk's name.
+pub(super) const DISK: &str = "disk0";
 const RESERVED: &str = "mem-reserve=16M,pref64-reserve=64M";
 /// What QEMU is told of the processor where KVM can do it; elsewhere it is left out without a word.
 pub(super) const ENLIGHTENED: &[&str] =
@@ -76,13 +78,16 @@ pub(super) fn argv(hardware: &Hardware) -> Vec<OsString> {
     option(
         "-drive",
         format!(
-            "if=none,id=disk0,format={},discard=unmap,snapshot={snapshot},file={}",
+            "if=none,id={DISK},format={},discard=unmap,snapshot={snapshot},file={}",
             hardware.format,
             file(&hardware.disk)
         ),
     );
     // The disk first: as long as there is nothing on it, the medium's turn comes.
-    option("-device", "ide-hd,drive=disk0,bus=ide.0,bootindex=0".into());
+    option(
+        "-device",
+        format!("ide-hd,drive={DISK},bus=ide.0,bootindex=0"),
+    );
     for (n, cd) in hardware.cds.iter().enumerate() {
         let id = format!("cd{n}");
         option(

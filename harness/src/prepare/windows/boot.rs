@@ -1,5 +1,6 @@
 //! A machine that is watched while a Windows installs itself: what comes from COM1, COM2, QEMU and the screen.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
@@ -12,7 +13,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant as Moment;
 
-use super::argv::{Hardware, argv};
+use super::argv::{DISK, Hardware, argv};
 use super::marker::Marker;
 use crate::guest::agent::{Heard as Said, Prompt, Step, Talk};
 use crate::log::harmless;
@@ -23,6 +24,9 @@ use crate::machine::{Ended, Inherited, MachineError, Process, Qmp, until_tpm};
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long QEMU may take to leave when it is asked to.
 const LEAVING: Duration = Duration::from_secs(10);
+
+/// Where QEMU has the lock that tells others of it: behind what it uses.
+const LOCK: i32 = Inherited::Variables as i32 + 1;
 
 /// What the number is made of that a PowerShell works out.
 const SEED: u64 = 6;
@@ -55,7 +59,8 @@ pub(super) struct Boot {
 }
 
 impl Boot {
-    pub async fn start(hardware: &Hardware) -> Result<Self, MachineError> {
+    /// Starts it. As long as it is there it holds `lock`, whatever becomes of us.
+    pub async fn start(hardware: &Hardware, lock: Option<&File>) -> Result<Self, MachineError> {
         if let Some(tpm) = &hardware.tpm {
             until_tpm(tpm).await?;
         }
@@ -63,11 +68,16 @@ impl Boot {
         let (kd, its_kd) = pair()?;
         let (agent, its_agent) = pair()?;
         let (qmp, its_qmp) = pair()?;
-        let fds = vec![
+        let mut fds = vec![
             (its_kd.into(), Inherited::Console.fd()),
             (its_agent.into(), Inherited::Agent.fd()),
             (its_qmp.into(), Inherited::Qmp.fd()),
         ];
+        if let Some(lock) = lock {
+            let lock = lock.try_clone();
+            let lock = lock.map_err(MachineError::os("sharing a lock"))?;
+            fds.push((lock.into(), LOCK));
+        }
         let process = Process::start(&argv(hardware), fds, LONGEST)
             .map_err(MachineError::os("starting QEMU"))?;
         let (tell, heard) = mpsc::unbounded_channel();
@@ -144,6 +154,11 @@ impl Boot {
         let mut from = path.as_os_str().to_owned();
         from.push(".partial");
         made && std::fs::rename(from, &path).is_ok()
+    }
+
+    /// Whether anything was written to the disk.
+    pub async fn has_written(&mut self) -> bool {
+        self.qmp.written(DISK).await.is_ok_and(|bytes| bytes > 0)
     }
 
     /// Where a viewer finds the screen.

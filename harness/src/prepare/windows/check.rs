@@ -1,6 +1,7 @@
 //! Whether a Windows image does what the tests need: its kernel speaks to a debugger on COM1, its agent answers
 //! on COM2. It is booted for that, and nothing is written to it.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -158,12 +159,23 @@ impl GuestOnDisk {
         accel: Accel,
         pace: Pace,
     ) -> Result<Checked, WindowsError> {
+        self.check_alone(qemu, accel, pace, None).await
+    }
+
+    /// The same, while `lock` is held.
+    pub(super) async fn check_alone(
+        &self,
+        qemu: &Qemu,
+        accel: Accel,
+        pace: Pace,
+        lock: Option<&File>,
+    ) -> Result<Checked, WindowsError> {
         let qemu_img = disk::qemu_img(&qemu.program)?;
         let format = match &self.format {
             Some(format) => format.clone(),
             None => disk::format(&qemu_img, &self.image)?,
         };
-        let mut boot = Boot::start(&Hardware {
+        let hardware = Hardware {
             qemu: qemu.program.clone(),
             accel,
             firmware: self.firmware.clone(),
@@ -176,8 +188,8 @@ impl GuestOnDisk {
             memory: self.memory,
             processors: self.processors,
             viewer: false,
-        })
-        .await?;
+        };
+        let mut boot = Boot::start(&hardware, lock).await?;
         let late = Instant::now() + pace.limit(Stage::Check);
         let mut ping = Instant::now() + PING.min(pace.look);
         let mut found = Checked::default();

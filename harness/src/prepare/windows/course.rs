@@ -1,6 +1,6 @@
 //! The course of a preparation: stage after stage, each noted beside the image when it begins.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -21,9 +21,9 @@ use crate::machine::{Accel, Ended, Qemu};
 
 /// Looks at the screen between two reports.
 const LOOKS: u32 = 6;
-/// How long the medium may ask for a key, and the time between two of them.
-const KEYS: Duration = Duration::from_secs(40);
+/// Time between two keys while the medium may ask for one, and how often one is pressed per minute of a stage.
 const KEY: Duration = Duration::from_secs(1);
+const KEYS: u32 = 40;
 
 /// Prepares a Windows guest, or goes on with a preparation. `tell` hears what is being done. Returns the guest
 /// file.
@@ -39,13 +39,19 @@ pub async fn windows(
 ) -> Result<PathBuf, WindowsError> {
     let plan = request.plan(qemu)?;
     let files = Files::of(&request.out);
-    let _alone = alone(&files.lock)?;
+    let alone = alone(&files.lock).await?;
+    let installs = request.source != Source::Image;
+    let anew = || Record::new(plan.words.clone(), Stage::Media);
     let record = match Record::of(&request.out)? {
         Some(record) if record.request != plan.words => {
             return Err(WindowsError::Other {
                 out: request.out.clone(),
                 before: record.request,
             });
+        }
+        Some(_) if installs && !request.out.exists() => {
+            tell("the image that was begun is gone: it is made anew");
+            anew()
         }
         Some(record) if record.stage == Stage::Done && files.guest.is_file() => {
             tell(&format!("{} is ready already", request.out.display()));
@@ -56,16 +62,17 @@ pub async fn windows(
             tell(&format!("going on where {}", record.stage.doing()));
             record
         }
-        None if request.source != Source::Image && request.out.exists() => {
+        None if installs && request.out.exists() => {
             return Err(WindowsError::Exists(request.out.clone()));
         }
-        None => Record::new(plan.words.clone(), Stage::Media),
+        None => anew(),
     };
     tell(&plan.words);
     let mut course = Course {
         request,
         plan: &plan,
         files: &files,
+        alone: &alone,
         qemu,
         accel,
         pace,
@@ -84,6 +91,7 @@ struct Course<'a> {
     request: &'a WindowsRequest,
     plan: &'a Plan,
     files: &'a Files,
+    alone: &'a File,
     qemu: &'a Qemu,
     accel: Accel,
     pace: Pace,
@@ -124,9 +132,11 @@ impl Course<'_> {
     fn media(&mut self) -> Result<(), WindowsError> {
         let out = &self.request.out;
         if self.plan.install.is_some() {
-            self.request.room()?;
             // What a Setup that did not come to its end has left.
             let _ = fs::remove_file(out);
+            self.request.room()?;
+            // From here on what lies there is known to be ours.
+            self.record.keep(out)?;
             let mut create = Command::new(&self.plan.qemu_img);
             create.args(["create", "-q", "-f", "qcow2"]).arg(out);
             create.arg(self.request.size.to_string());
@@ -138,11 +148,12 @@ impl Course<'_> {
             fs::copy(variables, &self.files.variables)
                 .map_err(WindowsError::os("written", &self.files.variables))?;
         }
-        let answer = self
-            .plan
-            .install
-            .as_ref()
-            .map(|install| install.answer.as_str());
+        Ok(())
+    }
+
+    /// The medium with the answers, as this request has it: one from before may have other certificates.
+    fn stick(&self) -> Result<(), WindowsError> {
+        let answer = self.plan.install.as_ref().map(|it| it.answer.as_str());
         stick::make(&self.files.stick, answer, &self.request.certificates)
     }
 
@@ -175,22 +186,15 @@ impl Course<'_> {
 
     /// Boots the machine and watches it until it shuts down in good order.
     async fn watch(&mut self) -> Result<(), WindowsError> {
-        if !self.files.stick.exists() {
-            let answer = self
-                .plan
-                .install
-                .as_ref()
-                .map(|install| install.answer.as_str());
-            stick::make(&self.files.stick, answer, &self.request.certificates)?;
-        }
-        let mut boot = Boot::start(&self.hardware()?).await?;
+        self.stick()?;
+        let mut boot = Boot::start(&self.hardware()?, Some(self.alone)).await?;
         if self.request.viewer
             && let Some(place) = boot.viewer().await
         {
             (self.tell)(&format!("a VNC viewer finds the screen at {place}"));
         }
         if self.record.stage == Stage::Settings {
-            // A system that was installed does it by itself, once.
+            // A system that was installed does it by itself, also when it was cut off.
             let when = match self.plan.install {
                 None => "",
                 Some(_) => "if it does not go on by itself (`--viewer`): ",
@@ -206,21 +210,30 @@ impl Course<'_> {
 
     async fn listen(&mut self, boot: &mut Boot) -> Result<(), WindowsError> {
         let begin = Instant::now();
-        let mut key =
-            (self.record.stage == Stage::Setup && self.plan.firmware.is_some()).then_some(begin);
+        let keys = self.pace.minute * KEYS / 60;
+        let asks = self.plan.firmware.is_some();
+        // The next key, and until when.
+        let mut key = (self.record.stage == Stage::Setup && asks).then_some((begin, begin + keys));
         // Its settings are made, and nothing in it shuts it down a second time.
         let is_done = self.record.stage == Stage::Shutdown;
         let mut look = begin + self.pace.look;
         let mut looks = 0;
         let mut late = begin + self.limit();
         loop {
-            let until = key.into_iter().chain([look, late]).min().unwrap_or(late);
+            let next_key = key.map(|(at, _)| at);
+            let until = next_key.into_iter().chain([look, late]).min();
+            let until = until.unwrap_or(late);
             let before = self.record.stage;
             match boot.next(until).await {
                 Heard::Marker(marker) => self.hear(marker, boot).await?,
                 Heard::Reset if matches!(before, Stage::Setup | Stage::Copy) => {
-                    key = None;
-                    self.reach(Stage::Specialize)?;
+                    let now = Instant::now();
+                    if boot.has_written().await {
+                        self.reach(Stage::Specialize)?;
+                    } else if asks {
+                        // The firmware's, which has set up its TPM: the medium's turn comes once more.
+                        key = Some((now, now + keys));
+                    }
                 }
                 Heard::Reset | Heard::Agent => {}
                 Heard::Debugger(Some(build)) => self.note(format!("kernel build {build}"))?,
@@ -256,15 +269,22 @@ impl Course<'_> {
                     picture,
                 });
             }
-            if let Some(at) = key
+            if let Some((at, end)) = key
                 && now >= at
             {
-                // "Press any key to boot from CD or DVD".
-                boot.press("ret").await;
-                key = (now + KEY < begin + KEYS).then_some(now + KEY);
+                // "Press any key to boot from CD or DVD". One more would be for Setup.
+                let asks = !self.copies() && !boot.has_written().await;
+                if asks {
+                    boot.press("ret").await;
+                }
+                key = (asks && now + KEY < end).then_some((now + KEY, end));
             }
             if now >= look {
                 look = now + self.pace.look;
+                if self.record.stage == Stage::Setup && boot.has_written().await {
+                    // What it says of itself does not come through, or comes late.
+                    self.reach(Stage::Copy)?;
+                }
                 if is_done {
                     boot.press_power().await;
                 }
@@ -279,6 +299,11 @@ impl Course<'_> {
                 }
             }
         }
+    }
+
+    /// Setup is at work, or is over.
+    fn copies(&self) -> bool {
+        self.record.stage >= Stage::Copy
     }
 
     fn limit(&self) -> Duration {
@@ -351,7 +376,9 @@ impl Course<'_> {
         let text = guest.text(release.as_deref(), &self.record.said);
         fs::write(&self.files.guest, text)
             .map_err(WindowsError::os("written", &self.files.guest))?;
-        let checked = guest.check(self.qemu, self.accel, self.pace).await?;
+        let checked = guest
+            .check_alone(self.qemu, self.accel, self.pace, Some(self.alone))
+            .await?;
         if let Some(build) = checked.build {
             self.note(format!("kernel build {build}"))?;
         }

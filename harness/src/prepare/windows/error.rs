@@ -157,8 +157,8 @@ fn said(messages: &str) -> String {
 fn cut_off(stage: Stage) -> &'static str {
     match stage {
         Stage::Specialize | Stage::Logon => {
-            " If the screen says that the installation can't go on after a restart, delete the image and its \
-             .prepare.json to begin anew."
+            " If the screen says that the installation can't go on after a restart, delete the image: the same \
+             command begins anew."
         }
         _ => "",
     }
@@ -204,8 +204,8 @@ impl WindowsError {
                 cut_off(*stage)
             ),
             Self::Guest { picture, .. } => format!(
-                "{}What each setting said is in C:\\misfire\\apply.log of the guest. The same command \
-                 makes the settings again once somebody logs on and runs apply.cmd.",
+                "{}What each setting said is in C:\\misfire\\apply.log of the guest. The same command starts \
+                 it once more, and the settings are made again; with `--viewer` a VNC viewer can look.",
                 shown(picture)
             ),
             Self::Crash { picture, stage, .. } => format!(

@@ -3,9 +3,16 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use std::time::Duration;
+
 use rustix::fs::{FlockOperation, flock};
+use tokio::time::{Instant, sleep};
 
 use super::WindowsError;
+
+/// How long a machine whose `misfire` was killed may take to be gone, and how often it is asked whether it is.
+const LEAVING: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// What lies beside the image.
 pub(super) struct Files {
@@ -33,13 +40,19 @@ impl Files {
     }
 }
 
-/// Nobody else prepares the same image as long as this is held.
-pub(super) fn alone(path: &Path) -> Result<File, WindowsError> {
+/// Nobody else prepares the same image as long as this is held, by us or by the machine that has inherited it.
+pub(super) async fn alone(path: &Path) -> Result<File, WindowsError> {
     let cannot = || WindowsError::os("written", path);
     let lock = File::create(path).map_err(cannot())?;
-    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(lock),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(WindowsError::Busy(path.with_extension(""))),
-        Err(error) => Err(cannot()(error.into())),
+    let end = Instant::now() + LEAVING;
+    loop {
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(lock),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < end => sleep(AGAIN).await,
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(WindowsError::Busy(path.with_extension("")));
+            }
+            Err(error) => return Err(cannot()(error.into())),
+        }
     }
 }

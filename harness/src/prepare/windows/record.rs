@@ -76,10 +76,11 @@ impl Stage {
     }
 
     /// Where a preparation that was interrupted here goes on. What Setup had copied is of no use without the
-    /// Setup that was copying.
+    /// Setup that was copying; of an image that is ready the guest file was missing, which the check writes.
     pub(super) fn again(self) -> Self {
         match self {
             Self::Setup | Self::Copy => Self::Media,
+            Self::Done => Self::Check,
             other => other,
         }
     }

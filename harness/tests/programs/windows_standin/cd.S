@@ -1,8 +1,8 @@
 /* What the stand-in for an installation medium starts: it says that Setup runs, writes disk.S to the disk and
- * starts the machine anew. STOP is the stage in which it stops for ever. */
-#ifndef STOP
-#define STOP 0
-#endif
+ * starts the machine anew. STOP is the stage in which it stops for ever, when that is one of Setup's: before it says
+ * anything, or with the disk written. With ANEW it starts the machine anew at first, before it does anything, as a
+ * firmware does that gives a TPM other banks; with MUTE it says nothing. */
+#include "stop.S"
 	.code16
 	.globl _start
 _start:
@@ -12,8 +12,23 @@ _start:
 	mov %ax, %ss
 	mov $0x7c00, %sp
 	cld
-#if STOP == 1
-	jmp stop
+	stops_in 1
+#ifdef ANEW
+	/* A byte that nobody uses and no reset clears. */
+	mov $0x77, %al
+	out %al, $0x70
+	in $0x71, %al
+	cmp $0x5a, %al
+	je 1f
+	mov $0x77, %al
+	out %al, $0x70
+	mov $0x5a, %al
+	out %al, $0x71
+	jmp again
+1:
+#endif
+#ifdef MUTE
+	jmp 2f
 #endif
 	mov $winpe, %si
 1:	lodsb
@@ -30,9 +45,6 @@ _start:
 	out %al, %dx
 	jmp 1b
 2:
-#if STOP == 2
-	jmp stop
-#endif
 #ifdef LEAVES
 	mov $0x604, %dx
 	mov $0x2000, %ax
@@ -43,6 +55,8 @@ _start:
 	mov $1, %cx
 	mov $0x0080, %dx
 	int $0x13
+	stops_in 2
+again:
 	mov $0xcf9, %dx
 	mov $6, %al
 	out %al, %dx

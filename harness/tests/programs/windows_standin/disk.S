@@ -1,10 +1,15 @@
-/* What the stand-in for Windows has on its disk: one sector. At its first start it says what the settings of
- * harness/guests/windows/setup would say, and shuts down; later it speaks to a debugger on COM1 as a Windows kernel
- * does first, and answers each line on COM2 as an agent does that is greeted: with the last number of the line, behind a mark. It shuts down when its power button is pressed. STOP is the stage in which it stops for ever; with
- * CRASH it is three sectors, and crashes at its first start. */
-#ifndef STOP
-#define STOP 0
-#endif
+/* What the stand-in for Windows has on its disk: three sectors. Until its settings are made it says what those of
+ * harness/guests/windows/setup would say, notes on the disk how far it has come, and shuts down; when it is cut off and
+ * started again it goes on from there. Later it speaks to a debugger on COM1 as a Windows kernel does first, and answers
+ * each line on COM2 as an agent does that is greeted: with the last number of the line, behind a mark. It shuts down when
+ * its power button is pressed. STOP is the stage in which it stops for ever; with CRASH it crashes at its first start. */
+#include "stop.S"
+	/* How far it has come. */
+	.set INSTALLED, 0
+	.set SPECIALIZED, 1
+	.set LOGGED_ON, 2
+	.set SETTLED, 3
+
 	.code16
 	.globl _start
 _start:
@@ -14,13 +19,14 @@ _start:
 	mov %ax, %ss
 	mov $0x7c00, %sp
 	cld
-#ifdef CRASH
-	/* The rest of it, and what a kernel tells its debugger when it crashes. */
+	/* The rest of it. */
 	mov $0x0202, %ax
-	mov $frames, %bx
+	mov $rest, %bx
 	mov $2, %cx
 	mov $0x0080, %dx
 	int $0x13
+#ifdef CRASH
+	/* What a kernel tells its debugger when it crashes. */
 	mov $frames, %si
 	mov $frames_end - frames, %cx
 	mov $0x3f8, %dx
@@ -29,38 +35,34 @@ _start:
 	loop 1b
 	jmp stop
 #endif
-	cmpb $0, starts
-	jne later
-	incb starts
-	/* The sector, with its count, back to the disk. */
-	mov $0x0301, %ax
-	mov $_start, %bx
-	mov $1, %cx
-	mov $0x0080, %dx
-	int $0x13
-#if STOP == 3
-	jmp stop
-#endif
+	cmpb $SPECIALIZED, state
+	je oobe
+	cmpb $LOGGED_ON, state
+	je settings
+	cmpb $SETTLED, state
+	je later
+	stops_in 3
 	mov $specialize, %si
-	call com2
-#if STOP == 4
+	call reach
+	/* It starts the machine anew, as Setup does before it makes its user. */
+	mov $0xcf9, %dx
+	mov $6, %al
+	out %al, %dx
 	jmp stop
-#endif
+oobe:
+	stops_in 4
 	mov $logon, %si
-	call com2
-#if STOP == 5
-	jmp stop
-#endif
+	call reach
+settings:
+	stops_in 5
 #ifdef FAILS
 	mov $failed, %si
 	call com2
 	jmp stop
 #endif
 	mov $done, %si
-	call com2
-#if STOP == 6
-	jmp stop
-#endif
+	call reach
+	stops_in 6
 off:
 	mov $0x604, %dx
 	mov $0x2000, %ax
@@ -69,7 +71,21 @@ stop:
 	hlt
 	jmp stop
 
+	/* Says the line at %si, which is the end of a state. */
+reach:
+	call com2
+	incb state
+	/* The sector back to the disk, with what it has noted. */
+keep:
+	mov $0x0301, %ax
+	mov $_start, %bx
+	mov $1, %cx
+	mov $0x0080, %dx
+	int $0x13
+	ret
+
 later:
+	stops_in 7
 	mov $number, %di
 #ifndef NO_DEBUGGER
 	mov $frame, %si
@@ -137,6 +153,11 @@ put:
 	out %al, %dx
 	ret
 
+	.org 508
+state:
+	.byte INSTALLED, 0
+	.byte 0x55, 0xaa
+rest:
 specialize:
 	.asciz "MISFIRE-PREPARE specialize\r\n"
 logon:
@@ -156,15 +177,11 @@ frame:
 	.ascii "hello\n"
 	.byte 0xaa
 frame_end:
-starts:
-	.byte 0
-	/* Behind the code of one sector. */
-	.equ number, 0x8400
-	.org 510
-	.byte 0x55, 0xaa
 #ifdef CRASH
 frames:
 	.incbin "frames.bin"
 frames_end:
-	.org 1536
 #endif
+	.org 1536
+	/* Behind everything. */
+	.equ number, 0x8400
