@@ -106,7 +106,8 @@ pub fn run_as(
     chosen.retain(|scenario| scenarios.contains(&scenario.name.as_str()));
     assert_eq!(chosen.len(), scenarios.len());
     let made = parameter.clone().unwrap_or_else(|| "correct".into());
-    let folder = format!("{made}-{processors}");
+    let crash = if crashes { "-crash" } else { "" };
+    let folder = format!("{made}-{processors}{crash}");
     let mut driver = driver(image, parameter);
     driver.crash_dump = crashes;
     driver.processors = Some(processors);

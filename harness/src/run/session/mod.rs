@@ -30,6 +30,8 @@ const IN_VAIN_LIMIT: Duration = Duration::from_millis(500);
 const FIRMWARE_LIMIT: Duration = Duration::from_secs(3);
 /// How long the guest may take to leave.
 const EXIT_LIMIT: Duration = Duration::from_secs(3);
+/// How long a line may stay asserted before the system crashes all the same.
+const SERVED_LIMIT: Duration = Duration::from_millis(200);
 /// The same for one that did not answer its last command in time.
 const WEDGED_LIMIT: Duration = Duration::from_millis(20);
 
@@ -232,6 +234,12 @@ impl<'a> Session<'a> {
         // A guest that is not ready does not read commands.
         if let Waited::Met(()) = self.until_ready(&mut patience).await? {
             if self.dumps {
+                // What the driver was told before belongs to what it did before.
+                let served =
+                    |s: &mut Self| (!s.world.devices.values().any(|d| d.pin)).then_some(());
+                let mut soon = Patience::new(SERVED_LIMIT * self.pace);
+                self.until("the lines to be served", &mut soon, true, served)
+                    .await?;
                 let text = "the system crashes, and the driver writes the dump";
                 self.recorder.mark(None, phase::DUMPED, text);
             }

@@ -61,9 +61,11 @@ unsafe fn call_image(_: u64, _: *const u64, _: u64) -> u64 {
 
 /// The timer looks so often, in microseconds.
 const LOOK: u64 = 250_000;
-/// After so many looks into one call the place where the driver is is printed. They are counted, and not the time: the
-/// clock of a guest stands still as long as nobody asks for it.
-const LONG: u32 = 8;
+/// After so long in one call the place where the driver is is printed. Looks are counted, and not the time: the clock of
+/// a guest stands still as long as nobody asks for it.
+const LONG: u64 = 8 * LOOK;
+/// What a look counts at the least.
+const LEAST: u64 = LOOK / 4;
 
 /// Then it is looked so often which register or memory it touches next.
 const TRIES: u32 = 4;
@@ -71,10 +73,32 @@ const TRIES: u32 = 4;
 /// A call that a processor is in.
 #[derive(Clone, Copy)]
 struct Looks {
-    /// How often the timer has looked since the first of its calls began.
-    count: u32,
+    /// How long its calls have taken, in microseconds.
+    taken: u64,
+    /// How often the timer has looked since that was long.
+    long: u32,
     /// What it waits for has been told.
     told: bool,
+}
+
+impl Looks {
+    /// The timer looks, `stalled` microseconds of stalls after the look before. A wait with a limit is so many looks at
+    /// a register with a stall between them, and on a busy machine each look takes longer: the stalls are what counts.
+    fn look(&mut self, stalled: u64) {
+        self.taken += match stalled {
+            0 => LOOK,
+            stalled => stalled.clamp(LEAST, LOOK),
+        };
+        self.long += u32::from(self.taken >= LONG);
+    }
+}
+
+/// How long the driver has asked a processor to stall since the last look, in microseconds.
+static STALLED: Own<u64> = Own::new(0);
+
+/// The driver has the processor stall.
+pub fn stalls(microseconds: u32) {
+    STALLED.with(|stalled| *stalled += u64::from(microseconds));
 }
 
 /// What a processor is in: the outermost call, of its main path or of an interrupt's or DPC's; none without one.
@@ -82,9 +106,10 @@ static LOOKS: Own<Option<Looks>> = Own::new(None);
 
 /// The timer's interrupt, which came at `place`.
 pub fn watch(place: u64) {
+    let stalled = STALLED.with(core::mem::take);
     let Some(looks) = LOOKS.with(|looks| {
         looks.as_mut().map(|looks| {
-            looks.count += 1;
+            looks.look(stalled);
             *looks
         })
     }) else {
@@ -99,17 +124,17 @@ pub fn watch(place: u64) {
             .or_else(called)
             .unwrap_or_else(|| "a routine of the model".into())
     };
-    match looks.count {
-        n if looks.told || n < LONG => {}
-        n if n < LONG + TRIES => {
-            if n == LONG {
+    match looks.long {
+        n if looks.told || n == 0 => {}
+        n if n <= TRIES => {
+            if n == 1 {
                 dbg_print!(
                     "NT: the driver does not come back: it is at {}, in {}",
                     place(),
                     storport::current_routine()
                 );
             }
-            storport::port(device).watch((n - LONG).is_multiple_of(2));
+            storport::port(device).watch(!n.is_multiple_of(2));
         }
         // It touches neither.
         _ => {
@@ -140,7 +165,7 @@ pub fn watch_held_off(frame: &Frame) {
 
 /// Whether this processor is in a call that does not come back.
 pub fn is_long() -> bool {
-    LOOKS.get().is_some_and(|looks| looks.count >= LONG)
+    LOOKS.get().is_some_and(|looks| looks.long > 0)
 }
 
 /// What this processor waits for has been told.
@@ -167,12 +192,14 @@ pub fn call(routine: u64, arguments: &[u64]) -> u64 {
     let begins = LOOKS.with(|looks| {
         let begins = looks.is_none();
         looks.get_or_insert(Looks {
-            count: 0,
+            taken: 0,
+            long: 0,
             told: false,
         });
         begins
     });
     if begins {
+        STALLED.with(|stalled| *stalled = 0);
         apic::timer(LOOK);
     }
     // SAFETY: the image is mapped and its code is trusted as far as a driver's is: what it breaks is
@@ -192,4 +219,30 @@ fn stack() -> u64 {
     let bottom = vm::allocate_pages(STACK / vm::PAGE).expect("memory for the driver's stack");
     STACK_TOP.with(|top| *top = bottom + STACK);
     bottom + STACK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn looks_until_long(stalled: u64) -> u32 {
+        let mut looks = Looks {
+            taken: 0,
+            long: 0,
+            told: false,
+        };
+        let is_long = |_: &u32| {
+            looks.look(stalled);
+            looks.long > 0
+        };
+        (1..100).find(is_long).unwrap()
+    }
+
+    #[test]
+    fn a_call_is_as_long_as_its_stalls_and_as_its_looks_without_any() {
+        assert_eq!(looks_until_long(0), 8);
+        assert_eq!(looks_until_long(LOOK), 8);
+        assert_eq!(looks_until_long(LOOK / 2), 16);
+        assert_eq!(looks_until_long(1), 32);
+    }
 }
