@@ -166,6 +166,25 @@ static BOOLEAN HwPassiveInitialize(PVOID extension)
 	return TRUE;
 }
 
+/* Each of these waits has an end, and none comes to it before some seconds are over: what is counted is in a register, in
+ * the device extension, or the time. */
+static void wait_long(ADAPTER *adapter)
+{
+	ULONGLONG frequency = 1, now = 0, end = 0;
+	ULONG n;
+
+	for (n = 0; n < 4000 && device_status(adapter) != 0xff; n++)
+		StorPortStallExecution(250);
+	for (adapter->waits = 0; adapter->waits < 4000 && device_status(adapter) != 0xff; adapter->waits++)
+		StorPortStallExecution(250);
+	StorPortExtendedFunction(ExtFunctionQueryPerformanceCounter, adapter, &frequency, &end);
+	end += frequency;
+	do {
+		StorPortExtendedFunction(ExtFunctionQueryPerformanceCounter, adapter, &frequency, &now);
+	} while (now < end && device_status(adapter) != 0xff);
+	DbgPrint("virtio: it has waited long\n");
+}
+
 static BOOLEAN HwInitialize(PVOID extension)
 {
 	ADAPTER *adapter = extension;
@@ -190,6 +209,16 @@ static BOOLEAN HwInitialize(PVOID extension)
 		;
 	while (MAKES(adapter, ENDLESS_MEMORY_POLL) && adapter->queue[0].used->index == 0)
 		;
+	/* A register and another, a register and a ring, and a register with pauses in between. */
+	while (MAKES(adapter, ENDLESS_POLL_OF_TWO) && read16(adapter, &adapter->common, COMMON_NUM_QUEUES) != 0xffff
+		&& device_status(adapter) != 0xff)
+		;
+	while (MAKES(adapter, ENDLESS_POLL_OF_BOTH) && device_status(adapter) != 0xff && adapter->queue[0].used->index == 0)
+		;
+	while (MAKES(adapter, ENDLESS_PAUSES) && device_status(adapter) != 0xff)
+		StorPortStallExecution(50);
+	if (MAKES(adapter, WAITS_LONG))
+		wait_long(adapter);
 	while (MAKES(adapter, ENDLESS_LOOP))
 		__asm__ volatile("");
 	if (MAKES(adapter, ENDLESS_POLL_INTERRUPTS_OFF))
@@ -271,6 +300,9 @@ static ULONG HwAdapterControl(PVOID extension, ULONG type, PVOID parameters)
 	case ScsiAdapterSurpriseRemoval:
 		if (MAKES(adapter, TOUCHES_REMOVED))
 			device_status(adapter);
+		/* As after a reset, and nobody answers. */
+		while (MAKES(adapter, POLLS_REMOVED) && device_status(adapter) != 0)
+			;
 		device_is_gone(adapter);
 		return ScsiAdapterControlSuccess;
 	case ScsiStopAdapter:

@@ -107,6 +107,7 @@ typedef struct ADAPTER {
 	STOR_DPC spare_dpc;  /* never initialised */
 	volatile ULONG told; /* by messages: a bit for each queue */
 	volatile ULONG built; /* requests */
+	volatile ULONG waits;
 	volatile ULONG interrupts[MOST_QUEUES]; /* neighbours, each under the lock of its message */
 	ULONG called;        /* the routines of the port driver have been */
 	ULONG met;           /* who holds a lock and waits for another processor, while a mistake is made */

@@ -27,6 +27,7 @@ pub const RULES: &[Rule] = &[
         breaks: "an IRQL that was raised is not lowered, or a lock is taken too high",
         proof: PROOF,
         elsewhere: ELSEWHERE,
+        gone: true,
         watch: Watch::Each(|now, say| look(now, say, "irql")),
         ..Rule::BASE
     },
@@ -38,6 +39,7 @@ pub const RULES: &[Rule] = &[
         breaks: "a lock is taken twice, kept, released twice, or taken where it may not be",
         proof: PROOF,
         elsewhere: ELSEWHERE,
+        gone: true,
         watch: Watch::Each(|now, say| look(now, say, "lock")),
         ..Rule::BASE
     },
@@ -49,6 +51,7 @@ pub const RULES: &[Rule] = &[
         breaks: "an SRB is completed twice, or as pending, or is still out after a reset of the bus",
         proof: PROOF,
         elsewhere: ELSEWHERE,
+        gone: true,
         watch: Watch::Each(|now, say| look(now, say, "srb")),
         ..Rule::BASE
     },
@@ -60,6 +63,7 @@ pub const RULES: &[Rule] = &[
         breaks: "the physical address of memory that is not there is asked for, or registers of others",
         proof: PROOF,
         elsewhere: ELSEWHERE,
+        gone: true,
         watch: Watch::Each(|now, say| look(now, say, "address")),
         ..Rule::BASE
     },
@@ -71,6 +75,7 @@ pub const RULES: &[Rule] = &[
         breaks: "a DPC is issued without StorPortInitializeDpc",
         proof: PROOF,
         elsewhere: ELSEWHERE,
+        gone: true,
         watch: Watch::Each(|now, say| look(now, say, "dpc")),
         ..Rule::BASE
     },
@@ -82,6 +87,7 @@ pub const RULES: &[Rule] = &[
         breaks: "it returns another, such as a BOOLEAN or an NTSTATUS",
         proof: PROOF,
         elsewhere: ELSEWHERE,
+        gone: true,
         watch: Watch::Each(|now, say| look(now, say, "found")),
         ..Rule::BASE
     },
@@ -93,6 +99,7 @@ pub const RULES: &[Rule] = &[
         breaks: "StorPortStallExecution is called with a millisecond or more",
         proof: PROOF,
         elsewhere: ELSEWHERE,
+        gone: true,
         watch: Watch::Each(|now, say| look(now, say, "stall")),
         ..Rule::BASE
     },
@@ -104,6 +111,7 @@ pub const RULES: &[Rule] = &[
         breaks: "a field of an SRB is read or written after RequestComplete",
         proof: PROOF,
         elsewhere: ELSEWHERE,
+        gone: true,
         watch: Watch::Each(|now, say| look(now, say, "touch")),
         ..Rule::BASE
     },
@@ -139,6 +147,7 @@ pub const RULES: &[Rule] = &[
         breaks: "an element at MaxControlType or behind it is set",
         proof: PROOF,
         elsewhere: ELSEWHERE,
+        gone: true,
         watch: Watch::Each(|now, say| look(now, say, "control")),
         ..Rule::BASE
     },
@@ -150,6 +159,7 @@ pub const RULES: &[Rule] = &[
         breaks: "memory behind the end of the common buffer, or of an extension, is touched",
         proof: PROOF,
         elsewhere: ELSEWHERE,
+        gone: true,
         watch: Watch::Each(|now, say| look(now, say, "bounds")),
         ..Rule::BASE
     },
@@ -161,6 +171,7 @@ pub const RULES: &[Rule] = &[
         breaks: "a buffer or a ring lies in other memory, such as the image's own or a stack",
         proof: "The model of Windows prints at its end what it has lent; the device tells the addresses that it was given.",
         elsewhere: ELSEWHERE,
+        gone: true,
         watch: Watch::with::<Reach>(),
         ..Rule::BASE
     },
@@ -180,9 +191,10 @@ pub const RULES: &[Rule] = &[
         level: Level::Vendor,
         sentence: "A miniport waits for nothing without an end.",
         source: "storport/ StorPortStallExecution; debugger/ bug check 0x133",
-        breaks: "a routine polls a register or its common buffer for seconds",
-        proof: "The model of Windows looks where a routine is that does not come back, and which register it touches next.",
+        breaks: "a routine goes round for seconds in one state, and polls registers, its common buffer or nothing",
+        proof: "The model of Windows lets a routine that does not come back go on by single instructions. Two rounds with the same registers, stack and memory, at each instruction, and again the next time that it looks, have no end but by what is polled; a wait with a bound counts, or looks at the time.",
         elsewhere: ELSEWHERE,
+        gone: true,
         watch: Watch::Each(|now, say| look(now, say, "poll")),
         ..Rule::BASE
     },
@@ -194,6 +206,7 @@ pub const RULES: &[Rule] = &[
         breaks: "a DPC is initialised, the registry is read, or a request is not completed by HwStorInterrupt",
         proof: "With `--crash-dump` the model of Windows loads the image again at the end, has it write a dump, and reads it back.",
         elsewhere: ELSEWHERE,
+        gone: true,
         watch: Watch::Each(|now, say| look(now, say, "dump")),
         ..Rule::BASE
     },
@@ -205,6 +218,7 @@ pub const RULES: &[Rule] = &[
         breaks: "the device writes to the extension or the data of a request after RequestComplete, or reads its data then, as when a request is completed before the device is done",
         proof: "The model of Windows looks at the extension when the request is completed, takes it away from the processor, and looks again when the request is used the next time, or at the end. The data lies in memory of its own, which holds a pattern from the completion on: it has to hold it then too, and the disk may not hold it.",
         elsewhere: ELSEWHERE,
+        gone: true,
         watch: Watch::Each(|now, say| look(now, say, "late")),
         ..Rule::BASE
     },
@@ -216,6 +230,7 @@ pub const RULES: &[Rule] = &[
         breaks: "of several units one has what was written to another",
         proof: "The model of Windows writes something else to the same sector of each unit, and reads all of them back.",
         elsewhere: ELSEWHERE,
+        gone: true,
         watch: Watch::Each(|now, say| look(now, say, "unit")),
         ..Rule::BASE
     },
@@ -227,6 +242,7 @@ pub const RULES: &[Rule] = &[
         breaks: "of two locks either is taken while the other is held, or processors wait for each other",
         proof: PROOF,
         elsewhere: ELSEWHERE,
+        gone: true,
         watch: Watch::Each(|now, say| look(now, say, "deadlock")),
         ..Rule::BASE
     },
@@ -238,6 +254,7 @@ pub const RULES: &[Rule] = &[
         breaks: "its device extension or its common buffer is written by two processors in turn, and no lock is common to them",
         proof: PROOF,
         elsewhere: ELSEWHERE,
+        gone: true,
         watch: Watch::Each(|now, say| look(now, say, "race")),
         ..Rule::BASE
     },

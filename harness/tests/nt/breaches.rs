@@ -37,6 +37,17 @@ const BREACHES: &[(&str, &str, &[&str])] = &[
     ("long-stall", "vectors/per-queue", &["WIN-SPT-007"]),
     ("touches-completed", "vectors/per-queue", &["WIN-SPT-008"]),
     ("touches-removed", "hotplug/surprise", &["WIN-SPT-009"]),
+    (
+        "polls-removed",
+        "hotplug/surprise",
+        &[
+            "WIN-PNP-001",
+            "WIN-STOR-001",
+            "WIN-SPT-009",
+            "WIN-SPT-015",
+            "WIN-SYS-001",
+        ],
+    ),
     ("locks-out-of-order", "vectors/per-queue", &["WIN-SPT-002"]),
     ("locks-either-way", "vectors/per-queue", &["WIN-SPT-020"]),
     ("keeps-pnp-request", "hotplug/orderly", &["WIN-SPT-010"]),
@@ -92,6 +103,21 @@ const BREACHES: &[(&str, &str, &[&str])] = &[
     ),
     (
         "endless-poll-interrupts-off",
+        "vectors/per-queue",
+        &["WIN-SPT-015", "WIN-SYS-001"],
+    ),
+    (
+        "endless-poll-of-two",
+        "vectors/per-queue",
+        &["WIN-SPT-015", "WIN-SYS-001"],
+    ),
+    (
+        "endless-poll-of-both",
+        "vectors/per-queue",
+        &["WIN-SPT-015", "WIN-SYS-001"],
+    ),
+    (
+        "endless-pauses",
         "vectors/per-queue",
         &["WIN-SPT-015", "WIN-SYS-001"],
     ),
@@ -166,8 +192,13 @@ fn every_mistake_of_the_miniports_is_made_in_a_scenario_or_a_test() {
     made.extend(BREACHES.iter().chain(RACES).map(|(mistake, ..)| *mistake));
     made.extend(DUMP_BREACHES);
     made.extend(DUMP_WAITS.iter().map(|(mistake, _)| *mistake));
-    // The first two are none, the others have tests of their own or are made with scenarios' own words.
-    made.extend(["legacy-interface", "calls-routines", "deadlocks"]);
+    // The first three are none, the others have tests of their own or are made with scenarios' own words.
+    made.extend([
+        "legacy-interface",
+        "calls-routines",
+        "waits-long",
+        "deadlocks",
+    ]);
     let left = mistakes();
     let left: Vec<_> = left
         .iter()

@@ -39,6 +39,21 @@ fn where_a_driver_waits_without_an_end_is_said_with_its_routine_and_the_register
             "it polls the common buffer at ",
         ),
         (
+            "endless-poll-of-two",
+            "HwStorInitialize",
+            "it polls the register at 0x12 of BAR 0 and the register at 0x14 of BAR 0",
+        ),
+        (
+            "endless-poll-of-both",
+            "HwStorInitialize",
+            "it polls the register at 0x14 of BAR 0 and the common buffer at 0x",
+        ),
+        (
+            "endless-pauses",
+            "HwStorInitialize",
+            "it polls the register at 0x14 of BAR",
+        ),
+        (
             "endless-loop",
             "HwStorInitialize",
             "does not come back: it is at blk-release.sys+0x",
@@ -70,4 +85,34 @@ fn an_endless_wait_is_said_where_no_timer_comes_in_between() {
             assert_eq!(broken, ["WIN-SPT-015", "WIN-SYS-001"], "{image}, {mistake}");
         }
     }
+}
+
+#[test]
+fn a_wait_that_has_a_bound_is_not_said_to_have_none_however_long_it_is() {
+    for image in ["blk.sys", "blk-release.sys"] {
+        let parameter = Some("mistake=waits-long".to_owned());
+        let reports = run(image, &["vectors/per-queue"], parameter);
+        let log = log(&reports[0]);
+        assert!(log.contains("NT: the driver does not come back"), "{log}");
+        assert!(log.contains("virtio: it has waited long"), "{log}");
+        assert!(!log.contains("NT: check"), "{log}");
+        let broken = broken(&reports[0]);
+        assert!(broken.is_empty(), "{image}: {broken:?}, {log}");
+    }
+}
+
+#[test]
+fn a_driver_that_polls_a_device_that_is_gone_is_told_with_the_register() {
+    let parameter = Some("mistake=polls-removed".to_owned());
+    let reports = run("blk-release.sys", &["hotplug/surprise"], parameter);
+    let log = log(&reports[0]);
+    let lines = [
+        "NT: check gone dev=0: a register is touched of a device that is gone, in HwStorAdapterControl at blk-release.sys+0x",
+        "NT: check poll dev=0: HwStorAdapterControl waits without an end at blk-release.sys+0x",
+        "it polls the register at 0x14 of BAR 0",
+    ];
+    for line in lines {
+        assert!(log.contains(line), "{line}: {log}");
+    }
+    assert_eq!(reports[0].outcome, Some(Outcome::Wedged));
 }

@@ -1,6 +1,7 @@
 //! Cases of WIN-SPT.
 
 use super::*;
+use misfire_device::trace::Input;
 
 macro_rules! about {
     ($id:literal, $what:literal, $wrong:literal, $other:literal) => {
@@ -148,6 +149,26 @@ pub const CASES: &[[Case; 4]] = &[
 const LENT: &str = "NT: lent dev=0 at=0 bytes=4294967296 every=0 times=1";
 
 pub const MORE: &[Case] = &[
+    (
+        "WIN-SPT-003",
+        "srb, broken when the device is gone",
+        FAIL,
+        || {
+            let gone = trace().hello().up().input(Input::Unplugged);
+            gone.found_by_bus()
+                .log("NT: check srb dev=0: a request is completed that the miniport does not have any more")
+        },
+    ),
+    (
+        "WIN-SPT-015",
+        "poll, broken when the device is gone",
+        FAIL,
+        || {
+            let gone = trace().hello().up().input(Input::Unplugged);
+            gone.found_by_bus()
+                .log("NT: check poll dev=0: HwStorAdapterControl waits without an end")
+        },
+    ),
     ("WIN-SPT-013", "all memory is lent", HELD, || {
         trace().hello().up().chain(0, &[]).log(LENT)
     }),

@@ -83,6 +83,30 @@ pub fn enable_no_execute() {
     }
 }
 
+/// A debug exception comes in front of the instruction at this address, or of none.
+pub fn set_breakpoint(address: Option<u64>) {
+    const NONE: u64 = 0x400;
+    const FIRST: u64 = NONE | 2;
+    let control = if address.is_some() { FIRST } else { NONE };
+    // SAFETY: whoever sets one handles the exception.
+    unsafe {
+        asm!("mov dr0, {}", "mov dr7, {}", in(reg) address.unwrap_or(0), in(reg) control,
+            options(nostack, preserves_flags));
+    }
+}
+
+/// Whether a debug exception is that of the breakpoint; for the next one nothing is known.
+pub fn take_breakpoint() -> bool {
+    const NONE: u64 = 0xffff_0ff0;
+    let status: u64;
+    // SAFETY: only debug exceptions look at it.
+    unsafe {
+        asm!("mov {}, dr6", "mov dr6, {}", out(reg) status, in(reg) NONE,
+            options(nostack, preserves_flags));
+    }
+    status & 1 != 0
+}
+
 /// Forgets what is cached of the page at `address`.
 pub fn flush_page(address: u64) {
     // SAFETY: the tables hold what is true.

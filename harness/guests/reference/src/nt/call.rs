@@ -4,8 +4,7 @@
 //! space of 32 bytes. A kernel thread has a stack of 24 KiB; here a driver gets 32 KiB with a page in
 //! front of it that is not there. ISRs and DPCs run on the stacks of their interrupts.
 
-use super::checks::{self, Check};
-use super::{image, storport, thunk};
+use super::{image, rounds, storport, thunk};
 use crate::dbg_print;
 use crate::hal::idt::Frame;
 use crate::hal::processor::{self, Own};
@@ -61,111 +60,67 @@ unsafe fn call_image(_: u64, _: *const u64, _: u64) -> u64 {
 
 /// The timer looks so often, in microseconds.
 const LOOK: u64 = 250_000;
-/// After so long in one call the place where the driver is is printed. Looks are counted, and not the time: the clock of
-/// a guest stands still as long as nobody asks for it.
-const LONG: u64 = 8 * LOOK;
-/// What a look counts at the least.
-const LEAST: u64 = LOOK / 4;
-
-/// Then it is looked so often which register or memory it touches next.
-const TRIES: u32 = 4;
+/// After so many looks into one call the place where the driver is is printed. They are counted, and not the time: the
+/// clock of a guest stands still as long as nobody asks for it.
+const LONG: u32 = 8;
+/// It is let go on step by step from this look on: who goes round is told after [`LONG`] looks.
+const SUSPICIOUS: u32 = LONG - 1;
 
 /// A call that a processor is in.
 #[derive(Clone, Copy)]
 struct Looks {
-    /// How long its calls have taken, in microseconds.
-    taken: u64,
-    /// How often the timer has looked since that was long.
-    long: u32,
+    /// How often the timer has looked since the first of its calls began.
+    count: u32,
     /// What it waits for has been told.
     told: bool,
-}
-
-impl Looks {
-    /// The timer looks, `stalled` microseconds of stalls after the look before. A wait with a limit is so many looks at
-    /// a register with a stall between them, and on a busy machine each look takes longer: the stalls are what counts.
-    fn look(&mut self, stalled: u64) {
-        self.taken += match stalled {
-            0 => LOOK,
-            stalled => stalled.clamp(LEAST, LOOK),
-        };
-        self.long += u32::from(self.taken >= LONG);
-    }
-}
-
-/// How long the driver has asked a processor to stall since the last look, in microseconds.
-static STALLED: Own<u64> = Own::new(0);
-
-/// The driver has the processor stall.
-pub fn stalls(microseconds: u32) {
-    STALLED.with(|stalled| *stalled += u64::from(microseconds));
 }
 
 /// What a processor is in: the outermost call, of its main path or of an interrupt's or DPC's; none without one.
 static LOOKS: Own<Option<Looks>> = Own::new(None);
 
-/// The timer's interrupt, which came at `place`.
-pub fn watch(place: u64) {
-    let stalled = STALLED.with(core::mem::take);
+/// Where the stack of the innermost call ends.
+static STACK_END: Own<u64> = Own::new(0);
+
+/// The timer's interrupt.
+pub fn watch(frame: &mut Frame) {
     let Some(looks) = LOOKS.with(|looks| {
         looks.as_mut().map(|looks| {
-            looks.look(stalled);
+            looks.count += 1;
             *looks
         })
     }) else {
         return;
     };
-    let device = storport::current_device();
-    let place = || {
+    if looks.count == LONG {
         let of = |at| image::image().and_then(|image| image.place(at));
         let called =
             || of(thunk::called_from()).map(|at| format!("{at}, in a routine that it called"));
-        of(place)
-            .or_else(called)
-            .unwrap_or_else(|| "a routine of the model".into())
-    };
-    match looks.long {
-        n if looks.told || n == 0 => {}
-        n if n <= TRIES => {
-            if n == 1 {
-                dbg_print!(
-                    "NT: the driver does not come back: it is at {}, in {}",
-                    place(),
-                    storport::current_routine()
-                );
-            }
-            storport::port(device).watch(!n.is_multiple_of(2));
-        }
-        // It touches neither.
-        _ => {
-            told();
-            checks::broken(
-                device,
-                Check::Poll,
-                format_args!(
-                    "{} does not come back: it is at {}",
-                    storport::current_routine(),
-                    place()
-                ),
-            );
-        }
+        let place = of(frame.rip).or_else(called);
+        dbg_print!(
+            "NT: the driver does not come back: it is at {}, in {}",
+            place.unwrap_or_else(|| "a routine of the model".into()),
+            storport::current_routine()
+        );
+    }
+    if looks.count >= SUSPICIOUS && !looks.told {
+        rounds::begin(storport::current_device(), frame);
     }
     apic::timer(LOOK);
 }
 
 /// The clock that nothing holds off has come: it looks where the timer can't, at `HIGH_LEVEL` or with interrupts off.
-pub fn watch_held_off(frame: &Frame) {
+pub fn watch_held_off(frame: &mut Frame) {
     const INTERRUPTS: u64 = 1 << 9;
     let timer_comes = frame.rflags & INTERRUPTS != 0 && cpu::priority() < apic::TIMER_VECTOR >> 4;
     // What the model is at in the middle of is let be.
     if !timer_comes && !hal::is_exclusive() {
-        watch(frame.rip);
+        watch(frame);
     }
 }
 
-/// Whether this processor is in a call that does not come back.
-pub fn is_long() -> bool {
-    LOOKS.get().is_some_and(|looks| looks.long > 0)
+/// Where the stack of the driver's routine that runs ends.
+pub fn stack_end() -> u64 {
+    STACK_END.get()
 }
 
 /// What this processor waits for has been told.
@@ -192,21 +147,29 @@ pub fn call(routine: u64, arguments: &[u64]) -> u64 {
     let begins = LOOKS.with(|looks| {
         let begins = looks.is_none();
         looks.get_or_insert(Looks {
-            taken: 0,
-            long: 0,
+            count: 0,
             told: false,
         });
         begins
     });
     if begins {
-        STALLED.with(|stalled| *stalled = 0);
         apic::timer(LOOK);
     }
+    let end = if outermost {
+        stack
+    } else {
+        cpu::stack_pointer()
+    };
+    let outer = STACK_END.with(|own| core::mem::replace(own, end));
     // SAFETY: the image is mapped and its code is trusted as far as a driver's is: what it breaks is
     // this machine.
     let result = unsafe { call_image(routine, all.as_ptr(), stack) };
+    STACK_END.with(|own| *own = outer);
     if begins {
-        LOOKS.with(|looks| *looks = None);
+        let looks = LOOKS.with(Option::take);
+        if looks.is_some_and(|looks| looks.count >= SUSPICIOUS) {
+            rounds::forget();
+        }
     }
     result
 }
@@ -219,30 +182,4 @@ fn stack() -> u64 {
     let bottom = vm::allocate_pages(STACK / vm::PAGE).expect("memory for the driver's stack");
     STACK_TOP.with(|top| *top = bottom + STACK);
     bottom + STACK
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn looks_until_long(stalled: u64) -> u32 {
-        let mut looks = Looks {
-            taken: 0,
-            long: 0,
-            told: false,
-        };
-        let is_long = |_: &u32| {
-            looks.look(stalled);
-            looks.long > 0
-        };
-        (1..100).find(is_long).unwrap()
-    }
-
-    #[test]
-    fn a_call_is_as_long_as_its_stalls_and_as_its_looks_without_any() {
-        assert_eq!(looks_until_long(0), 8);
-        assert_eq!(looks_until_long(LOOK), 8);
-        assert_eq!(looks_until_long(LOOK / 2), 16);
-        assert_eq!(looks_until_long(1), 32);
-    }
 }

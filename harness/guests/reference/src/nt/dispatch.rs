@@ -214,7 +214,7 @@ extern "C" fn on_interrupt(frame: &mut Frame) {
     let called_from = thunk::called_from();
     match frame.vector as u8 {
         apic::SPURIOUS_VECTOR => return,
-        apic::TIMER_VECTOR => super::call::watch(frame.rip),
+        apic::TIMER_VECTOR => super::call::watch(frame),
         apic::SERIAL_VECTOR => console::on_interrupt(),
         apic::DISPATCH_VECTOR => {
             apic::end_of_interrupt();
@@ -234,7 +234,8 @@ fn is_trap(frame: &mut Frame) -> bool {
     /// Of the error code: the page is there; it was written.
     const PROTECTED: u64 = 3;
     if frame.vector == DEBUG {
-        return watch::stepped(frame);
+        let stepped = watch::stepped(frame);
+        return super::rounds::stepped(frame) || stepped;
     }
     if frame.vector == PAGE_FAULT && frame.error == PROTECTED {
         return watch::written(cpu::fault_address(), frame);

@@ -247,6 +247,13 @@ impl Image {
         functions.find(|(begin, end)| (*begin..*end).contains(&at))
     }
 
+    /// Its variables: where, and how many bytes.
+    pub fn variables(&self) -> Vec<(u64, u64)> {
+        let writable = self.sections.iter().filter(|s| s.rights & WRITABLE != 0);
+        let place = |s: &Section| (self.base + u64::from(s.at), u64::from(s.size));
+        writable.map(place).collect()
+    }
+
     /// The DLL and the name of the import with this number.
     pub fn import(&self, n: u32) -> Option<(&str, &str)> {
         let import = self.imports.get(n as usize)?;

@@ -18,6 +18,9 @@ struct Piece {
     length: u64,
 }
 
+/// What the data of requests is called.
+pub const DATA: &str = "a request's data";
+
 /// Memory that lies together for a device.
 type Range = (u64, u64);
 
@@ -58,6 +61,28 @@ pub fn lend(device: usize, what: &'static str, address: u64, length: u64) {
         lent.ranges
             .extend(ranges.into_iter().map(|range| (device, range)));
     });
+}
+
+/// What a place of a device's driver is called, and how far behind its beginning it lies.
+pub fn name_of(device: usize, address: u64) -> Option<(&'static str, u64)> {
+    LENT.with(|lent| {
+        let mut own = lent.pieces.iter().rev();
+        let holds = |piece: &&Piece| {
+            piece.device == device
+                && (piece.address..piece.address + piece.length).contains(&address)
+        };
+        let piece = own.find(holds)?;
+        Some((piece.what, address - piece.address))
+    })
+}
+
+/// What the driver of a device was given, without the data of requests: where, and how many bytes.
+pub fn pieces(device: usize) -> Vec<(u64, u64)> {
+    LENT.with(|lent| {
+        let own = lent.pieces.iter().filter(|piece| piece.device == device);
+        let own = own.filter(|piece| piece.what != DATA);
+        own.map(|piece| (piece.address, piece.length)).collect()
+    })
 }
 
 /// A page fault at `address`, of the instruction at `rip`: told if it is right beside a piece.

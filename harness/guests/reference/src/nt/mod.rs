@@ -3,8 +3,8 @@
 //! `status`, `resources`, `vectors`, `policy` and `interrupt` are pure: PnP's arithmetic and the
 //! rules of interrupt objects, tested on the host. `bus`, `dispatch`, `pnp` and `bugcheck` join
 //! them to the machine. Where a driver is an image of Windows (`image`), `kernel` and `storport` are
-//! what it calls, `call` is how it is called, `dpc` runs its deferred calls, and `checks`, `lent` and `trap` look at what
-//! it does. A driver sees `pnp::Driver`, `pnp::WdfDevice` and `dispatch`, and nothing of what lies below.
+//! what it calls, `call` is how it is called, `dpc` runs its deferred calls, and `checks`, `lent`, `rounds`, `trap` and
+//! `watch` look at what it does. A driver sees `pnp::Driver`, `pnp::WdfDevice` and `dispatch`, and nothing of what lies below.
 
 pub mod bugcheck;
 pub mod bus;
@@ -19,6 +19,7 @@ pub mod lent;
 pub mod pnp;
 pub mod policy;
 pub mod resources;
+pub mod rounds;
 pub mod siblings;
 pub mod smp;
 pub mod status;

@@ -1,6 +1,7 @@
 //! What an image calls in place of the model's routines: a piece of code for each import, which notes where the
 //! call comes from and goes on to the routine.
 
+use crate::hal::Local;
 #[cfg(not(test))]
 use crate::hal::cpu;
 use crate::hal::mem;
@@ -24,6 +25,9 @@ const MOST: u32 = 16;
 /// So many of them are printed.
 const PRINTED: u32 = 8;
 
+/// Where the pieces of the image are that was loaded last.
+static PIECES: Local<(u64, u64)> = Local::new((0, 0));
+
 /// The pieces of an image.
 pub struct Thunks {
     memory: Mmio,
@@ -36,6 +40,7 @@ impl Thunks {
         let bytes = (count as u64 * SIZE).max(1).next_multiple_of(PAGE);
         let memory = mem::dma(bytes as usize)?;
         let address = vm::map(memory.address(), bytes, Rights::Execute)?;
+        PIECES.with(|pieces| *pieces = (address, address + bytes));
         Some(Self { memory, address })
     }
 
@@ -48,6 +53,18 @@ impl Thunks {
         }
         self.address + at as u64
     }
+}
+
+/// Where the number of the import is in a piece.
+const IMPORT: usize = 58;
+
+/// The import whose piece begins at `address`, if one does.
+pub fn import_at(address: u64) -> Option<u32> {
+    let range = PIECES.with(|pieces| *pieces);
+    let is_piece =
+        (range.0..range.1).contains(&address) && (address - range.0).is_multiple_of(SIZE);
+    // SAFETY: a piece is there, which is longer.
+    is_piece.then(|| unsafe { ((address + IMPORT as u64) as *const u32).read_unaligned() })
 }
 
 /// Notes the call, and goes on to the routine. A call may change r10 and r11.
@@ -121,4 +138,16 @@ pub fn put_back(called_from: u64) {
     cpu::set_own64(CALLED_FROM, called_from);
     #[cfg(test)]
     let _ = called_from;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_has_the_number_of_its_import_where_it_is_looked_for() {
+        let code = code(0x0102_0304, 7);
+        assert!(code.len() <= SIZE as usize);
+        assert_eq!(code[IMPORT..IMPORT + 4], 0x0102_0304u32.to_le_bytes());
+    }
 }

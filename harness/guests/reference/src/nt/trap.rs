@@ -2,7 +2,7 @@
 //! each page, and the driver goes on with what it would have found.
 
 use super::checks::{self, Check};
-use super::{call, image, storport};
+use super::{image, storport};
 use crate::hal::vm::{self, PAGE, Rights};
 use crate::hal::{Local, exclusive, mem, processor};
 use alloc::vec::Vec;
@@ -14,10 +14,6 @@ pub enum Reason {
     Completed,
     /// The driver was told that its device is gone.
     Gone,
-    /// The driver has not come back for long: what it waits for is a register.
-    Polled,
-    /// Likewise, in the common buffer.
-    PolledMemory,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,15 +86,12 @@ fn was_trap(address: u64, rip: u64) -> bool {
     // A plain build calls the port driver for its registers.
     let place = place.as_deref().unwrap_or("a routine that it called");
     let routine = storport::current_routine();
-    if matches!(trap.reason, Reason::Polled | Reason::PolledMemory) {
-        return polled(&trap, address, place, routine);
-    }
     let (check, text) = match trap.reason {
         Reason::Completed => (
             Check::Touch,
             "a request, or its extension, is touched after it was completed",
         ),
-        Reason::Gone | Reason::Polled | Reason::PolledMemory => (
+        Reason::Gone => (
             Check::Gone,
             "a register is touched of a device that is gone",
         ),
@@ -110,58 +103,8 @@ fn was_trap(address: u64, rip: u64) -> bool {
     );
     match trap.reason {
         Reason::Completed => vm::map_page(trap.page, trap.physical, Rights::Write),
-        Reason::Gone | Reason::Polled | Reason::PolledMemory => nobody_answers(trap.page),
+        Reason::Gone => nobody_answers(trap.page),
     }
-}
-
-/// Says once what the driver waits for; all pages that were watched for that are there again.
-fn polled(trap: &Trap, address: u64, place: &str, routine: &str) -> bool {
-    let port = storport::port(trap.device);
-    let n = trap.device;
-    // Another processor may come by.
-    let is_it = call::is_long();
-    if is_it {
-        call::told();
-    }
-    match trap.reason {
-        _ if !is_it => {}
-        Reason::Polled => {
-            let at = port.register(trap.physical + address % PAGE);
-            let (bar, at) = at.unwrap_or((0, trap.physical + address % PAGE));
-            let text = format_args!(
-                "{routine} waits without an end at {place}: it polls the register at {at:#x} of BAR {bar}"
-            );
-            checks::broken(n, Check::Poll, text);
-        }
-        _ => {
-            let at = port.in_common_buffer(address);
-            let text = format_args!(
-                "{routine} waits without an end at {place}: it polls the common buffer at {at:#x}"
-            );
-            checks::broken(n, Check::Poll, text);
-        }
-    }
-    restore(trap);
-    while let Some(other) = take_polled() {
-        restore(&other);
-    }
-    true
-}
-
-fn restore(trap: &Trap) {
-    let rights = match trap.reason {
-        Reason::Polled => Rights::Registers,
-        _ => Rights::Write,
-    };
-    vm::map_page(trap.page, trap.physical, rights);
-}
-
-fn take_polled() -> Option<Trap> {
-    TRAPS.with(|traps| {
-        let is = |trap: &Trap| matches!(trap.reason, Reason::Polled | Reason::PolledMemory);
-        let at = traps.iter().position(is)?;
-        Some(traps.swap_remove(at))
-    })
 }
 
 /// Maps a page that reads as a bus does where nobody answers.

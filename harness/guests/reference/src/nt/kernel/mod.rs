@@ -7,7 +7,7 @@ mod trace;
 
 use super::bugcheck::{self, bug_check};
 use super::storport::ProcessorNumber;
-use super::{call, surface, thunk};
+use super::{surface, thunk};
 use crate::dbg_print;
 use crate::hal::{processor, time};
 use alloc::vec::Vec;
@@ -263,7 +263,6 @@ extern "win64" fn performance_counter(frequency: u64) -> u64 {
 
 /// `KeStallExecutionProcessor`. Its page asks for 50 microseconds at most; only `StorPortStallExecution` is judged.
 extern "win64" fn stall(microseconds: u32) {
-    call::stalls(microseconds);
     let end = time::now() + u64::from(microseconds);
     while time::now() < end {}
 }

@@ -71,7 +71,7 @@ impl Port {
 
     /// From now on the miniport knows that they are not there.
     fn forbid_registers(&self) {
-        for (address, length) in self.with(|state| state.mapped) {
+        for (address, length, _) in self.with(|state| state.mapped) {
             if address != 0 {
                 trap::set(self.number(), Reason::Gone, address, length.into());
             }

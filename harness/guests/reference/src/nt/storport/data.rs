@@ -166,7 +166,7 @@ impl Port {
             let physical = pool + shape.place(n, pages) * PAGE;
             vm::map_page(first + n * PAGE, physical, Rights::Write)
         });
-        self.lend("a request's data", first, pages * PAGE);
+        self.lend(lent::DATA, first, pages * PAGE);
         mapped.then_some(())
     }
 

@@ -101,7 +101,7 @@ pub(super) extern "win64" fn device_base(
     }
     let address = vm::map(start, length.into(), Rights::Registers).unwrap_or(0);
     if let Some(port) = of_extension(extension) {
-        port.registers(address, length);
+        port.registers(address, length, start);
     }
     address
 }

@@ -10,7 +10,6 @@ use crate::hal::{Local, cpu, vm};
 use crate::nt::call::call;
 use crate::nt::checks::{self, Check};
 use crate::nt::dispatch::{DISPATCH_LEVEL, MOST_DEVICES, MOST_OBJECTS};
-use crate::nt::trap::{self, Reason};
 use crate::nt::watch;
 
 /// Most pieces of registers of an adapter that are known.
@@ -50,8 +49,8 @@ pub(super) struct State {
     pub turn: u32,
     pub gone: bool,
     pub line: Line,
-    /// What `StorPortGetDeviceBase` has mapped: where, and how many bytes.
-    pub mapped: [(u64, u32); MOST_MAPPED],
+    /// What `StorPortGetDeviceBase` has mapped: where, how many bytes, and the physical address.
+    pub mapped: [(u64, u32, u64); MOST_MAPPED],
     pub supports: [bool; control::TYPES],
     /// Likewise of `HwStorUnitControl`.
     pub unit_supports: [bool; control::TYPES],
@@ -114,7 +113,7 @@ macro_rules! ports {
                     unclaimed: 0,
                     asked: 0,
                 },
-                mapped: [(0, 0); MOST_MAPPED],
+                mapped: [(0, 0, 0); MOST_MAPPED],
                 supports: [false; control::TYPES],
                 unit_supports: [false; control::TYPES],
                 units: [(
@@ -155,6 +154,14 @@ pub fn port(n: usize) -> &'static Port {
 pub(super) fn of_extension(extension: u64) -> Option<&'static Port> {
     let is = |port: &&Port| extension != 0 && port.with(|state| state.extension) == extension;
     PORTS.iter().find(is)
+}
+
+fn in_bars(bars: &[Bar], address: u64, ports: bool) -> Option<(usize, u64)> {
+    let bars = bars.iter().filter(|bar| bar.ports == ports);
+    bars.into_iter().find_map(|bar| {
+        let at = address.checked_sub(bar.start)?;
+        (at < bar.length.into()).then_some((bar.number.into(), at))
+    })
 }
 
 impl Port {
@@ -230,17 +237,17 @@ impl Port {
             state.concurrent = 0;
             state.busy = 0;
             state.paused = false;
-            state.mapped = [(0, 0); MOST_MAPPED];
+            state.mapped = [(0, 0, 0); MOST_MAPPED];
             state.unit_count = 0;
             state.depths = [(Address::default(), 0); MOST_UNITS];
         });
     }
 
     /// Registers of the device are at `address`.
-    pub(super) fn registers(&self, address: u64, length: u32) {
+    pub(super) fn registers(&self, address: u64, length: u32, physical: u64) {
         self.with(|state| {
             if let Some(free) = state.mapped.iter_mut().find(|mapped| mapped.0 == 0) {
-                *free = (address, length);
+                *free = (address, length, physical);
             }
         });
     }
@@ -273,31 +280,19 @@ impl Port {
         self.with(|state| state.gone)
     }
 
-    /// Watches the registers that are mapped, or the common buffer: the next access says what is waited for.
-    pub fn watch(&self, registers: bool) {
-        if !registers {
-            let (address, length) = self.with(|state| state.uncached);
-            return trap::set(self.n, Reason::PolledMemory, address, length.into());
-        }
-        for (address, length) in self.with(|state| state.mapped) {
-            if address != 0 {
-                trap::set(self.n, Reason::Polled, address, length.into());
-            }
-        }
+    /// The BAR and the offset of a register, by the address that the miniport has of it.
+    pub fn register(&self, address: u64) -> Option<(usize, u64)> {
+        let (mapped, bars) = self.with(|state| (state.mapped, state.bars));
+        let physical = mapped.into_iter().find_map(|(at, length, physical)| {
+            let offset = address.checked_sub(at).filter(|_| at != 0)?;
+            (offset < length.into()).then_some(physical + offset)
+        })?;
+        in_bars(&bars, physical, false)
     }
 
-    /// The BAR and the offset of a register, by its physical address; and likewise of the common buffer.
-    pub fn register(&self, physical: u64) -> Option<(usize, u64)> {
-        let bars = self.with(|state| state.bars);
-        bars.into_iter().filter(|bar| !bar.ports).find_map(|bar| {
-            let at = physical.checked_sub(bar.start)?;
-            (at < bar.length.into()).then_some((bar.number.into(), at))
-        })
-    }
-
-    /// Where in the common buffer an address is.
-    pub fn in_common_buffer(&self, address: u64) -> u64 {
-        address.saturating_sub(self.with(|state| state.uncached.0))
+    /// Likewise, of a port.
+    pub fn port_register(&self, port: u16) -> Option<(usize, u64)> {
+        in_bars(&self.with(|state| state.bars), port.into(), true)
     }
 
     /// Calls the miniport's timer routine when it is due. When that is, in microseconds since boot.

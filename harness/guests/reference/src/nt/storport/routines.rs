@@ -8,10 +8,10 @@ use super::{extended, locks, memory, notify, registry};
 use crate::dbg_print;
 use crate::hal::{cpu, time};
 use crate::nt::checks::{self, Check};
+use crate::nt::dispatch;
 use crate::nt::kernel::{self, Routine, complete, find};
 use crate::nt::status::NtStatus;
 use crate::nt::surface;
-use crate::nt::{call, dispatch};
 
 /// In microseconds.
 const MILLISECOND: u32 = 1000;
@@ -281,7 +281,6 @@ extern "win64" fn stall_execution(microseconds: u32) {
         microseconds < MILLISECOND,
         format_args!("StorPortStallExecution is to wait for a millisecond or more"),
     );
-    call::stalls(microseconds);
     let end = time::now() + u64::from(microseconds);
     while time::now() < end {}
 }
