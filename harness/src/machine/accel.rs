@@ -10,8 +10,9 @@ use super::find::Qemu;
 use super::spec::Accel;
 use crate::guest::{Heard, Reference};
 
-/// How long the trial may take.
+/// How long the trial of KVM may take, and that of software emulation, which is there on a busy machine too.
 pub const TRIAL: Duration = Duration::from_secs(2);
+const EMULATED: Duration = Duration::from_secs(30);
 const DEVICE: &str = "/dev/kvm";
 
 /// What was asked for.
@@ -108,7 +109,11 @@ unsafe impl rustix::ioctl::Ioctl for CheckExtension {
 /// What went wrong, in words.
 pub async fn trial(qemu: &Qemu, accel: Accel) -> Result<Duration, String> {
     let begin = Instant::now();
-    let left = || TRIAL.saturating_sub(begin.elapsed());
+    let limit = match accel {
+        Accel::Kvm => TRIAL,
+        Accel::Tcg => EMULATED,
+    };
+    let left = || limit.saturating_sub(begin.elapsed());
     let run = async {
         let mut guest = Reference::boot(
             qemu,
@@ -116,7 +121,7 @@ pub async fn trial(qemu: &Qemu, accel: Accel) -> Result<Duration, String> {
             Vec::new(),
             "",
             Journal::new(Box::new(|_| ())),
-            TRIAL,
+            limit,
         )?;
         let is_ready = matches!(guest.ready(left()).await?, Heard::Answer(_));
         if is_ready && matches!(guest.exit(left()).await?, Heard::Answer(_)) {
@@ -124,10 +129,10 @@ pub async fn trial(qemu: &Qemu, accel: Accel) -> Result<Duration, String> {
         }
         let machine = guest.machine();
         let mut why = match machine.last_lines().last() {
-            None => format!("a guest printed nothing within {} s", TRIAL.as_secs()),
+            None => format!("a guest printed nothing within {} s", limit.as_secs()),
             Some(line) => format!(
                 "a guest was not through within {} s; its last line: {line}",
-                TRIAL.as_secs()
+                limit.as_secs()
             ),
         };
         let messages = machine.messages();

@@ -17,7 +17,7 @@ pub const SHORT: Duration = Duration::from_secs(3);
 pub const LONGER: Duration = Duration::from_secs(20);
 
 /// What nothing here takes.
-pub const ENDLESS: Duration = Duration::from_secs(150);
+pub const ENDLESS: Duration = Duration::from_secs(500);
 
 /// A folder with a stand-in that was assembled with these defines, and a request for it.
 pub struct Case {
@@ -69,7 +69,7 @@ impl Case {
         let pace = Pace {
             look: Duration::from_millis(500),
             most,
-            ..Pace::times(1)
+            ..Pace::of(Accel::Tcg)
         };
         let qemu = Qemu::find(&Cache::of_user()).await.unwrap();
         let preparing = windows(&self.request, &qemu, Accel::Tcg, pace, tell);

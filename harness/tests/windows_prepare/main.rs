@@ -16,3 +16,4 @@ mod stages;
 mod swtpm;
 #[path = "../tools/mod.rs"]
 mod tools;
+mod uefi;

@@ -65,6 +65,20 @@ pub fn medium(start: &[u8], images: &[(&str, &str, &str, u32)]) -> Vec<u8> {
     iso
 }
 
+/// The same for UEFI: the firmware starts what is on the FAT volume `start`, and a BIOS nothing.
+pub fn with_uefi(start: &[u8], images: &[(&str, &str, &str, u32)]) -> Vec<u8> {
+    let mut iso = medium(&[], images);
+    let begin = iso.len() / SECTOR;
+    let catalogue = &mut iso[19 * SECTOR..][..SECTOR];
+    // The last platform of the catalogue, with one entry: sectors of 512 bytes, and where they are.
+    catalogue[0x40..0x44].copy_from_slice(&[0x91, 0xef, 1, 0]);
+    catalogue[0x60..0x66].copy_from_slice(&[0x88, 0, 0, 0, 0, 0]);
+    catalogue[0x66..0x68].copy_from_slice(&((start.len() / 512) as u16).to_le_bytes());
+    catalogue[0x68..0x6c].copy_from_slice(&(begin as u32).to_le_bytes());
+    iso.extend(start);
+    iso
+}
+
 /// What a kernel tells its debugger of a crash: the text, the stop, and the answer to the one question that is
 /// asked before it is believed.
 pub fn crash() -> Vec<u8> {

@@ -190,13 +190,16 @@ impl GuestOnDisk {
             viewer: false,
         };
         let mut boot = Boot::start(&hardware, lock).await?;
-        let late = Instant::now() + pace.limit(Stage::Check);
-        let mut ping = Instant::now() + PING.min(pace.look);
+        let limit = pace.limit(Stage::Check);
+        let late = Instant::now() + limit;
+        // A boot manager would take what is typed before for itself; a kernel without a debugger is given some time.
+        let mut ping = Instant::now() + limit / 3;
         let mut found = Checked::default();
         while !(found.debugger && found.agent) {
             match boot.next(ping.min(late)).await {
                 Heard::Debugger(build) => {
                     found.debugger = true;
+                    ping = ping.min(Instant::now() + PING.min(pace.look));
                     found.build = build.or(found.build);
                 }
                 Heard::Agent => found.agent = true,

@@ -229,7 +229,7 @@ impl Course<'_> {
                 Heard::Reset if matches!(before, Stage::Setup | Stage::Copy) => {
                     let now = Instant::now();
                     if boot.has_written().await {
-                        self.reach(Stage::Specialize)?;
+                        self.pass_to(Stage::Specialize)?;
                     } else if asks {
                         // The firmware's, which has set up its TPM: the medium's turn comes once more.
                         key = Some((now, now + keys));
@@ -332,8 +332,14 @@ impl Course<'_> {
                 return Err(WindowsError::Guest { what, picture });
             }
         };
-        if stage > self.record.stage {
-            self.reach(stage)?;
+        self.pass_to(stage)
+    }
+
+    /// Reaches a stage, and before it each that lies between: what was to tell of them is lost, or comes later by
+    /// another way.
+    fn pass_to(&mut self, stage: Stage) -> Result<(), WindowsError> {
+        while let Some(next) = self.record.stage.next().filter(|next| *next <= stage) {
+            self.reach(next)?;
         }
         Ok(())
     }

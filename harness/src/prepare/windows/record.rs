@@ -33,6 +33,24 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Every stage, in the order in which they come.
+    pub const ALL: [Self; 9] = [
+        Self::Media,
+        Self::Setup,
+        Self::Copy,
+        Self::Specialize,
+        Self::Logon,
+        Self::Settings,
+        Self::Shutdown,
+        Self::Check,
+        Self::Done,
+    ];
+
+    /// The one that comes after it.
+    pub fn next(self) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| *stage > self)
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
