@@ -63,7 +63,8 @@ pub struct WindowsArgs {
     /// The edition: a name, an id such as Professional, or a number; default: Pro, or Standard of a server.
     #[arg(long, value_name = "NAME", requires = "iso")]
     edition: Option<String>,
-    /// A product key, for a medium that asks for one.
+    /// A product key, or `none`; default: the one that Microsoft publishes for installing the edition without activating it,
+    /// and none for evaluation media.
     #[arg(long, value_name = "KEY", requires = "iso")]
     key: Option<String>,
     /// A certificate that the guest is to trust: that of a test-signed driver.

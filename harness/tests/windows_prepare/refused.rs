@@ -58,6 +58,18 @@ fn what_is_no_medium_is_refused_wherever_it_is_cut_off() {
     }
 }
 
+/// A medium of which so many systems, the last ones, have 32 bits.
+fn with_32_bits(mut medium: Vec<u8>, count: usize) -> Vec<u8> {
+    let units = "<ARCH>9".encode_utf16();
+    let word: Vec<u8> = units.flat_map(u16::to_le_bytes).collect();
+    let all = medium.windows(word.len()).enumerate();
+    let places: Vec<usize> = all.filter(|(_, w)| *w == word).map(|(at, _)| at).collect();
+    for at in places.iter().rev().take(count) {
+        medium[at + word.len() - 2] = b'0';
+    }
+    medium
+}
+
 /// What the command says, with its exit status.
 fn misfire(arguments: &[&str], qemu: Option<&Path>) -> (Option<i32>, String) {
     let mut command = Misfire::cargo_bin("misfire").unwrap();
@@ -84,6 +96,11 @@ fn what_can_not_be_prepared_is_told_and_nothing_is_written() {
     std::fs::write(at("gpt.iso"), table).unwrap();
     let old = medium(&[], &[("Windows 8.1", "Professional", "Client", 9600)]);
     std::fs::write(at("old.iso"), old).unwrap();
+    for (name, count) in [("narrow.iso", IMAGES.len()), ("both.iso", 1)] {
+        let medium = with_32_bits(medium(&[], IMAGES), count);
+        std::fs::write(at(name), medium).unwrap();
+    }
+    let (narrow, both) = (at("narrow.iso"), at("both.iso"));
     let (text, there, old) = (at("text.iso"), at("there.qcow2"), at("old.iso"));
     let gpt = at("gpt.iso");
     for (arguments, status, words) in [
@@ -103,6 +120,16 @@ fn what_can_not_be_prepared_is_told_and_nothing_is_written() {
             "build 9600 is none of Windows 7 SP1, 10, 11",
         ),
         (
+            vec!["--iso", &narrow, "--out", &out, "--firmware", "uefi"],
+            2,
+            "the system has 32 bits, and OVMF starts those with 64",
+        ),
+        (
+            vec!["--iso", &both, "--out", &out],
+            2,
+            "it holds systems of several architectures",
+        ),
+        (
             vec!["--iso", &iso, "--out", &out, "--edition", "Pro"],
             2,
             "it has Windows 11 Home, Windows 11 Pro",
@@ -110,7 +137,7 @@ fn what_can_not_be_prepared_is_told_and_nothing_is_written() {
         (
             vec!["--iso", &iso, "--out", &out, "--key", "abc"],
             2,
-            "five groups of five",
+            "is neither five groups of five letters and digits nor `none`",
         ),
         (
             vec!["--iso", &iso, "--out", &there, "--firmware", "bios"],

@@ -53,8 +53,10 @@ rem Certificates of test-signed drivers, if the medium has any.
 for %%f in ("%MEDIUM%\misfire\*.cer") do call :certificate "%%~f"
 
 rem The agent on COM2: QEMU's own if a medium of virtio-win is there, else a small one.
+set BITS=x86_64
+if /i "%PROCESSOR_ARCHITECTURE%"=="x86" set BITS=i386
 set GA=
-for %%d in (C D E F G H I J K L) do if exist %%d:\guest-agent\qemu-ga-x86_64.msi set GA=%%d:\guest-agent\qemu-ga-x86_64.msi
+for %%d in (C D E F G H I J K L) do if exist %%d:\guest-agent\qemu-ga-%BITS%.msi set GA=%%d:\guest-agent\qemu-ga-%BITS%.msi
 if "%GA%"=="" goto own
 call :step agent msiexec /i "%GA%" /qn /norestart
 call :step agent reg add HKLM\SYSTEM\CurrentControlSet\Services\QEMU-GA /v ImagePath /t REG_EXPAND_SZ /d "\"%ProgramFiles%\Qemu-ga\qemu-ga.exe\" -d --retry-path -m isa-serial -p COM2" /f

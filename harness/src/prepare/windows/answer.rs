@@ -50,12 +50,15 @@ impl Answers<'_> {
                 );
             }
         }
+        // An empty element is none that Setup takes.
+        let key = self.key.map(|key| format!("          <Key>{key}</Key>\n"));
         // Pieces first: what they hold is filled with the rest.
         let mut text = WHOLE.to_owned();
         for (name, piece) in [
             ("LABCONFIG", checks.as_str()),
             ("DISK", disk),
             ("OOBE", oobe),
+            ("KEY", key.as_deref().unwrap_or_default()),
         ] {
             text = text.replace(&format!("@{name}@"), piece);
         }
@@ -64,7 +67,6 @@ impl Answers<'_> {
             ("LANGUAGE", &self.image.language),
             ("INDEX", &self.image.index.to_string()),
             ("PARTITION", partition),
-            ("KEY", self.key.unwrap_or_default()),
             ("PASSWORD", PASSWORD),
         ] {
             text = text.replace(&format!("@{name}@"), value);

@@ -156,6 +156,14 @@ impl Boot {
         made && std::fs::rename(from, &path).is_ok()
     }
 
+    /// Whether QEMU has stopped the machine because it can't write the disk any more.
+    pub async fn is_full(&mut self) -> bool {
+        self.qmp
+            .status()
+            .await
+            .is_ok_and(|status| status == "io-error")
+    }
+
     /// Whether anything was written to the disk.
     pub async fn has_written(&mut self) -> bool {
         self.qmp.written(DISK).await.is_ok_and(|bytes| bytes > 0)

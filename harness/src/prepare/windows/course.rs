@@ -281,6 +281,10 @@ impl Course<'_> {
             }
             if now >= look {
                 look = now + self.pace.look;
+                if boot.is_full().await {
+                    let (out, stage) = (self.request.out.clone(), self.record.stage);
+                    return Err(WindowsError::Full { out, stage });
+                }
                 if self.record.stage == Stage::Setup && boot.has_written().await {
                     // What it says of itself does not come through, or comes late.
                     self.reach(Stage::Copy)?;

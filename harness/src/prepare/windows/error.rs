@@ -72,6 +72,14 @@ pub enum WindowsError {
         /// Bytes that are needed.
         needed: u64,
     },
+    /// The image can't be written any more.
+    #[error("{} can't be written any more while {}: QEMU has stopped the machine", out.display(), stage.doing())]
+    Full {
+        /// The image.
+        out: PathBuf,
+        /// When.
+        stage: Stage,
+    },
     /// There is no UEFI firmware.
     #[error("no UEFI firmware was found: looked for {}", looked.join(", "))]
     NoFirmware {
@@ -189,6 +197,10 @@ impl WindowsError {
                 super::Record::beside(out).display()
             ),
             Self::Record { .. } => "Delete it to begin anew.".into(),
+            Self::Space { .. } => "Make room, or have `--out` lie elsewhere.".into(),
+            Self::Full { .. } => {
+                "Make room where the image lies. The same command goes on from there.".into()
+            }
             Self::NoFirmware { .. } => {
                 "Install OVMF (Debian: apt-get install ovmf), name its files with `--ovmf CODE,VARS`, or \
                  use `--firmware bios`."

@@ -47,6 +47,13 @@ pub struct Image {
     pub language: String,
 }
 
+impl Image {
+    /// Whether it has 32 bits.
+    pub(super) fn is_narrow(&self) -> bool {
+        self.architecture == "x86"
+    }
+}
+
 impl Iso {
     /// Reads the medium at `path`. An archive's file lies in one piece on every medium that Microsoft makes, so
     /// its beginning is looked for at each sector, without the file system.
@@ -79,6 +86,15 @@ impl Iso {
         if images.is_empty() {
             return Err(not(
                 "it holds no Windows that can be installed: there is no install.wim or install.esd in one piece",
+            ));
+        }
+        // An index says nothing where each architecture has an archive of its own.
+        if images
+            .iter()
+            .any(|image| image.architecture != images[0].architecture)
+        {
+            return Err(not(
+                "it holds systems of several architectures; one for 64-bit x86 alone is needed",
             ));
         }
         Ok(Self { images })

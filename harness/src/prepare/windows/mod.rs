@@ -13,6 +13,7 @@ mod disk;
 mod error;
 mod files;
 mod iso;
+mod key;
 mod marker;
 mod medium;
 mod pace;

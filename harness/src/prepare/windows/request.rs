@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::answer::Answers;
 use super::iso::Iso;
-use super::{Image, Release, WindowsError, disk, medium};
+use super::{Image, Release, WindowsError, disk, key, medium};
 use crate::machine::{self, Qemu};
 
 /// How a machine starts.
@@ -27,7 +27,7 @@ pub enum Source {
         iso: PathBuf,
         /// The edition: a name, an id or a number.
         edition: Option<String>,
-        /// The product key.
+        /// The product key; `none`: there is to be none; default: the one that is published for the edition.
         key: Option<String>,
     },
     /// It is there: [`WindowsRequest::out`] is an image that somebody installed.
@@ -77,6 +77,9 @@ pub(super) struct Plan {
     /// The request in words, as its record has it.
     pub words: String,
 }
+
+/// In the place of a product key: there is to be none.
+const NO_KEY: &str = "none";
 
 /// What the settings look for on a medium of virtio-win.
 const AGENT: [&str; 2] = ["guest-agent", "qemu-ga-x86_64.msi"];
@@ -140,15 +143,23 @@ impl WindowsRequest {
         }
         let found = match &self.source {
             Source::Iso { iso, edition, key } => {
-                if let Some(key) = key.as_deref().filter(|key| !is_key(key)) {
+                if let Some(key) = key.as_deref().filter(|key| *key != NO_KEY && !is_key(key)) {
                     return Err(WindowsError::Argument {
                         what: "--key",
-                        why: format!("`{key}` is not five groups of five letters and digits"),
+                        why: format!(
+                            "`{key}` is neither five groups of five letters and digits nor `{NO_KEY}`"
+                        ),
                     });
                 }
                 let medium = Iso::read(iso)?;
                 let image = medium.image(edition.as_deref())?.clone();
-                Some((Release::of(&image)?, image, key.as_deref()))
+                let release = Release::of(&image)?;
+                let key = match key.as_deref() {
+                    Some(NO_KEY) => None,
+                    Some(key) => Some(key),
+                    None => key::published(release, &image),
+                };
+                Some((release, image, key))
             }
             Source::Image => {
                 fs::OpenOptions::new()
@@ -161,9 +172,18 @@ impl WindowsRequest {
         };
         let kind = match (self.firmware, &found) {
             (Some(firmware), _) => firmware,
+            (None, Some((_, image, _))) if image.is_narrow() => Firmware::Bios,
             (None, Some((release, ..))) => release.firmware(),
             (None, None) => disk::firmware(&qemu_img, &self.out)?,
         };
+        let is_narrow = |(_, image, _): &(Release, Image, Option<&str>)| image.is_narrow();
+        if kind == Firmware::Uefi && found.as_ref().is_some_and(is_narrow) {
+            return Err(WindowsError::Argument {
+                what: "--firmware",
+                why: "the system has 32 bits, and OVMF starts those with 64; `bios` starts both"
+                    .into(),
+            });
+        }
         let firmware = match (kind, &self.ovmf) {
             (Firmware::Bios, None) => None,
             (Firmware::Bios, Some(_)) => {
@@ -246,7 +266,7 @@ pub(super) fn enough(folder: PathBuf, free: u64, size: u64) -> Result<PathBuf, W
     Ok(folder)
 }
 
-fn is_key(key: &str) -> bool {
+pub(super) fn is_key(key: &str) -> bool {
     let groups: Vec<&str> = key.split('-').collect();
     let plain = |group: &&str| group.len() == 5 && group.chars().all(|c| c.is_ascii_alphanumeric());
     groups.len() == 5 && groups.iter().all(plain)

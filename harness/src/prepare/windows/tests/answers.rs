@@ -5,6 +5,8 @@ use roxmltree::{Document, Node};
 use super::images;
 use super::schema::{COMPONENTS, Holds, PASSES, SINCE_8, fits};
 use crate::prepare::windows::answer::Answers;
+use crate::prepare::windows::key::published;
+use crate::prepare::windows::request::is_key;
 use crate::prepare::{Firmware, Release};
 
 const UNATTEND: &str = "urn:schemas-microsoft-com:unattend";
@@ -66,7 +68,9 @@ fn wrong(node: Node<'_, '_>, path: &str, known: &[(&str, Holds)], found: &mut Ve
                 .filter_map(|child| child.text())
                 .collect()
         };
-        if !fits(*holds, &text) || leaf && elements(element).next().is_some() {
+        // "This string type does not support empty elements."
+        let empty = leaf && text.is_empty();
+        if empty || !fits(*holds, &text) || leaf && elements(element).next().is_some() {
             found.push(format!("{path} holds `{text}`, and not {holds:?}"));
         }
         let action = element.attribute((WCM, "action"));
@@ -226,6 +230,38 @@ fn only_windows_11_is_told_not_to_look_for_what_the_machine_lacks() {
         };
         assert_eq!(checks, expected, "{release}, tpm {tpm}");
         assert_eq!(text.contains("BypassTPMCheck"), checks == 5);
+    }
+}
+
+#[test]
+fn each_edition_has_the_key_that_is_published_for_it_and_evaluations_have_none() {
+    let key = |name: &str, release: Release| {
+        let (_, mut image) = images().into_iter().find(|(of, _)| *of == release).unwrap();
+        image.edition = name.into();
+        published(release, &image)
+    };
+    let first = |key: Option<&str>| key.and_then(|key| key.split('-').next()).map(str::to_owned);
+    for (edition, release, group) in [
+        ("Professional", Release::Eleven, Some("W269N")),
+        ("Professional", Release::Ten, Some("W269N")),
+        ("ServerStandard", Release::Server2025, Some("TVRH6")),
+        ("ServerStandardCore", Release::Server2016, Some("WC2BQ")),
+        ("ServerDatacenter", Release::Server2022, Some("WX4NM")),
+        ("ServerStandardEval", Release::Server2022, None),
+        ("EnterpriseEval", Release::Eleven, None),
+        ("Core", Release::Eleven, None),
+        ("Professional", Release::Seven, None),
+    ] {
+        let found = key(edition, release);
+        assert_eq!(first(found).as_deref(), group, "{edition}, {release}");
+        assert!(found.is_none_or(is_key), "{found:?}");
+    }
+    for (.., text) in all() {
+        assert_eq!(
+            text.contains("<Key>AAAAA"),
+            text.matches("<Key>").count() == 2,
+            "{text}"
+        );
     }
 }
 
