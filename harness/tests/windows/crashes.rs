@@ -143,3 +143,21 @@ async fn a_crash_that_the_guest_tells_the_host_alone_is_told_without_a_stop_code
         assert!(is_png(&bench.kept("screen.png")), "{told}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_system_or_its_agent_does_by_itself_is_an_error_and_no_conduct_of_the_driver() {
+    for (canned, why) in [
+        (
+            "load=restart",
+            "the system starts again or shuts down by itself, in good order",
+        ),
+        ("load=sleep", "the system went to sleep by itself"),
+        // It was started anew, and does not know the program any more.
+        ("load=forgotten", "the guest agent refused"),
+    ] {
+        let report = Bench::new(canned).run().await;
+        let told = told(&report);
+        assert_eq!(report.verdict, Verdict::Error, "{canned}: {told}");
+        assert!(told.contains(why), "{canned}: {told}");
+    }
+}

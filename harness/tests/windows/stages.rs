@@ -89,6 +89,11 @@ async fn a_package_that_asks_for_a_restart_gets_one_and_a_flag_of_the_verifier_t
     let log = bench.passes().await;
     assert_eq!(log.matches("kd: booted").count(), 2, "{log}");
     assert!(log.contains("kd: about to reboot"), "{log}");
+    // Where it starts the system again by itself, what comes after it is done then, and asks for one more.
+    bench.canned = "pnputil=1641";
+    standin::disk(bench.dir.path(), bench.canned, "");
+    let log = bench.passes().await;
+    assert_eq!(log.matches("kd: booted").count(), 3, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

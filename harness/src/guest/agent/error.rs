@@ -41,7 +41,7 @@ pub enum AgentError {
 
 impl AgentError {
     /// Whether it said something, so that it can be asked for more.
-    pub(super) fn is_an_answer(&self) -> bool {
+    pub(in crate::guest) fn is_an_answer(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::Odd { .. })
     }
 }

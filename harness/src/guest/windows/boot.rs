@@ -170,6 +170,8 @@ impl Windows {
             crashed: false,
             panicked: None,
             signs: Signs::default(),
+            restarts: false,
+            pace: image.pace.max(1),
             deaf: false,
             left: None,
             _state: None,

@@ -10,9 +10,9 @@ use crate::log::kd::Event;
 use crate::machine::Happening;
 use crate::verdict::phase;
 
-/// How long the kernel may take to answer its debugger.
+/// How long the kernel may take to answer its debugger, under KVM.
 const PROBE: Duration = Duration::from_secs(3);
-/// How long it may take to crash because of an interrupt that can't be masked.
+/// How long it may take to crash because of an interrupt that can't be masked, under KVM.
 const NMI: Duration = Duration::from_secs(5);
 /// How long a kernel that crashed may take to tell the host by other ways, and to be reset.
 const AFTER: Duration = Duration::from_secs(20);
@@ -51,6 +51,7 @@ impl Signs {
                 self.reset |= self.panicked || self.loaded;
                 return None;
             }
+            Happening::Asleep => return None,
         };
         (!std::mem::replace(sign, true)).then_some(sentence)
     }
@@ -143,7 +144,7 @@ impl Windows {
                     break;
                 }
                 One::Kernel(Event::Booted) => break,
-                One::Kernel(_) => {}
+                One::Kernel(_) | One::Happened(Happening::Asleep) => {}
             }
         }
         if self.signs.told().next().is_none() {
@@ -156,7 +157,8 @@ impl Windows {
         if let Some(debugger) = self.machine.debugger() {
             debugger.probe();
         }
-        let end = Instant::now() + PROBE;
+        let limit = PROBE * self.pace;
+        let end = Instant::now() + limit;
         while let Some(came) = self.one(end).await {
             match came {
                 One::Kernel(Event::Alive) => {
@@ -182,7 +184,7 @@ impl Windows {
         }
         found.push(format!(
             "the kernel did not answer its debugger within {} s",
-            PROBE.as_secs()
+            limit.as_secs()
         ));
         if let Ok(status) = self.machine.qmp().status().await {
             found.push(format!("QEMU says that the guest is `{status}`"));
@@ -194,7 +196,7 @@ impl Windows {
             ));
             return false;
         }
-        let end = Instant::now() + NMI;
+        let end = Instant::now() + NMI * self.pace;
         while let Some(came) = self.one(end).await {
             let stopped = match came {
                 One::Kernel(Event::Bugcheck(bugcheck)) => bugcheck.to_string(),

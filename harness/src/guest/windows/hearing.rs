@@ -17,6 +17,10 @@ pub(super) const DEAF: &str = "who speaks to the agent is gone";
 /// How long after the first sign of a crash its stop code may come.
 const CODE_LIMIT: Duration = Duration::from_secs(3);
 
+/// What an error says of a system that leaves what it was doing without having crashed.
+const RESTARTS: &str = "the system starts again or shuts down by itself, in good order: an update, or a program that asks for it";
+const SLEEPS: &str = "the system went to sleep by itself";
+
 /// What came while waiting.
 pub(super) enum Came {
     Something,
@@ -102,14 +106,23 @@ impl Windows {
     fn kernel(&mut self, event: &Event) {
         self.machine.was_heard();
         self.crashed |= matches!(event, Event::Bugcheck(_));
+        let unasked = self.uses_devices() && !self.crashed && self.panicked.is_none();
+        let restarts = unasked && matches!(event, Event::Rebooting);
         // The debugger has put it into the journal.
         self.lines.push_back(line_of(event));
+        if restarts && !std::mem::replace(&mut self.restarts, true) {
+            self.line(format!("MISFIRE: error {RESTARTS}"));
+        }
         let now = self.now();
         self.course.kernel(now, event);
     }
 
+    fn uses_devices(&self) -> bool {
+        matches!(self.course.stage(), Stage::Device | Stage::Work)
+    }
+
     fn happened(&mut self, happening: Happening) {
-        let uses_devices = matches!(self.course.stage(), Stage::Device | Stage::Work);
+        let uses_devices = self.uses_devices();
         self.signs.see(&happening);
         match happening {
             Happening::Panicked(info) if !self.crashed => {
@@ -123,8 +136,13 @@ impl Windows {
             Happening::Reset | Happening::Shutdown if self.panicked.is_some() => {
                 self.no_code_comes();
             }
-            // A system that is used does not start again by itself.
-            Happening::Reset if uses_devices && !self.crashed => self.left = Some(0),
+            // A kernel tells its debugger before it starts again in good order.
+            Happening::Reset if uses_devices && !self.crashed && !self.restarts => {
+                self.left = Some(0);
+            }
+            Happening::Asleep if uses_devices && !self.crashed => {
+                self.line(format!("MISFIRE: error {SLEEPS}"));
+            }
             _ => {}
         }
     }

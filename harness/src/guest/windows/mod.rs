@@ -68,6 +68,10 @@ pub struct Windows {
     panicked: Option<(Instant, Option<[u64; 5]>)>,
     /// How the guest itself has told the host of it.
     signs: Signs,
+    /// It has told its debugger that it starts again, and has not crashed.
+    restarts: bool,
+    /// How many times longer it may take to answer than one under KVM.
+    pace: u32,
     /// Nobody speaks to the agent any more.
     deaf: bool,
     /// The machine is at its end.

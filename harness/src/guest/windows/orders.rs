@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep_until};
 use super::super::agent::{Agent, AgentError};
 use super::course::{Answer, Ended, Lane, Order};
 
-/// How long the agent may take for a call that does nothing.
+/// How long the agent may take for a call that does nothing, at the least: an agent that is slow has the time that its
+/// program has.
 const CALL: Duration = Duration::from_secs(30);
 /// How often it is asked whether a program has ended: at first, and in the long run.
 const SOON: Duration = Duration::from_millis(10);
@@ -103,7 +104,8 @@ async fn obey(
 async fn look(agent: &mut Agent, running: &mut Vec<Running>) -> Option<(Lane, Answer)> {
     let each = running.iter().enumerate();
     let (index, program) = each.min_by_key(|(_, program)| program.next)?;
-    let ran = match agent.status(program.pid, CALL).await {
+    let limit = CALL.max(program.end.saturating_duration_since(Instant::now()));
+    let ran = match agent.status(program.pid, limit).await {
         Ok(status) if status.exited => Ok(ended(status)),
         Ok(_) => {
             let program = &mut running[index];

@@ -50,6 +50,8 @@ pub enum Installed {
     Done,
     /// It is done when the system was started again.
     AfterRestart,
+    /// The same, and the system is starting again already.
+    Restarting,
     /// It was not: why.
     Failed(String),
 }
@@ -62,7 +64,8 @@ pub fn installed(program: &str, code: u32) -> Installed {
         // No device that matches is there, or one has a better driver already: as it should be while the
         // device is not there.
         259 if is_pnputil => Installed::Done,
-        3010 | 1641 if is_pnputil => Installed::AfterRestart,
+        3010 if is_pnputil => Installed::AfterRestart,
+        1641 if is_pnputil => Installed::Restarting,
         2 if program.contains("verifier") => Installed::AfterRestart,
         code => {
             let why = match code {
@@ -209,7 +212,7 @@ mod tests {
         assert_eq!(pnputil(0), Installed::Done);
         assert_eq!(pnputil(259), Installed::Done);
         assert_eq!(pnputil(3010), Installed::AfterRestart);
-        assert_eq!(pnputil(1641), Installed::AfterRestart);
+        assert_eq!(pnputil(1641), Installed::Restarting);
         assert_eq!(
             pnputil(0xe000_0247),
             Installed::Failed(

@@ -21,6 +21,8 @@ pub enum Happening {
     Panicked(Option<[u64; 5]>),
     /// It says that it crashed, and that it writes its memory down.
     CrashLoaded,
+    /// It has gone to sleep, in memory or on its disk.
+    Asleep,
 }
 
 /// As many happenings are kept that nobody takes.
@@ -32,6 +34,7 @@ impl Happening {
         match event {
             "RESET" if by_guest => Some(Self::Reset),
             "SHUTDOWN" => Some(Self::Shutdown),
+            "SUSPEND" | "SUSPEND_DISK" => Some(Self::Asleep),
             "GUEST_CRASHLOADED" => Some(Self::CrashLoaded),
             "GUEST_PANICKED" => {
                 let info = &data["info"];

@@ -11,6 +11,7 @@ use misfire_device::trace::What;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant as Moment;
 
 use super::argv::{DISK, Hardware, argv};
@@ -55,6 +56,9 @@ pub(super) struct Boot {
     process: Process,
     qmp: Qmp,
     heard: mpsc::UnboundedReceiver<Heard>,
+    /// Who reads the guest's ports, until they are closed and empty.
+    ears: Vec<JoinHandle<()>>,
+    left: Option<Ended>,
     pings: mpsc::UnboundedSender<()>,
 }
 
@@ -97,27 +101,41 @@ impl Boot {
                 stream.set_nonblocking(true)?;
             }
             let (pings, asked) = mpsc::unbounded_channel();
-            tokio::spawn(listen(UnixStream::from_std(agent)?, asked, tell.clone()));
-            tokio::spawn(debug(UnixStream::from_std(kd)?, tell));
-            Ok((qmp, pings))
+            let agent = listen(UnixStream::from_std(agent)?, asked, tell.clone());
+            let debugger = debug(UnixStream::from_std(kd)?, tell);
+            let ears = vec![tokio::spawn(agent), tokio::spawn(debugger)];
+            Ok((qmp, ears, pings))
         };
-        let (qmp, pings) = open().map_err(using)?;
+        let (qmp, ears, pings) = open().map_err(using)?;
         Ok(Self {
             process,
             qmp,
             heard,
+            ears,
+            left: None,
             pings,
         })
     }
 
     /// What comes next, or nothing until `limit`. Nothing is lost when the future is dropped.
     pub async fn next(&mut self, limit: Moment) -> Heard {
-        tokio::select! {
-            biased;
-            Some(heard) = self.heard.recv() => heard,
-            ended = self.process.wait() => Heard::Left(ended.unwrap_or(Ended::Exit(-1))),
-            () = tokio::time::sleep_until(limit) => Heard::Nothing,
+        if self.left.is_none() {
+            tokio::select! {
+                biased;
+                Some(heard) = self.heard.recv() => return heard,
+                ended = self.process.wait() => {
+                    self.left = Some(ended.unwrap_or(Ended::Exit(-1)));
+                }
+                () = tokio::time::sleep_until(limit) => return Heard::Nothing,
+            }
         }
+        // What it said before it left comes before that it has.
+        while let Some(ear) = self.ears.last_mut() {
+            let _ = tokio::time::timeout(LEAVING, ear).await;
+            self.ears.pop();
+        }
+        let ended = self.left.unwrap_or(Ended::Exit(-1));
+        self.heard.try_recv().unwrap_or(Heard::Left(ended))
     }
 
     /// What QEMU wrote to its standard error.

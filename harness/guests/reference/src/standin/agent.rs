@@ -9,6 +9,10 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+/// What a program ends with that starts the system again by itself.
+const RESTARTING: u32 = 1641;
+/// Of a program that it does not know.
+const UNKNOWN: &str = "{\"error\": {\"class\": \"GenericError\", \"desc\": \"PID is not known\"}}";
 /// The longest request in bytes; what is longer is not answered.
 const LONGEST: usize = 256 * 1024;
 /// How often the port is looked at for the next byte of a request that has begun.
@@ -214,21 +218,29 @@ impl Agent {
             }
             Some("guest-exec-status") => {
                 let pid = json::number(request, "pid").unwrap_or(0);
+                let forgets = canned.get("load") == Some("forgotten");
                 match self.processes.get((pid as usize).wrapping_sub(1)) {
+                    // It was started anew.
+                    Some(Process {
+                        awaits: Some(verb), ..
+                    }) if forgets && verb == "load" => {
+                        return self.say(UNKNOWN);
+                    }
                     Some(Process { code: None, .. }) => "{\"exited\": false}".to_string(),
                     Some(Process {
                         code: Some(code),
                         output,
                         ..
-                    }) => format!(
-                        "{{\"exited\": true, \"exitcode\": {code}, \"out-data\": \"{}\"}}",
-                        json::base64(output.as_bytes())
-                    ),
-                    None => {
-                        return self.say(
-                            "{\"error\": {\"class\": \"GenericError\", \"desc\": \"PID is not known\"}}",
-                        );
+                    }) => {
+                        if *code == RESTARTING {
+                            super::ask_for_reboot();
+                        }
+                        format!(
+                            "{{\"exited\": true, \"exitcode\": {code}, \"out-data\": \"{}\"}}",
+                            json::base64(output.as_bytes())
+                        )
                     }
+                    None => return self.say(UNKNOWN),
                 }
             }
             _ => {
@@ -344,6 +356,9 @@ impl Agent {
                     Some("stuck") => return Process::default(),
                     Some("crash") => super::ask_for_crash(),
                     Some("hang") => super::ask_for_hang(),
+                    Some("restart") => super::ask_for_reboot(),
+                    Some("sleep") => super::ask_for_sleep(),
+                    Some("forgotten") => {}
                     _ => {
                         // Which bus the device is on is for those who have many.
                         let known = args.iter().filter(|arg| !arg.starts_with("bus="));

@@ -39,6 +39,9 @@ const CRASH_LOADED: u8 = 2;
 /// The reset port of the chipset.
 const RESET_PORT: u16 = 0xcf9;
 const RESET: u8 = 0x06;
+/// The register by which a system sleeps, and what puts this machine to sleep in memory.
+const PM1_CONTROL: u16 = 0x604;
+const SLEEP: u16 = 0x2400;
 
 /// What it is to do, as the host says it.
 #[derive(Default)]
@@ -63,6 +66,7 @@ enum Asked {
     Nothing,
     Crash,
     Hang,
+    Sleep,
     Reboot,
 }
 
@@ -159,6 +163,7 @@ pub fn turn() {
         Asked::Nothing => {}
         Asked::Crash => crash(0xd1, [0x28, 2, 0, DRIVER + 0x1a4]),
         Asked::Hang => hang(),
+        Asked::Sleep => sleep(),
         Asked::Reboot => reboot(),
     }
 }
@@ -266,6 +271,10 @@ fn ask_for_hang() {
     ASKED.with(|asked| *asked = Asked::Hang);
 }
 
+fn ask_for_sleep() {
+    ASKED.with(|asked| *asked = Asked::Sleep);
+}
+
 fn ask_for_reboot() {
     ASKED.with(|asked| *asked = Asked::Reboot);
 }
@@ -276,6 +285,11 @@ fn hang() -> ! {
     loop {
         core::hint::spin_loop();
     }
+}
+
+/// As the tables of a machine like this one have it: to memory.
+fn sleep() {
+    cpu::out16(PM1_CONTROL, SLEEP);
 }
 
 fn reboot() -> ! {

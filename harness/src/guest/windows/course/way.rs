@@ -314,6 +314,11 @@ impl Course {
         match installed(program, ended.code) {
             Installed::Done => self.restarts |= job.restarts,
             Installed::AfterRestart => self.restarts = true,
+            // What comes after it is done when the system is there again.
+            Installed::Restarting => {
+                (self.stage, self.since, self.restarts) = (Stage::Restart, now, false);
+                return;
+            }
             Installed::Failed(why) => {
                 let why = match said(&ended.output) {
                     Some(said) => format!("{}: {why}; it said: {said}", job.what),

@@ -72,6 +72,10 @@ impl Course {
                 self.line(format!("harness: stage `work`: `{command}`: {error}"));
                 done = Some(failed("timeout"));
             }
+            // One that was started anew does not know the program any more: nothing of the driver is in that.
+            Err(error) if error.is_an_answer() => {
+                return self.line(format!("MISFIRE: error `{command}`: {error}"));
+            }
             Err(error) => {
                 self.line(format!("harness: stage `work`: `{command}`: {error}"));
                 done = Some(failed("agent"));

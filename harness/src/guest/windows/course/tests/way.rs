@@ -124,6 +124,23 @@ fn a_package_that_asks_for_a_restart_gets_one() {
 }
 
 #[test]
+fn a_program_that_starts_the_system_again_itself_is_waited_for_and_the_rest_is_done_then() {
+    let mut course = installing(vec![job("pnputil.exe"), job("bcdedit.exe")]);
+    course.answer(seconds(3), COMMANDS, ended(1641, ""));
+    assert_eq!((course.to_do(), course.stage()), (None, Stage::Restart));
+    course.kernel(seconds(6), &Event::Rebooting);
+    course.kernel(seconds(9), &Event::Booted);
+    assert_eq!(course.to_do(), Some(Do::Order(Order::Greet, LIMITS.ready)));
+    greeted(&mut course, seconds(10));
+    let next = course.to_do();
+    let is_next =
+        matches!(&next, Some(Do::Order(Order::Run { program, .. }, _)) if program == "bcdedit.exe");
+    assert!(is_next, "{next:?}");
+    course.answer(seconds(11), COMMANDS, ended(0, ""));
+    assert_eq!(course.to_do(), Some(Do::Plug));
+}
+
+#[test]
 fn a_crash_on_the_way_is_no_verdict_and_one_afterwards_is_none_of_ours() {
     let crash = Event::Bugcheck(crate::log::kd::Bugcheck::new(0x7b, [1, 2, 3, 4]));
     let mut course = Course::cold(LIMITS, Vec::new(), Vec::new());

@@ -21,6 +21,19 @@ fn a_command_is_answered_by_the_script_or_by_what_became_of_it() {
     let done = Do::Line("MISFIRE: done failed load reason=timeout op=read".into());
     assert_eq!(course.to_do(), Some(done));
 
+    // An agent that was started anew has nothing to say of the driver.
+    let mut anew = working(Vec::new());
+    anew.say("load read dev=0 blocks=4");
+    anew.to_do();
+    let refused = AgentError::Refused {
+        doing: "the end of a program",
+        reason: "PID is not known".into(),
+    };
+    anew.answer(seconds(99), COMMANDS, Answer::Ran(Err(refused)));
+    let error = "MISFIRE: error `load read dev=0 blocks=4`: the guest agent refused the end of a program: \
+                 PID is not known";
+    assert_eq!(anew.to_do(), Some(Do::Line(error.into())));
+
     course.say("state dev=0");
     course.to_do();
     course.answer(seconds(99), COMMANDS, ended(1, ""));
