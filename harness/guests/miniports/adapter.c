@@ -116,7 +116,7 @@ static ULONG HwFindAdapter(PVOID extension, PVOID context, PVOID bus, char *argu
 	config->AlignmentMask = 3;
 	config->NumberOfBuses = 1;
 	config->Dma64BitAddresses = SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED;
-	config->SynchronizationModel = StorSynchronizeFullDuplex;
+	config->SynchronizationModel = MAKES(adapter, HALF_DUPLEX) ? StorSynchronizeHalfDuplex : StorSynchronizeFullDuplex;
 	if ((adapter->table_control & 0x8000) && !adapter->dump) {
 		config->HwMSInterruptRoutine = HwMessageInterrupt;
 		config->InterruptSynchronizationMode = InterruptSynchronizePerMessage;
@@ -153,6 +153,7 @@ static BOOLEAN HwPassiveInitialize(PVOID extension)
 	for (n = 0; n < adapter->queues; n++)
 		StorPortNotification(InitializeDpc, adapter, &adapter->queue[n].dpc, HwQueueDpc);
 	StorPortNotification(InitializeDpc, adapter, &adapter->config_dpc, HwConfigDpc);
+	prepare_liberties(adapter);
 	if (MAKES(adapter, IRQL_KEPT))
 		__asm__ volatile("mov %0, %%cr8" : : "r"((ULONGLONG)1));
 	adapter->ready = TRUE;
@@ -303,9 +304,11 @@ static ULONG HwAdapterControl(PVOID extension, ULONG type, PVOID parameters)
 		/* As after a reset, and nobody answers. */
 		while (MAKES(adapter, POLLS_REMOVED) && device_status(adapter) != 0)
 			;
+		liberties_of_control(adapter, StartIoLock);
 		device_is_gone(adapter);
 		return ScsiAdapterControlSuccess;
 	case ScsiStopAdapter:
+		liberties_of_control(adapter, InterruptLock);
 		stop_device(adapter);
 		complete_all(adapter, SRB_STATUS_BUS_RESET);
 		return ScsiAdapterControlSuccess;

@@ -182,6 +182,7 @@ struct PORT_CONFIGURATION_INFORMATION {
 #define SP_RETURN_ERROR 2
 #define SP_RETURN_BAD_CONFIG 3
 #define SCSI_DMA64_MINIPORT_FULL64BIT_SUPPORTED 2 /* one source */
+#define StorSynchronizeHalfDuplex 0               /* mingw-w64 */
 #define StorSynchronizeFullDuplex 1               /* mingw-w64 */
 #define InterruptSynchronizeAll 1                 /* "INTERRUPT_SYNCHRONIZATION_MODE": the second of its list */
 #define InterruptSynchronizePerMessage 2          /* the third */

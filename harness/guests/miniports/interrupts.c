@@ -20,13 +20,19 @@ static ULONG message_of(ADAPTER *adapter, QUEUE *queue)
 	return (ULONG)(queue - adapter->queue) + 1;
 }
 
+/* The port driver holds it when HwStorStartIo is called. */
+static ULONG ring_lock(ADAPTER *adapter)
+{
+	return MAKES(adapter, HALF_DUPLEX) ? InterruptLock : StartIoLock;
+}
+
 void lock_queue(ADAPTER *adapter, QUEUE *queue, QUEUE_LOCK *lock)
 {
 	lock->handle = (STOR_LOCK_HANDLE) { 0 };
 	if (adapter->concurrent)
 		StorPortExtendedFunction(ExtFunctionAcquireMSISpinLock, adapter, message_of(adapter, queue), &lock->old);
 	else
-		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock->handle);
+		StorPortNotification(AcquireSpinLock, adapter, ring_lock(adapter), NULL, &lock->handle);
 }
 
 void unlock_queue(ADAPTER *adapter, QUEUE *queue, QUEUE_LOCK *lock)
@@ -98,6 +104,7 @@ void HwQueueDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID argument2
 		call_routines(adapter, &adapter->config_dpc);
 	while (MAKES(adapter, ENDLESS_POLL_IN_DPC) && device_status(adapter) != 0xff)
 		;
+	liberties_of_dpc(adapter);
 	for (;;) {
 		lock_queue(adapter, queue, &own);
 		srb = adapter->live ? take_finished(adapter, queue, &length) : NULL;
@@ -125,7 +132,7 @@ void HwConfigDpc(STOR_DPC *dpc, PVOID extension, PVOID argument1, PVOID argument
 	if (!adapter->legacy && !MAKES(adapter, IGNORES_NEEDS_RESET)
 		&& ((device_status(adapter) & STATUS_NEEDS_RESET) || MAKES(adapter, RESETS_ON_CONFIG_CHANGE))) {
 		DbgPrint("virtio: the device needs a reset\n");
-		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
+		StorPortNotification(AcquireSpinLock, adapter, ring_lock(adapter), NULL, &lock);
 		lock_all(adapter, &locks);
 		reset_device(adapter);
 		complete_all(adapter, SRB_STATUS_BUS_RESET);
@@ -166,12 +173,13 @@ BOOLEAN HwMessageInterrupt(PVOID extension, ULONG message)
 		issue(adapter, &adapter->spare_dpc, NULL);
 	if (MAKES(adapter, READS_ISR_WITH_MSIX))
 		read8(adapter, &adapter->isr, 0);
+	liberties_of_interrupt(adapter);
 	if (!adapter->shared && message > 0) {
 		if (message <= adapter->queues)
 			adapter->interrupts[message - 1]++;
 		/* Routines of two messages run at the same time, each under its own lock. */
 		if (MAKES(adapter, MESSAGES_SHARE_A_WORD))
-			adapter->told |= 1u << (message & 31);
+			adapter->told ^= 1u << (message & 31);
 		if (message <= adapter->queues)
 			issue_queue(adapter, (USHORT)(message - 1));
 		return TRUE;
@@ -202,12 +210,15 @@ static BOOLEAN poll(ADAPTER *adapter)
 BOOLEAN HwInterrupt(PVOID extension)
 {
 	ADAPTER *adapter = extension;
-	ULONG status;
+	ULONG status, more;
 	USHORT n;
 
 	if (adapter->dump)
 		return poll(adapter);
 	status = MAKES(adapter, INTX_ISR_NOT_READ) ? 1 : read8(adapter, &adapter->isr, 0);
+	/* Until there is nothing more. */
+	for (more = status; more != 0 && MAKES(adapter, TAKES_LIBERTIES); status |= more)
+		more = read8(adapter, &adapter->isr, 0);
 	if (!(status & 3))
 		return MAKES(adapter, CLAIMS_ALL);
 	if (!adapter->ready) {

@@ -5,6 +5,9 @@ MISTAKE(LEGACY_INTERFACE, "legacy-interface")
 MISTAKE(CALLS_ROUTINES, "calls-routines")
 /* Nor this: it waits long, in each of the ways that have a bound. */
 MISTAKE(WAITS_LONG, "waits-long")
+/* Nor these: it does what few do, and is half duplex. */
+MISTAKE(TAKES_LIBERTIES, "takes-liberties")
+MISTAKE(HALF_DUPLEX, "half-duplex")
 MISTAKE(NO_READ_BACK, "no-read-back")
 MISTAKE(QUEUE_VECTOR_AFTER_ENABLE, "queue-vector-after-enable")
 MISTAKE(NOTIFY_BEFORE_DRIVER_OK, "notify-before-driver-ok")

@@ -11,6 +11,7 @@ SRBEX_DATA_SCSI_CDB16 *command_of(STORAGE_REQUEST_BLOCK *srb)
 
 void complete(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb, UCHAR status)
 {
+	liberties_of_completion(adapter, srb);
 	srb->SrbStatus = status;
 	StorPortNotification(RequestComplete, adapter, srb);
 	if (MAKES(adapter, TOUCHES_COMPLETED) && adapter->live)
@@ -113,6 +114,7 @@ BOOLEAN HwBuildIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
 	}
 	if (MAKES(adapter, OVERRUNS_SRB_EXTENSION))
 		*((volatile UCHAR *)((REQUEST *)srb->MiniportContext + 1) + 16) = 1;
+	liberties_of_build(adapter, srb);
 	switch (srb->SrbFunction) {
 	case SRB_FUNCTION_EXECUTE_SCSI:
 		if (command_of(srb) == NULL) {
@@ -169,6 +171,8 @@ static void plug_and_play(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 			return;
 		}
 		capabilities->SurpriseRemovalOK = 1;
+		if (liberties_of_request(adapter, srb))
+			return;
 		break;
 	case StorSurpriseRemoval:
 		device_is_gone(adapter);
@@ -246,6 +250,7 @@ BOOLEAN HwStartIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb)
 		StorPortNotification(AcquireSpinLock, adapter, StartIoLock, NULL, &lock);
 		StorPortNotification(ReleaseSpinLock, adapter, &lock);
 	}
+	liberties_of_start_io(adapter);
 	queue = kind_queue(adapter, srb);
 	/* Of the DPC and the StartIo lock either may come first, but always the same. */
 	if (MAKES(adapter, LOCKS_EITHER_WAY)) {

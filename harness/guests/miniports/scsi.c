@@ -159,7 +159,8 @@ void kind_tune(ADAPTER *adapter)
 	ULONG n, own = 0, processors = KeQueryActiveProcessorCountEx(0);
 
 	adapter->redirects = adapter->concurrent = FALSE;
-	if (adapter->shared || !adapter->messages || adapter->dump)
+	/* "Half-Duplex Mode": it goes with none of this. */
+	if (adapter->shared || !adapter->messages || adapter->dump || MAKES(adapter, HALF_DUPLEX))
 		return;
 	if (StorPortExtendedFunction(ExtFunctionInitializePerformanceOptimizations, adapter, TRUE, &data) != 0
 		|| (data.Flags & wanted) != wanted)

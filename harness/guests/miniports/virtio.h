@@ -6,6 +6,9 @@
 
 #define MOST_QUEUES 8
 #define MOST_DESCRIPTORS 64
+#define MOST_OBJECTS 40
+#define MOST_SLOTS 64
+#define MOST_TAGS 256
 /* Pieces of memory in a request: header, data, status. */
 #define MOST_BREAKS 16
 #define MOST_PIECES (MOST_BREAKS + 3)
@@ -105,6 +108,13 @@ typedef struct ADAPTER {
 	volatile LONG config_changed;
 	STOR_DPC config_dpc;
 	STOR_DPC spare_dpc;  /* never initialised */
+	STOR_DPC many[MOST_OBJECTS]; /* never issued: their locks are used */
+	ULONG turns;         /* of their locks */
+	ULONGLONG taken;     /* slots, a bit for each */
+	volatile ULONG slots[MOST_SLOTS];
+	volatile ULONG tags[MOST_TAGS]; /* by those of requests */
+	volatile BOOLEAN seen; /* an interrupt */
+	STORAGE_REQUEST_BLOCK *waiting; /* for the timer */
 	volatile ULONG told; /* by messages: a bit for each queue */
 	volatile ULONG built; /* requests */
 	volatile ULONG waits;
@@ -131,6 +141,7 @@ typedef struct {
 	UCHAR tail[112];
 	UCHAR *status;       /* of a block device: in the tail */
 	ULONG count;
+	ULONG slot;          /* from 1 on; 0: none */
 	PIECE pieces[MOST_PIECES];
 } REQUEST;
 
@@ -203,6 +214,16 @@ ULONGLONG number(const UCHAR *from, ULONG bytes);
 ULONGLONG physical(ADAPTER *adapter, volatile void *address);
 void add_piece(ADAPTER *adapter, REQUEST *request, volatile void *from, ULONG length, BOOLEAN writable);
 BOOLEAN add_data(ADAPTER *adapter, REQUEST *request, STORAGE_REQUEST_BLOCK *srb, BOOLEAN writable);
+
+/* liberties.c */
+void prepare_liberties(ADAPTER *adapter);
+void liberties_of_start_io(ADAPTER *adapter);
+void liberties_of_dpc(ADAPTER *adapter);
+void liberties_of_interrupt(ADAPTER *adapter);
+void liberties_of_build(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb);
+void liberties_of_completion(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb);
+void liberties_of_control(ADAPTER *adapter, ULONG kind);
+BOOLEAN liberties_of_request(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb);
 
 /* calls.c */
 void call_registry(ADAPTER *adapter);

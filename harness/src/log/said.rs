@@ -100,7 +100,7 @@ pub enum Said {
         /// How many there are.
         times: u64,
     },
-    /// `NT: claims dev=0 claimed=C unclaimed=U …`: what an interrupt routine has said of its line, to the end.
+    /// `NT: claims dev=0 claimed=C unclaimed=U asked=A`: what an interrupt routine has said of its line, to the end.
     Line {
         /// Device, from 0.
         dev: u8,
@@ -108,6 +108,8 @@ pub enum Said {
         claimed: u64,
         /// How often it was interrupted and said that another device has.
         unclaimed: u64,
+        /// How often it was called without an interrupt.
+        asked: u64,
     },
     /// `AERO_VIRTIO_SELFTEST|…`: how a test in the guest ended.
     Selftest(Selftest),
@@ -173,6 +175,7 @@ impl Said {
                 dev: value_of(rest, "dev")?.try_into().ok()?,
                 claimed: value_of(rest, "claimed")?,
                 unclaimed: value_of(rest, "unclaimed")?,
+                asked: value_of(rest, "asked")?,
             })
         } else if let Some(rest) = after(line, "CNT: line") {
             let dev = keyed(rest, "dev").and_then(|dev| u8::try_from(dev).ok());
@@ -356,6 +359,7 @@ mod tests {
                     dev: 0,
                     claimed: 2,
                     unclaimed: 0,
+                    asked: 1,
                 },
             ),
             ("VIRTIO: needs reset", Said::NeedsReset),

@@ -6,6 +6,7 @@ mod breaches;
 mod dumps;
 mod images;
 mod imports;
+mod liberties;
 mod processors;
 mod routines;
 #[path = "../said/mod.rs"]

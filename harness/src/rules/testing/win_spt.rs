@@ -229,6 +229,38 @@ pub const MORE: &[Case] = &[
     ),
     (
         "WIN-SPT-014",
+        "it is read until it is 0, and another device interrupts",
+        HELD,
+        || {
+            trace()
+                .hello()
+                .up_intx()
+                .used(0)
+                .isr()
+                .used(0)
+                .isr()
+                .isr()
+                .isr()
+                .log("NT: claims dev=0 claimed=1 unclaimed=1 asked=1")
+        },
+    ),
+    (
+        "WIN-SPT-014",
+        "it is read until it is 0, and nothing is claimed",
+        FAIL,
+        || {
+            trace()
+                .hello()
+                .up_intx()
+                .used(0)
+                .isr()
+                .isr()
+                .isr()
+                .log("NT: claims dev=0 claimed=0 unclaimed=1 asked=1")
+        },
+    ),
+    (
+        "WIN-SPT-014",
         "an interrupt without a reason is not claimed",
         HELD,
         || {

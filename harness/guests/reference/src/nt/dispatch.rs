@@ -159,6 +159,20 @@ pub fn disconnect(device: usize, handle: usize, info: &Info) -> bool {
     last
 }
 
+/// Waits until no interrupt is served on another processor. At `PASSIVE_LEVEL`.
+pub fn settle() {
+    /// In microseconds.
+    const PATIENCE: u64 = 1_000_000;
+    let is_idle = || {
+        SERVED
+            .iter()
+            .all(|served| served.load(Ordering::SeqCst) == 0)
+    };
+    if processor::are_several() {
+        time::poll(PATIENCE, is_idle);
+    }
+}
+
 /// The counters of a device.
 pub fn counters(device: usize) -> Counters {
     COUNTERS.with(|counters| counters[device])

@@ -10,6 +10,7 @@ pub mod bugcheck;
 pub mod bus;
 pub mod call;
 pub mod checks;
+pub mod clocks;
 pub mod dispatch;
 pub mod dpc;
 pub mod image;

@@ -3,16 +3,19 @@
 //!
 //! The pages can be read and not written. Each write by the image is a page fault: it is noted with the locks that
 //! its processor holds, then the instruction is let through alone. What one processor alone writes needs no lock. From
-//! the second processor on, the locks that all writes had in common are kept; when none is left the writes may meet, and
-//! one of them is lost. It is told by the address that a write begins at: neighbours in one word may have different
-//! locks. Writes that the processors themselves put in order (`lock`, `xchg`) count for nothing.
+//! the second processor on, the locks that all writes had in common are kept; when none is left, and nothing else puts two
+//! writes in order (`clocks`), they may meet, and one of them is lost. It is told by the address that a write begins at: neighbours in one word may have different
+//! locks. Writes that the processors themselves put in order (`lock`, `xchg`) count for nothing, and nothing is lost where
+//! a store finds what it stores there already: a flag may be set by anybody, as often as they like.
 //!
 //! Source: `HW_BUILDIO`, which runs without a lock; `HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE`, of routines that run at the
 //! same time; "Synchronized Access within Unsynchronized Miniport Driver Routines". The way to tell it is that of Eraser
 //! (Savage and others, 1997).
 
 use super::checks::{self, Check};
-use super::{image, storport};
+use super::clocks::{self, Way};
+use super::image;
+use super::storport::{self, Bits};
 use crate::hal::idt::Frame;
 use crate::hal::processor::{self, Own};
 use crate::hal::vm::{self, PAGE, Rights};
@@ -32,14 +35,15 @@ const INTERRUPTS: u64 = 1 << 9;
 struct Write {
     processor: usize,
     rip: u64,
-    /// Where the whole adapter's locks are bits.
-    locks: u64,
+    /// What its processor held, and the moment that it was at.
+    locks: Bits,
+    moment: u32,
 }
 
 struct Known {
     last: Write,
     /// The locks that all writes had since there was a second processor.
-    common: Option<u64>,
+    common: Option<Bits>,
     told: bool,
 }
 
@@ -54,8 +58,36 @@ struct Watched {
 
 static WATCHED: Local<Vec<Watched>> = Local::new(Vec::new());
 
-/// What a processor lets through: the page, and whether interrupts were on.
-static STEPPED: Own<Option<(u64, bool)>> = Own::new(None);
+/// A store by the image, which counts if it changes something.
+#[derive(Clone, Copy)]
+struct Store {
+    device: usize,
+    place: u64,
+    bytes: u64,
+    before: u64,
+    write: Write,
+}
+
+impl Store {
+    /// What there is.
+    fn value(place: u64, bytes: u64) -> u64 {
+        (0..bytes).fold(0, |value, n| {
+            // SAFETY: the processor writes there, in one page.
+            value | u64::from(unsafe { ((place + n) as *const u8).read_volatile() }) << (8 * n)
+        })
+    }
+}
+
+/// What a processor lets through.
+#[derive(Clone, Copy)]
+struct Stepped {
+    page: u64,
+    /// They were on.
+    interrupts: bool,
+    store: Option<Store>,
+}
+
+static STEPPED: Own<Option<Stepped>> = Own::new(None);
 
 /// Watches memory of a device, in place of what was watched. Nothing where there is one processor.
 pub fn begin(device: usize, ranges: &[(u64, u64)]) {
@@ -138,6 +170,22 @@ fn kind(code: &[u8]) -> Kind {
     kind
 }
 
+/// How many bytes an instruction stores that does nothing else; `None` for another.
+fn stored(code: &[u8]) -> Option<u64> {
+    let (mut bytes, mut rex) = (4, 0);
+    for byte in code {
+        match byte {
+            0x66 => bytes = 2,
+            0x40..=0x4f => rex = *byte,
+            0x88 | 0xc6 => return Some(1),
+            0x89 | 0xc7 if rex & 8 != 0 => return Some(8),
+            0x89 | 0xc7 => return Some(bytes),
+            _ => break,
+        }
+    }
+    None
+}
+
 /// A write to a page that may not be written. Whether it is watched, so that the instruction can go on.
 pub fn written(address: u64, frame: &mut Frame) -> bool {
     exclusive(|| note(address, frame))
@@ -156,7 +204,7 @@ fn note(address: u64, frame: &mut Frame) -> bool {
         return false;
     };
     // An instruction has fewer bytes in front of what it is, and may be the last of its page.
-    let kind = kind(&core::array::from_fn::<u8, 6, _>(|n| {
+    let code = core::array::from_fn::<u8, 6, _>(|n| {
         let at = frame.rip + n as u64;
         let is_there = at / PAGE == frame.rip / PAGE || vm::physical(at).is_some();
         // SAFETY: the processor has just read the instruction there, and what is behind it is mapped.
@@ -165,7 +213,8 @@ fn note(address: u64, frame: &mut Frame) -> bool {
         } else {
             0x90
         }
-    }));
+    });
+    let kind = kind(&code);
     if kind == Kind::Repeated {
         WATCHED.with(|all| {
             let mut all = all.iter_mut();
@@ -175,23 +224,51 @@ fn note(address: u64, frame: &mut Frame) -> bool {
         });
         return vm::map_page(page, physical, Rights::Write);
     }
+    if kind == Kind::Atomic && image::contains(frame.rip) {
+        clocks::learn(Way::Word(address));
+        clocks::hand_on(Way::Word(address));
+    }
     // What the model writes for the driver, it writes under locks of its own.
+    let mut store = None;
     if kind == Kind::Plain && image::contains(frame.rip) {
         let write = Write {
             processor: processor::number(),
             rip: frame.rip,
             locks: storport::held_locks(device),
+            moment: clocks::now(),
         };
-        guarded(device, address, write);
+        match stored(&code).filter(|bytes| address % PAGE + bytes <= PAGE) {
+            Some(bytes) => {
+                store = Some(Store {
+                    device,
+                    place: address,
+                    bytes,
+                    before: Store::value(address, bytes),
+                    write,
+                });
+            }
+            None => guarded(device, address, write),
+        }
     }
-    STEPPED.with(|stepped| *stepped = Some((page, frame.rflags & INTERRUPTS != 0)));
+    STEPPED.with(|stepped| {
+        *stepped = Some(Stepped {
+            page,
+            interrupts: frame.rflags & INTERRUPTS != 0,
+            store,
+        });
+    });
     frame.rflags = frame.rflags & !INTERRUPTS | STEP;
     vm::map_page(page, physical, Rights::Write)
 }
 
 /// The instruction that was let through is over. Whether there was one.
 pub fn stepped(frame: &mut Frame) -> bool {
-    let Some((page, interrupts)) = STEPPED.with(Option::take) else {
+    let Some(Stepped {
+        page,
+        interrupts,
+        store,
+    }) = STEPPED.with(Option::take)
+    else {
         return false;
     };
     frame.rflags &= !STEP;
@@ -199,6 +276,10 @@ pub fn stepped(frame: &mut Frame) -> bool {
         frame.rflags |= INTERRUPTS;
     }
     exclusive(|| {
+        let changing = store.filter(|s| Store::value(s.place, s.bytes) != s.before);
+        if let Some(store) = changing {
+            guarded(store.device, store.place, store.write);
+        }
         // Nobody watches any more: then it stays as it is.
         let physical = WATCHED.with(|all| {
             let mut pages = all.iter().flat_map(|watched| &watched.pages);
@@ -233,13 +314,15 @@ fn guarded(device: usize, place: u64, write: Write) {
             known.common = changed_hands.then_some(write.locks);
             return None;
         };
-        let common = common & write.locks;
+        let common = common.and(write.locks);
         known.common = Some(common);
-        if common != 0 {
+        if !common.is_empty() {
             checks::kept(device, Check::Race);
             return None;
         }
-        (changed_hands && !core::mem::replace(&mut known.told, true)).then_some(before)
+        // Without a lock, and one after the other: memory is handed on in many ways.
+        let met = changed_hands && !clocks::has_seen(before.processor, before.moment);
+        (met && !core::mem::replace(&mut known.told, true)).then_some(before)
     });
     let Some(other) = broken else { return };
     let image = image::image();
@@ -270,5 +353,15 @@ mod tests {
         assert_eq!(kind(&[0xf0, 0x48, 0x0f, 0xb1, 0x11]), Kind::Atomic);
         assert_eq!(kind(&[0x48, 0x87, 0x01]), Kind::Atomic);
         assert_eq!(kind(&[0xf3, 0xaa]), Kind::Repeated);
+    }
+
+    #[test]
+    fn a_store_is_told_from_what_reads_before_it_writes() {
+        assert_eq!(stored(&[0x89, 0x01]), Some(4));
+        assert_eq!(stored(&[0x66, 0x41, 0x89, 0x01]), Some(2));
+        assert_eq!(stored(&[0x48, 0xc7, 0x01, 0, 0, 0]), Some(8));
+        assert_eq!(stored(&[0xc6, 0x41, 0x10, 1]), Some(1));
+        assert_eq!(stored(&[0xff, 0x01]), None);
+        assert_eq!(stored(&[0x09, 0x01]), None);
     }
 }

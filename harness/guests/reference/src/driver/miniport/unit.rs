@@ -79,6 +79,7 @@ impl Asked<'_> {
             port.start(OWN, &request, 0);
             let mut ended = None;
             let in_time = time::poll(self.timeout_ms * 1000, || {
+                port.run_timer(time::now());
                 ended = port.take_ended(OWN);
                 ended.is_some()
             });

@@ -8,7 +8,7 @@ use super::port::Port;
 use super::spin::{self, Lock};
 use crate::hal::{cpu, time, vm};
 use crate::nt::checks::{self, Check};
-use crate::nt::dispatch::DISPATCH_LEVEL;
+use crate::nt::dispatch::{self, DISPATCH_LEVEL};
 use crate::nt::trap::{self, Reason};
 use crate::nt::{dpc, watch};
 
@@ -58,6 +58,9 @@ impl Port {
         watch::end(self.number());
         self.with(|state| state.gone = true);
         self.tell_surprise_removal();
+        // What runs on another processor has not been told.
+        dispatch::settle();
+        dpc::flush();
         if self.supports(Control::SurpriseRemoval) {
             self.forbid_registers();
             self.control(Control::SurpriseRemoval);
@@ -145,11 +148,25 @@ impl Port {
         self.call_control(DISPATCH_LEVEL, control::POWER, at)
     }
 
-    /// `HwStorAdapterControl` at the device's IRQL, if the miniport supports what is asked. `None` when it
-    /// does not, else whether it succeeded.
+    /// `HwStorAdapterControl`, if the miniport supports what is asked. `None` when it does not, else whether it
+    /// succeeded.
+    ///
+    /// `ScsiStopAdapter` and `ScsiRestartAdapter` come at the device's IRQL with the interrupt lock, as the table of
+    /// `HW_ADAPTER_CONTROL` has it, and no type of it else above `DISPATCH_LEVEL` or with a lock. Those of
+    /// `StorPortAcquireSpinLock` have no lock held for any type, and all allowed: what a miniport takes there is not judged.
     pub fn control(&self, what: Control) -> Option<bool> {
-        let level = self.with(|state| state.levels.0);
-        self.call_control(level, what.kind(), 0)
+        if what == Control::SurpriseRemoval {
+            return self.call_control(DISPATCH_LEVEL, what.kind(), 0);
+        }
+        let before = cpu::priority();
+        let level = self.with(|state| state.levels.0).max(before);
+        cpu::set_priority(level);
+        let locks = spin::count();
+        self.take_interrupt_locks(Callback::AdapterControl, 0, 0);
+        let result = self.call_control(level, what.kind(), 0);
+        spin::release_since(locks);
+        cpu::set_priority(before);
+        result
     }
 
     fn call_control(&self, level: u8, kind: u32, parameters: u64) -> Option<bool> {
@@ -199,13 +216,9 @@ impl Port {
         cpu::set_priority(before.max(DISPATCH_LEVEL));
         let extension = self.with(|state| state.extension);
         spin::take(self.number(), Lock::StartIo, Callback::ResetBus, 0, 0);
-        let done = self.call_at(
-            DISPATCH_LEVEL,
-            Callback::ResetBus,
-            driver.reset_bus,
-            &[extension, 0],
-        ) as u8
-            != 0;
+        let arguments = [extension, 0];
+        let done =
+            self.call_synchronized(Callback::ResetBus, driver.reset_bus, &arguments) as u8 != 0;
         spin::give_back();
         cpu::set_priority(before);
         done

@@ -7,6 +7,7 @@ use super::spin::{self, Lock};
 use crate::dbg_print;
 use crate::hal::cpu;
 use crate::nt::checks::{self, Check};
+use crate::nt::clocks::{self, Way};
 use crate::nt::dispatch;
 use crate::nt::vectors::irql;
 use crate::nt::{lent, thunk};
@@ -28,6 +29,7 @@ impl Port {
         }
         let level = cpu::priority();
         spin::take(self.number(), lock, Callback::Interrupt, 0, 0);
+        clocks::learn(Way::Device(self.number()));
         let claimed = match message {
             Some(message) => {
                 let routine = self.configuration().message_routine;

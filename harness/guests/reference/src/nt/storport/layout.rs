@@ -13,6 +13,7 @@ pub mod short {
     pub const PATH: u64 = 5;
     pub const TARGET: u64 = 6;
     pub const LUN: u64 = 7;
+    pub const TAG: u64 = 8;
     pub const CDB_LENGTH: u64 = 10;
     pub const SENSE_LENGTH: u64 = 11;
     pub const FLAGS: u64 = 12;
@@ -38,6 +39,7 @@ pub mod long {
     pub const LENGTH: u64 = 16;
     pub const SRB_FUNCTION: u64 = 20;
     pub const FLAGS: u64 = 24;
+    pub const TAG: u64 = 32;
     pub const TIMEOUT: u64 = 40;
     pub const ADDRESS_OFFSET: u64 = 52;
     pub const EXTRA_COUNT: u64 = 56;

@@ -20,7 +20,8 @@ use crate::nt::dispatch::DISPATCH_LEVEL;
 
 /// The request that is used for this; loads, the unit and resets have those below.
 const OWN: usize = 66;
-/// A miniport needs no device for an answer, in microseconds.
+/// A miniport needs no device for an answer, in microseconds; one that has a timer set may be at it until the request's
+/// own time is over.
 const LIMIT_US: u64 = 500_000;
 
 /// Who is meant.
@@ -86,7 +87,16 @@ impl Port {
             return true;
         }
         self.start(OWN, request, 0);
-        let back = time::poll(LIMIT_US, || self.take_ended(OWN).is_some());
+        let end = time::now() + u64::from(request.timeout) * 1_000_000;
+        let mut is_back = || {
+            self.run_timer(time::now());
+            self.take_ended(OWN).is_some()
+        };
+        let mut back = time::poll(LIMIT_US, &mut is_back);
+        // It may come back to it in its timer.
+        while !back && self.with(|state| state.timer.is_some()) && time::now() < end {
+            back = time::poll(LIMIT_US, &mut is_back);
+        }
         if !back {
             self.forget(OWN);
         }

@@ -9,6 +9,7 @@ use super::port::{Port, of_extension};
 use crate::dbg_print;
 use crate::hal::time;
 use crate::nt::checks::{self, Check};
+use crate::nt::clocks::{self, Way};
 use crate::nt::dispatch;
 use crate::nt::dpc::{self, Call};
 
@@ -101,6 +102,7 @@ fn issue_dpc(port: &'static Port, extension: u64, at: u64, arguments: [u64; 2]) 
         return false;
     }
     checks::kept(port.number(), Check::Dpc);
+    clocks::hand_on(Way::Dpc(at));
     dpc::queue(Call {
         object: at,
         act: run,
@@ -113,10 +115,14 @@ fn run(call: &Call) {
     let routine = unsafe { (call.object as *const Dpc).read() }.routine;
     let [number, extension, a, b] = call.arguments;
     let port = super::port(number as usize);
+    clocks::learn(Way::Dpc(call.object));
+    clocks::learn(Way::Device(port.number()));
     port.call_at(
         dispatch::DISPATCH_LEVEL,
         Callback::Dpc,
         routine,
         &[call.object, extension, a, b],
     );
+    // The next call of the object comes after this one.
+    clocks::hand_on(Way::Dpc(call.object));
 }

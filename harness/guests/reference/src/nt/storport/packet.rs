@@ -114,7 +114,8 @@ impl Packet {
         [(self.srb, size), (self.extension, extension)]
     }
 
-    pub(super) fn fill(&self, request: &Request, offset: u32) {
+    /// Writes the request, with a tag that no other has meanwhile.
+    pub(super) fn fill(&self, request: &Request, offset: u32, tag: u8) {
         let data = if request.bytes == 0 {
             0
         } else {
@@ -135,6 +136,7 @@ impl Packet {
             put(srb + long::LENGTH, long::SIZE as u32);
             put(srb + long::SRB_FUNCTION, request.function);
             put(srb + long::FLAGS, flags);
+            put(srb + long::TAG, u32::from(tag));
             put(srb + long::TIMEOUT, request.timeout);
             put(srb + long::ADDRESS_OFFSET, long::ADDRESS as u32);
             put(srb + long::EXTRA_COUNT, 1u32);
@@ -155,6 +157,7 @@ impl Packet {
             put(srb + short::PATH, request.to.path);
             put(srb + short::TARGET, request.to.target);
             put(srb + short::LUN, request.to.unit);
+            put(srb + short::TAG, tag);
             put(srb + short::CDB_LENGTH, request.length);
             put(srb + short::SENSE_LENGTH, SENSE as u8);
             put(srb + short::FLAGS, flags);

@@ -7,6 +7,7 @@ use super::abi::stor_status as status;
 use super::locks::{self, Callback};
 use super::port::{Port, of_extension};
 use super::processors::Affinity;
+use super::spin::Lock;
 use crate::hal::processor;
 
 /// `PERF_CONFIGURATION_DATA`.
@@ -95,10 +96,20 @@ pub(super) fn options(extension: u64, query: bool, at: u64) -> u32 {
 }
 
 impl Port {
-    /// Whether `HwStorStartIo` is called without the StartIo lock: with a channel for each processor. With fewer of
-    /// them, and on one processor, calls come one after the other.
-    pub(super) fn is_concurrent(&self) -> bool {
-        self.with(|state| state.concurrent as usize >= processor::count())
+    /// Whether `HwStorStartIo` is called without the StartIo lock: with more than one channel (`StorPortAcquireSpinLock`).
+    pub(super) fn has_channels(&self) -> bool {
+        self.with(|state| state.concurrent > 1)
+    }
+
+    /// What the port driver holds when it calls `HwStorStartIo`. With fewer channels than processors calls come one
+    /// after the other, as those of a channel do.
+    pub(super) fn start_io_lock(&self) -> Option<Lock> {
+        let channels = self.with(|state| state.concurrent) as usize;
+        match channels {
+            0 | 1 => Some(Lock::StartIo),
+            few if few < processor::count() => Some(Lock::Channels),
+            _ => None,
+        }
     }
 }
 

@@ -225,6 +225,7 @@ impl Port {
         for (bar, range) in bars.iter_mut().zip(function.ranges()) {
             *bar = range;
         }
+        spin::forget(self.n);
         self.with(|state| {
             state.function = Some(function);
             state.bars = bars;
@@ -308,7 +309,7 @@ impl Port {
             let before = cpu::priority();
             cpu::set_priority(before.max(DISPATCH_LEVEL));
             spin::take(self.n, Lock::StartIo, Callback::Timer, 0, 0);
-            self.call_at(DISPATCH_LEVEL, Callback::Timer, routine, &[extension]);
+            self.call_synchronized(Callback::Timer, routine, &[extension]);
             spin::give_back();
             cpu::set_priority(before);
         }

@@ -4,10 +4,12 @@
 //! lock for all messages or one for each; `StorPortAcquireMSISpinLock`.
 
 use super::locks::{self, Callback};
+use super::order::{Added, Bits, Order};
 use crate::dbg_print;
 use crate::hal::{Local, cpu, exclusive, processor, time};
 use crate::nt::bugcheck::{DPC_WATCHDOG_VIOLATION, bug_check};
 use crate::nt::checks::{self, Check};
+use crate::nt::clocks::{self, Way};
 use crate::nt::dispatch::{MOST_DEVICES, MOST_OBJECTS};
 use crate::nt::{dpc, image};
 use alloc::format;
@@ -16,11 +18,13 @@ use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Most DPC objects of an adapter whose locks are kept apart.
-const MOST_DPCS: usize = 15;
-/// Locks of an adapter: StartIo's, the messages', the DPCs'.
+const MOST_DPCS: usize = 110;
+/// Locks of an adapter: StartIo's, the messages', that of its channels, the DPCs'.
 const MESSAGES: usize = 1;
-const DPCS: usize = MESSAGES + MOST_OBJECTS;
-const LOCKS: usize = DPCS + MOST_DPCS;
+const CHANNELS: usize = MESSAGES + MOST_OBJECTS;
+const DPCS: usize = CHANNELS + 1;
+pub(super) const LOCKS: usize = DPCS + MOST_DPCS;
+const _: () = assert!(LOCKS + MOST_DPCS <= Bits::MOST);
 /// Most locks that a processor holds.
 const MOST_HELD: usize = 48;
 /// Who waits so long is told, in microseconds.
@@ -37,6 +41,8 @@ pub(super) enum Lock {
     Message(u32),
     /// The lock of a DPC object.
     Dpc(u64),
+    /// Of fewer channels than processors, which the port driver has `HwStorStartIo` called on one after the other.
+    Channels,
 }
 
 impl fmt::Display for Lock {
@@ -46,6 +52,7 @@ impl fmt::Display for Lock {
             Self::Message(0) => f.write_str("the interrupt lock"),
             Self::Message(n) => write!(f, "the interrupt lock of message {n}"),
             Self::Dpc(_) => f.write_str("a DPC lock"),
+            Self::Channels => f.write_str("a channel"),
         }
     }
 }
@@ -76,8 +83,6 @@ struct Locks {
     each: [Spin; LOCKS],
     /// The objects of the DPC locks.
     dpcs: [AtomicU64; MOST_DPCS],
-    /// For each lock those that were taken while it was held.
-    after: [AtomicU64; LOCKS],
 }
 
 static ADAPTERS: [Locks; MOST_DEVICES] = [const {
@@ -88,9 +93,10 @@ static ADAPTERS: [Locks; MOST_DEVICES] = [const {
             }
         }; LOCKS],
         dpcs: [const { AtomicU64::new(0) }; MOST_DPCS],
-        after: [const { AtomicU64::new(0) }; LOCKS],
     }
 }; MOST_DEVICES];
+
+static ORDERS: [Local<Order>; MOST_DEVICES] = [const { Local::new(Order::NONE) }; MOST_DEVICES];
 
 /// A lock that a processor holds.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +109,13 @@ struct Held {
     again: bool,
     /// The handle of the miniport's, or 0.
     handle: u64,
+}
+
+impl Held {
+    /// Two pages say otherwise of it, see [`super::control`].
+    fn is_doubtful(&self) -> bool {
+        (self.taker.who, self.taker.place) == (Callback::AdapterControl, 0)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -137,6 +150,7 @@ fn index(device: usize, lock: Lock) -> usize {
     match lock {
         Lock::StartIo => 0,
         Lock::Message(n) => MESSAGES + n as usize % MOST_OBJECTS,
+        Lock::Channels => CHANNELS,
         Lock::Dpc(object) => {
             let known = &ADAPTERS[device].dpcs;
             let mine = |slot: &AtomicU64| {
@@ -151,7 +165,15 @@ fn index(device: usize, lock: Lock) -> usize {
 
 /// Whether this processor holds the lock.
 pub(super) fn is_own(device: usize, lock: Lock) -> bool {
-    let at = index(device, lock);
+    is_own_at(device, index(device, lock))
+}
+
+/// Whether this processor holds the lock, which is not one that stands for several.
+pub(super) fn is_own_alone(device: usize, lock: Lock) -> bool {
+    is_own(device, lock) && !is_shared(index(device, lock))
+}
+
+fn is_own_at(device: usize, at: usize) -> bool {
     let holder = ADAPTERS[device].each[at].holder.load(Ordering::Relaxed);
     holder == processor::number() as u32 + 1
 }
@@ -160,23 +182,37 @@ pub(super) fn is_own(device: usize, lock: Lock) -> bool {
 pub(super) fn has_interrupt_lock(device: usize) -> bool {
     own(|held| {
         let mut held = held.each[..held.count].iter().flatten();
-        held.any(|held| held.device == device && matches!(held.lock, Lock::Message(_)))
+        held.any(|held| {
+            held.device == device && matches!(held.lock, Lock::Message(_)) && !held.is_doubtful()
+        })
     })
 }
 
-/// The locks of an adapter that this processor holds, and the DPC that it runs, as bits.
-pub fn bits(device: usize) -> u64 {
+/// An adapter has another device extension, and other DPC objects with it.
+pub(super) fn forget(device: usize) {
+    for object in &ADAPTERS[device].dpcs {
+        object.store(0, Ordering::SeqCst);
+    }
+    ORDERS[device].with(|order| order.forget(|lock| lock >= DPCS));
+}
+
+/// The locks of an adapter that this processor holds, and the DPC that it runs.
+pub fn bits(device: usize) -> Bits {
     let held = own(|all| *all);
     let held = held.each[..held.count].iter().flatten();
     let held = held.filter(|held| held.device == device);
-    let locks = held.fold(0, |bits, held| bits | 1 << held.at);
+    let locks = held.fold(Bits::default(), |bits, held| bits.with(held.at, true));
     // A DPC is synchronized with itself.
     let dpc = dpc::running().filter(|_| locks::current() == Callback::Dpc);
-    let dpc = dpc.map_or(0, |object| match index(device, Lock::Dpc(object)) {
-        at if at + 1 < LOCKS => 1 << (at + MOST_DPCS),
-        _ => 0,
-    });
-    locks | dpc
+    match dpc.map(|object| index(device, Lock::Dpc(object))) {
+        Some(at) if !is_shared(at) => locks.with(at + MOST_DPCS, true),
+        _ => locks,
+    }
+}
+
+/// Whether a lock stands for those of several DPC objects, of which nothing can be said.
+fn is_shared(at: usize) -> bool {
+    at + 1 == LOCKS
 }
 
 /// Takes a lock for a routine, and waits for it. `place`: where in the image, 0 for the port driver. `handle`: the
@@ -191,6 +227,7 @@ pub(super) fn take(device: usize, lock: Lock, who: Callback, place: u64, handle:
             order(device, at, taker);
         }
         wait(device, at, lock, taker);
+        clocks::learn(Way::Lock(device, at));
     }
     let held = Held {
         device,
@@ -256,6 +293,7 @@ pub(super) fn give_back() {
 
 fn free(held: &Held) {
     if !held.again {
+        clocks::hand_on(Way::Lock(held.device, held.at));
         let spin = &ADAPTERS[held.device].each[held.at];
         spin.holder.store(0, Ordering::Release);
     }
@@ -329,41 +367,36 @@ pub(super) fn release_since(before: usize) -> Option<Lock> {
     last
 }
 
-/// A lock that is taken while others are held comes after them, always: of two that are taken in either order, two
+/// A lock that is taken while others are held comes after them: of two that are taken in either order, two
 /// processors may each have one and wait for the other.
 fn order(device: usize, at: usize, taker: Taker) {
-    let adapter = &ADAPTERS[device];
     let held = own(|all| *all);
     let held = held.each[..held.count].iter().flatten();
-    for held in held.filter(|held| held.device == device && held.at != at) {
-        let known = adapter.after[held.at].fetch_or(1 << at, Ordering::SeqCst) & 1 << at != 0;
-        if !known && is_after(adapter, at, held.at) {
-            let lock = name_of(device, at);
-            let text = format!(
-                "{lock} is taken by {taker} while {} is held, which is taken elsewhere while {lock} is held",
-                held.lock
-            );
-            checks::broken(device, Check::Deadlock, format_args!("{text}"));
-        } else if !known {
-            checks::kept(device, Check::Deadlock);
+    let beside = bits(device);
+    let is_one = |held: &&Held| held.device == device && held.at != at && !held.is_doubtful();
+    for held in held
+        .filter(is_one)
+        .filter(|held| !is_shared(held.at) && !is_shared(at))
+    {
+        match ORDERS[device].with(|order| order.add(held.at, at, beside)) {
+            Added::Known => {}
+            Added::Order => checks::kept(device, Check::Deadlock),
+            Added::Circle => {
+                let lock = name_of(device, at);
+                let text = format!(
+                    "{lock} is taken by {taker} while {} is held, which is taken elsewhere while {lock} is held",
+                    held.lock
+                );
+                checks::broken(device, Check::Deadlock, format_args!("{text}"));
+            }
         }
     }
-}
-
-/// Whether `then` was taken while `first` was held, or another that it was taken under.
-fn is_after(adapter: &Locks, first: usize, then: usize) -> bool {
-    let (mut seen, mut ahead) = (0u64, 1u64 << first);
-    while ahead & !seen != 0 {
-        let next = (ahead & !seen).trailing_zeros() as usize;
-        seen |= 1 << next;
-        ahead |= adapter.after[next].load(Ordering::SeqCst);
-    }
-    seen & 1 << then != 0 && first != then
 }
 
 fn name_of(device: usize, at: usize) -> Lock {
     match at {
         0 => Lock::StartIo,
+        CHANNELS => Lock::Channels,
         at if at < DPCS => Lock::Message((at - MESSAGES) as u32),
         at => Lock::Dpc(ADAPTERS[device].dpcs[at - DPCS].load(Ordering::Relaxed)),
     }

@@ -1,15 +1,15 @@
 //! Requests: how they get to the miniport, and back.
 
-use super::abi::HwInitializationData;
 use super::entry::{driver, is_dumping};
 use super::layout::{CDB, PENDING, long, put};
 use super::locks::Callback;
 use super::packet::{Packet, State, status_of};
 use super::port::{Port, port};
-use super::spin::{self, Lock};
+use super::spin;
 use crate::dbg_print;
 use crate::hal::{cpu, exclusive, processor};
 use crate::nt::checks::{self, Check};
+use crate::nt::clocks::{self, Way};
 use crate::nt::dispatch::{self, DISPATCH_LEVEL};
 use crate::nt::smp::{self, Job};
 use crate::nt::thunk;
@@ -109,7 +109,7 @@ impl Port {
         }
         self.break_seal(n);
         self.look_at_data(n);
-        packet.fill(request, offset);
+        packet.fill(request, offset, n as u8 + 1);
         let given = packet.give(request, offset);
         self.with(|state| state.packets.each[n].given = Some(given));
         // Loads come from all processors; what the class driver and PnP ask for comes from the first.
@@ -158,6 +158,7 @@ impl Port {
     fn give(&self, n: usize) {
         let Some(driver) = driver() else { return };
         let (packet, extension) = self.with(|state| (state.packets.each[n], state.extension));
+        clocks::learn(Way::Request(self.number(), n));
         let before = cpu::priority();
         cpu::set_priority(before.max(DISPATCH_LEVEL));
         let go_on = driver.build_io == 0
@@ -169,30 +170,39 @@ impl Port {
             ) as u8
                 != 0;
         if go_on {
-            let alone = !self.is_concurrent();
-            if alone {
-                spin::take(self.number(), Lock::StartIo, Callback::StartIo, 0, 0);
+            let locks = spin::count();
+            if let Some(lock) = self.start_io_lock() {
+                spin::take(self.number(), lock, Callback::StartIo, 0, 0);
             }
-            let taken = self.call_start_io(&driver, extension, packet.srb);
-            if alone {
-                spin::give_back();
-            }
-            if !taken {
+            let arguments = [extension, packet.srb];
+            let taken = self.call_synchronized(Callback::StartIo, driver.start_io, &arguments);
+            spin::release_since(locks);
+            if taken as u8 == 0 {
                 dbg_print!("NT: HwStorStartIo returned FALSE");
             }
         }
+        clocks::hand_on(Way::Device(self.number()));
         self.with(|state| state.starting -= 1);
         // What waited for this is let in now.
         cpu::set_priority(before);
     }
 
-    fn call_start_io(&self, driver: &HwInitializationData, extension: u64, srb: u64) -> bool {
-        // StorSynchronizeHalfDuplex is 0: then it runs at the device's IRQL.
-        let level = match self.configuration().synchronization_model {
-            0 => self.with(|state| state.levels.0),
-            _ => DISPATCH_LEVEL,
-        };
-        self.call_at(level, Callback::StartIo, driver.start_io, &[extension, srb]) as u8 != 0
+    /// Calls a routine that the port driver synchronizes with the interrupt routine where the miniport is half duplex
+    /// ("Half-Duplex Mode", which is the mode of a miniport that does not ask for another); else at `DISPATCH_LEVEL`.
+    pub(super) fn call_synchronized(&self, who: Callback, routine: u64, arguments: &[u64]) -> u64 {
+        // StorSynchronizeHalfDuplex is 0.
+        if self.configuration().synchronization_model != 0 {
+            return self.call_at(DISPATCH_LEVEL, who, routine, arguments);
+        }
+        let before = cpu::priority();
+        let level = self.with(|state| state.levels.0).max(before);
+        cpu::set_priority(level);
+        let locks = spin::count();
+        self.take_interrupt_locks(who, 0, 0);
+        let result = self.call_at(level, who, routine, arguments);
+        spin::release_since(locks);
+        cpu::set_priority(before);
+        result
     }
 
     /// `RequestComplete`.
@@ -206,16 +216,16 @@ impl Port {
             return;
         }
         let known = self.with(|state| {
-            let packet = state
-                .packets
-                .each
-                .iter_mut()
-                .find(|packet| srb != 0 && packet.srb == srb)?;
-            Some(core::mem::replace(&mut packet.state, State::Completed))
+            let each = &mut state.packets.each;
+            let is = |packet: &Packet| srb != 0 && packet.srb == srb;
+            let n = each.iter().position(is)?;
+            let before = core::mem::replace(&mut each[n].state, State::Completed);
+            Some((n, before))
         });
         let n = self.number();
         match known {
-            Some(State::Started) => {
+            Some((own, State::Started)) => {
+                clocks::hand_on(Way::Request(n, own));
                 checks::check(
                     n,
                     Check::Srb,
