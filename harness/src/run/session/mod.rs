@@ -30,6 +30,9 @@ const IN_VAIN_LIMIT: Duration = Duration::from_millis(500);
 const FIRMWARE_LIMIT: Duration = Duration::from_secs(3);
 /// How long the guest may take to leave.
 const EXIT_LIMIT: Duration = Duration::from_secs(3);
+/// Likewise while it writes a crash dump. It waits a second for each request by a clock of its own, which is slower than
+/// ours on a busy machine.
+const DUMP_LIMIT: Duration = Duration::from_secs(12);
 /// How long a line may stay asserted before the system crashes all the same.
 const SERVED_LIMIT: Duration = Duration::from_millis(200);
 /// The same for one that did not answer its last command in time.
@@ -228,6 +231,7 @@ impl<'a> Session<'a> {
             _ if self.unanswered || self.stuck => WEDGED_LIMIT,
             Guest::Firmware(_) if self.in_vain && !self.ready => WEDGED_LIMIT,
             Guest::Linux(_) if self.amiss => IN_VAIN_LIMIT,
+            _ if self.dumps => DUMP_LIMIT,
             _ => EXIT_LIMIT,
         };
         let mut patience = Patience::new(limit * self.pace).watched(self.watched);
@@ -250,7 +254,7 @@ impl<'a> Session<'a> {
                 .until("the guest's end", &mut patience, false, |_| None::<()>)
                 .await?;
             // Its driver is what keeps it.
-            if self.watched && waited == Waited::Timeout && limit == EXIT_LIMIT {
+            if self.watched && waited == Waited::Timeout && limit >= EXIT_LIMIT {
                 self.recorder
                     .mark(None, phase::STAYED, "the guest does not end");
             }
