@@ -479,6 +479,7 @@ IMPORT void StorPortWritePortUlong(PVOID extension, ULONG *at, ULONG value);
 /* ntoskrnl.exe */
 IMPORT ULONG DbgPrint(const char *format, ...);
 IMPORT __attribute__((noreturn)) void KeBugCheckEx(ULONG code, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d);
+IMPORT ULONG KeGetCurrentProcessorNumberEx(PVOID number);
 IMPORT ULONG KeQueryActiveProcessorCountEx(USHORT group);
 
 #define OFFSET(type, field, at) _Static_assert(offsetof(type, field) == (at), #field)

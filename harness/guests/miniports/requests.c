@@ -100,7 +100,7 @@ static BOOLEAN build(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 		return FALSE;
 	/* HwStorBuildIo runs without a lock. */
 	if (MAKES(adapter, BUILDS_SHARE_A_WORD))
-		adapter->built++;
+		race(adapter);
 	return TRUE;
 }
 

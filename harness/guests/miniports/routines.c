@@ -17,7 +17,6 @@ IMPORT size_t wcslen(const USHORT *text);
 
 IMPORT int _vsnwprintf(USHORT *buffer, size_t size, const USHORT *format, __builtin_ms_va_list arguments);
 IMPORT size_t RtlCompareMemory(const void *a, const void *b, size_t n);
-IMPORT ULONG KeGetCurrentProcessorNumberEx(PVOID number);
 IMPORT ULONG KeQueryActiveProcessorCount(ULONGLONG *mask);
 IMPORT ULONGLONG KeQueryPerformanceCounter(ULONGLONG *frequency);
 IMPORT void KeStallExecutionProcessor(ULONG microseconds);

@@ -144,7 +144,10 @@ QUEUE *kind_queue(ADAPTER *adapter, STORAGE_REQUEST_BLOCK *srb)
 {
 	STARTIO_PERFORMANCE_PARAMETERS parameters = { 1, sizeof parameters, 0, 0 };
 
-	if (adapter->redirects && !MAKES(adapter, CHANNELS_SHARE_A_WORD)
+	/* Each channel has a lock of its own. */
+	if (adapter->concurrent && MAKES(adapter, CHANNELS_SHARE_A_WORD))
+		race(adapter);
+	if (adapter->redirects
 		&& StorPortExtendedFunction(ExtFunctionGetStartIoPerformanceParameters, adapter, srb, &parameters) == 0
 		&& parameters.MessageNumber > kind_first && parameters.MessageNumber <= adapter->queues)
 		return &adapter->queue[parameters.MessageNumber - 1];

@@ -115,8 +115,7 @@ typedef struct ADAPTER {
 	volatile ULONG tags[MOST_TAGS]; /* by those of requests */
 	volatile BOOLEAN seen; /* an interrupt */
 	STORAGE_REQUEST_BLOCK *waiting; /* for the timer */
-	volatile ULONG told; /* by messages: a bit for each queue */
-	volatile ULONG built; /* requests */
+	volatile ULONG raced; /* a word that processors share by mistake */
 	volatile ULONG waits;
 	volatile ULONG interrupts[MOST_QUEUES]; /* neighbours, each under the lock of its message */
 	ULONG called;        /* the routines of the port driver have been */
@@ -199,8 +198,10 @@ void lock_all(ADAPTER *adapter, ALL_LOCKS *locks);
 void unlock_all(ADAPTER *adapter, ALL_LOCKS *locks);
 /* For mistakes: says that it is here, and waits until another processor is there too: not for ever, since that may have
    nothing to do, but for longer than a busy host keeps it from running. */
-enum { IN_START_IO = 1, IN_DPC = 2, RELEASED = 4, TRIED = 8 };
+enum { IN_START_IO = 1, IN_DPC = 2, RELEASED = 4, TRIED = 8, IN_RACE = 16 };
 BOOLEAN meet(ADAPTER *adapter, ULONG own, ULONG other);
+/* A mistake: two processors write one word, and nothing says which comes first. */
+void race(ADAPTER *adapter);
 
 /* requests.c */
 BOOLEAN HwBuildIo(PVOID extension, STORAGE_REQUEST_BLOCK *srb);
