@@ -1,10 +1,10 @@
 //! A model of what Windows does with interrupts. It is not Windows.
 //!
-//! `status`, `resources`, `vectors`, `policy` and `interrupt` are pure: PnP's arithmetic and the
-//! rules of interrupt objects, tested on the host. `bus`, `dispatch`, `pnp` and `bugcheck` join
-//! them to the machine. Where a driver is an image of Windows (`image`), `kernel` and `storport` are
-//! what it calls, `call` is how it is called, `dpc` runs its deferred calls, and `checks`, `lent`, `rounds`, `trap` and
-//! `watch` look at what it does. A driver sees `pnp::Driver`, `pnp::WdfDevice` and `dispatch`, and nothing of what lies below.
+//! `status`, `resources`, `vectors`, `policy` and `interrupt` are pure: PnP's arithmetic and the rules of interrupt
+//! objects, tested on the host. `bus`, `dispatch`, `pnp` and `bugcheck` join them to the machine. Where a driver is an
+//! image of Windows (`image`), `kernel` and `storport` are what it calls, `call` is how it is called, `dpc` runs its
+//! deferred calls, and `checks`, `lent`, `rounds`, `trap` and `watch` look at what it does. A driver sees
+//! `pnp::Driver`, `pnp::WdfDevice` and `dispatch`, and nothing of what lies below.
 
 pub mod bugcheck;
 pub mod bus;

@@ -1,16 +1,17 @@
 //! Memory of an adapter that several processors write: what is written is to be guarded by a lock that all who write it
 //! hold.
 //!
-//! The pages can be read and not written. Each write by the image is a page fault: it is noted with the locks that
-//! its processor holds, then the instruction is let through alone. What one processor alone writes needs no lock. From
-//! the second processor on, the locks that all writes had in common are kept; when none is left, and nothing else puts two
-//! writes in order (`clocks`), they may meet, and one of them is lost. It is told by the address that a write begins at: neighbours in one word may have different
-//! locks. Writes that the processors themselves put in order (`lock`, `xchg`) count for nothing, and nothing is lost where
-//! a store finds what it stores there already: a flag may be set by anybody, as often as they like.
+//! The pages can be read and not written. Each write by the image is a page fault: it is noted with the locks that its
+//! processor holds, then the instruction is let through alone. What one processor alone writes needs no lock. From the
+//! second processor on, the locks that all writes had in common are kept; when none is left, and nothing else puts two
+//! writes in order (`clocks`), they may meet, and one of them is lost. It is told by the address that a write begins
+//! at: neighbours in one word may have different locks. Writes that the processors themselves put in order (`lock`,
+//! `xchg`) count for nothing, and nothing is lost where a store finds what it stores there already: a flag may be set
+//! by anybody, as often as they like.
 //!
-//! Source: `HW_BUILDIO`, which runs without a lock; `HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE`, of routines that run at the
-//! same time; "Synchronized Access within Unsynchronized Miniport Driver Routines". The way to tell it is that of Eraser
-//! (Savage and others, 1997).
+//! Source: `HW_BUILDIO`, which runs without a lock; `HW_MESSAGE_SIGNALED_INTERRUPT_ROUTINE`, of routines that run at
+//! the same time; "Synchronized Access within Unsynchronized Miniport Driver Routines". The way to tell it is that of
+//! Eraser (Savage and others, 1997).
 
 use super::checks::{self, Check};
 use super::clocks::{self, Way};

@@ -1,10 +1,10 @@
 //! Whether a driver that does not come back goes round without an end, and what it looks at on its way.
 //!
-//! It is let go on instruction by instruction. When a round ends where it began, with the same registers, the same stack and
-//! the same memory, and the next one has the same registers at each instruction, then nothing but another answer of what it
-//! looks at ends it. A wait that has a bound counts, or asks for the time: it is never twice in one state, and nothing is
-//! said of it. Where a round begins is found as Brent's algorithm finds a cycle. What the driver calls of the model is
-//! passed over; what it gets from there it has in registers.
+//! It is let go on instruction by instruction. When a round ends where it began, with the same registers, the same
+//! stack and the same memory, and the next one has the same registers at each instruction, then nothing but another
+//! answer of what it looks at ends it. A wait that has a bound counts, or asks for the time: it is never twice in one
+//! state, and nothing is said of it. Where a round begins is found as Brent's algorithm finds a cycle. What the driver
+//! calls of the model is passed over; what it gets from there it has in registers.
 
 mod finder;
 mod operand;
