@@ -19,8 +19,9 @@ void race(ADAPTER *adapter)
 {
 	ULONG own = KeGetCurrentProcessorNumberEx(NULL) & 1, first;
 
-	/* Twice: what one did before there was another is not looked at. Who has met stays there. */
-	for (first = IN_RACE; first <= IN_RACE << 2; first <<= 2) {
+	/* Again and again: what one did before there was another is not looked at, and where both write in the same moment one
+	   is not seen. Who has met stays there. */
+	for (first = IN_RACE; first <= IN_RACE << 12; first <<= 2) {
 		meet(adapter, first << own, first << (1 - own));
 		adapter->raced++;
 	}

@@ -56,6 +56,15 @@ impl Clocks {
         }
     }
 
+    /// Everything that was done has been seen by all.
+    fn meet(&mut self) {
+        for (n, own) in self.own.iter_mut().enumerate() {
+            own[n] += 1;
+        }
+        let all: Clock = core::array::from_fn(|n| self.own[n][n]);
+        self.own = [all; MOST];
+    }
+
     /// What a processor does until it hands on what it knows the next time.
     fn now(&self, processor: usize) -> u32 {
         self.own[processor][processor] + 1
@@ -88,6 +97,11 @@ pub fn learn(way: Way) {
     act(|clocks, own| clocks.learn(own, way));
 }
 
+/// Something that hands on was not seen: whatever was done may have happened before what is done now.
+pub fn lose_track() {
+    act(|clocks, _| clocks.meet());
+}
+
 /// The moment that this processor is at.
 pub fn now() -> u32 {
     let own = processor::number();
@@ -116,6 +130,15 @@ mod tests {
         clocks.learn(1, Way::Lock(0, 0));
         assert!(clocks.has_seen(1, 0, moment));
         // What comes later has not.
+        assert!(!clocks.has_seen(1, 0, clocks.now(0)));
+    }
+
+    #[test]
+    fn nothing_is_unordered_with_what_was_before_the_track_was_lost() {
+        let mut clocks = Clocks::NEW;
+        let moments = [clocks.now(0), clocks.now(1)];
+        clocks.meet();
+        assert!(clocks.has_seen(1, 0, moments[0]) && clocks.has_seen(0, 1, moments[1]));
         assert!(!clocks.has_seen(1, 0, clocks.now(0)));
     }
 
